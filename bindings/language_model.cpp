@@ -1,0 +1,102 @@
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/set.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+
+#include "bindings.h"
+#include "interrupt.h"
+#include "rewardshift/llama/context.h"
+#include "rewardshift/table_model.h"
+
+namespace rewardshift::bindings {
+
+using namespace nb::literals;
+using llama::Adapter;
+using llama::Context;
+using llama::Model;
+using llama::Threadpool;
+
+namespace {
+
+using Table = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Rows = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
+
+Rows copy_rows(std::span<const float* const> rows, int vocab_size) {
+  const auto width = static_cast<std::size_t>(vocab_size);
+  auto* values = new std::vector<float>(rows.size() * width);
+  const nb::capsule owner(values,
+                          [](void* p) noexcept { delete static_cast<std::vector<float>*>(p); });
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::copy_n(rows[i], width, values->data() + i * width);
+  }
+  return Rows(values->data(), {rows.size(), width}, owner);
+}
+
+/// One history per sequence: (sequence, tokens, rows wanted).
+Rows bound_logits(LanguageModel& model,
+                  const std::vector<std::tuple<int, std::vector<Token>, int>>& histories) {
+  std::vector<LogitsRequest> requests;
+  for (const auto& [sequence, tokens, n_rows] : histories) {
+    requests.push_back({sequence, tokens, n_rows});
+  }
+  const auto rows = run_interruptibly([&] { return model.logits(requests); });
+  return copy_rows(rows, model.vocab_size());
+}
+
+}  // namespace
+
+void register_language_model(nb::module_& m) {
+  nb::class_<LanguageModel>(m, "LanguageModel", "Anything that turns token histories into logits.")
+      .def_prop_ro("vocab_size", &LanguageModel::vocab_size)
+      .def_prop_ro("max_sequences", &LanguageModel::max_sequences)
+      .def_prop_ro("context_size", &LanguageModel::context_size)
+      .def("piece",
+           [](const LanguageModel& model, Token token) {
+             const std::string bytes = model.piece(token);
+             return nb::bytes(bytes.data(), bytes.size());
+           })
+      .def("logits", bound_logits, "histories"_a,
+           "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
+           "(sum of n, vocab_size).");
+
+  nb::class_<TableModel, LanguageModel>(m, "TableModel", "A Markov chain whose logits are a table.")
+      .def(
+          "__init__",
+          [](TableModel* self, const Table& logits, int order, std::set<Token> end_of_generation,
+             std::vector<std::string> pieces, int max_sequences, std::size_t context_size) {
+            new (self) TableModel(
+                {logits.data(), logits.data() + logits.size()}, static_cast<int>(logits.shape(1)),
+                order,
+                {std::move(end_of_generation), std::move(pieces), max_sequences, context_size});
+          },
+          "logits"_a, nb::kw_only(), "order"_a = 0, "end_of_generation"_a = std::set<Token>{},
+          "pieces"_a = std::vector<std::string>{}, "max_sequences"_a = 16, "context_size"_a = 4096,
+          "float32 logits of shape (vocab_size ** order, vocab_size); the row of a history is the "
+          "number its last `order` tokens spell in base vocab_size.");
+
+  nb::class_<Threadpool>(m, "Threadpool", "Worker threads shared by contexts.")
+      .def(nb::init<int>(), "n_threads"_a);
+
+  nb::class_<Context, LanguageModel>(m, "Context", "A GGUF model with its key-value cache.")
+      .def(
+          "__init__",
+          [](Context* self, std::shared_ptr<Model> model, const llama::ContextOptions& options,
+             std::shared_ptr<Threadpool> pool) {
+            const nb::gil_scoped_release released;
+            new (self) Context(std::move(model), options, std::move(pool), &interrupted);
+          },
+          "model"_a, "options"_a, "pool"_a)
+      .def(
+          "apply",
+          [](Context& self, std::shared_ptr<Adapter> adapter, float scale) {
+            self.apply(std::move(adapter), scale);
+          },
+          "adapter"_a, "scale"_a, "Decodes with a LoRA adapter from now on.")
+      .def_prop_ro("evaluated_tokens", &Context::evaluated_tokens,
+                   "Tokens evaluated since construction: what the cache could not answer.");
+}
+
+}  // namespace rewardshift::bindings

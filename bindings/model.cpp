@@ -1,0 +1,99 @@
+#include "rewardshift/llama/model.h"
+
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/vector.h>
+
+#include "bindings.h"
+#include "rewardshift/llama/quantize.h"
+#include "rewardshift/llama/system.h"
+
+namespace rewardshift::bindings {
+
+using namespace nb::literals;
+using llama::Adapter;
+using llama::LoadMonitor;
+using llama::Model;
+using llama::ModelFacts;
+
+namespace {
+
+nb::bytes to_bytes(const std::string& text) { return nb::bytes(text.data(), text.size()); }
+
+void register_facts(nb::module_& m) {
+  nb::class_<ModelFacts>(m, "ModelFacts", "What a model file says of itself.")
+      .def_ro("description", &ModelFacts::description)
+      .def_ro("architecture", &ModelFacts::architecture)
+      .def_ro("vocabulary_type", &ModelFacts::vocabulary_type)
+      .def_ro("parameters", &ModelFacts::parameters)
+      .def_ro("bytes", &ModelFacts::bytes, "Of all tensors.")
+      .def_ro("vocab_size", &ModelFacts::vocab_size)
+      .def_ro("context_size_trained", &ModelFacts::context_size_trained, "Tokens.")
+      .def_ro("layers", &ModelFacts::layers)
+      .def_ro("embedding_size", &ModelFacts::embedding_size)
+      .def_ro("heads", &ModelFacts::heads)
+      .def_ro("kv_heads", &ModelFacts::kv_heads)
+      .def_ro("sliding_window", &ModelFacts::sliding_window, "Tokens; 0 is none.")
+      .def_ro("can_roll_back", &ModelFacts::can_roll_back)
+      .def_ro("bos", &ModelFacts::bos)
+      .def_ro("eos", &ModelFacts::eos)
+      .def_ro("end_of_generation", &ModelFacts::end_of_generation);
+}
+
+}  // namespace
+
+void register_model(nb::module_& m) {
+  register_facts(m);
+
+  nb::class_<LoadMonitor>(m, "LoadMonitor", "Watches and cancels a load from another thread.")
+      .def(nb::init<>())
+      .def_prop_ro(
+          "progress", [](const LoadMonitor& l) { return l.progress.load(); }, "0 to 1.")
+      .def("cancel", [](LoadMonitor& l) { l.cancelled = true; });
+
+  nb::class_<Model>(m, "Model", "Weights and vocabulary of a GGUF file.")
+      .def_static("load", &Model::load, "path"_a, "options"_a, "monitor"_a.none(),
+                  nb::call_guard<nb::gil_scoped_release>(),
+                  "Raises ModelLoadError or CancelledError.")
+      .def_prop_ro("path", &Model::path)
+      .def_prop_ro("facts", &Model::facts)
+      .def_prop_ro("metadata", &Model::metadata, "Scalar metadata as text, by key.")
+      .def_prop_ro("chat_template", &Model::chat_template)
+      .def("require_decodable", &Model::require_decodable)
+      .def(
+          "tokenize",
+          [](const Model& model, std::string_view text, bool add_special, bool parse_special) {
+            return model.tokenizer().tokenize(text, add_special, parse_special);
+          },
+          "text"_a, "add_special"_a, "parse_special"_a)
+      .def(
+          "detokenize",
+          [](const Model& model, const std::vector<Token>& tokens, bool special) {
+            return to_bytes(model.tokenizer().detokenize(tokens, special));
+          },
+          "tokens"_a, "special"_a, "Bytes, which may hold partial UTF-8 characters.")
+      .def("is_end_of_generation", [](const Model& model, Token token) {
+        return model.tokenizer().is_end_of_generation(token);
+      });
+
+  nb::class_<Adapter>(m, "Adapter", "A LoRA adapter for one model.")
+      .def(
+          "__init__",
+          [](Adapter* self, std::shared_ptr<Model> model, const std::string& path) {
+            new (self) Adapter(std::move(model), path);
+          },
+          "model"_a, "path"_a, "Raises ModelLoadError.")
+      .def_prop_ro("path", &Adapter::path);
+
+  m.def("quantization_types", &llama::quantization_types);
+  m.def("quantize", &llama::quantize, "source"_a, "destination"_a, "type"_a, "n_threads"_a,
+        nb::call_guard<nb::gil_scoped_release>(),
+        "Writes a model again with weights of another type.");
+  m.def("require_same_vocabulary", &llama::require_same_vocabulary, "a"_a, "name_a"_a, "b"_a,
+        "name_b"_a, "Raises VocabularyMismatchError, naming the first token that differs.");
+}
+
+}  // namespace rewardshift::bindings

@@ -1,0 +1,14 @@
+#include "bindings.h"
+
+NB_MODULE(_core, m) {
+  m.doc() = "The C++ core of rewardshift. Private: use the rewardshift package.";
+  m.attr("__version__") = REWARDSHIFT_VERSION;
+  using namespace rewardshift::bindings;
+  register_errors(m);
+  register_options(m);
+  register_rule(m);
+  register_system(m);
+  register_model(m);
+  register_language_model(m);
+  register_decoder(m);
+}

@@ -1,0 +1,114 @@
+// The options, with their defaults and documentation from the C++ structs.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+
+#include "bindings.h"
+#include "rewardshift/decode/decoder.h"
+#include "rewardshift/llama/context.h"
+#include "rewardshift/llama/model.h"
+
+namespace rewardshift::bindings {
+namespace {
+
+const char* name_of(Rule rule) {
+  switch (rule) {
+    case Rule::exact:
+      return "exact";
+    case Rule::paper:
+      return "paper";
+    case Rule::speculative:
+      return "speculative";
+  }
+  return "unknown";
+}
+
+Rule rule_named(const std::string& name) {
+  for (const Rule rule : {Rule::exact, Rule::paper, Rule::speculative}) {
+    if (name == name_of(rule)) return rule;
+  }
+  throw std::invalid_argument("rule must be 'exact', 'paper' or 'speculative', not '" + name + "'");
+}
+
+}  // namespace
+
+void register_options(nb::module_& m) {
+  nb::class_<RequestParams>(m, "RequestParams", "What a request asks for.")
+      .def(nb::init<>())
+      .def_rw("max_tokens", &RequestParams::max_tokens,
+              "Most tokens to generate; -1 goes on until the context is full.")
+      .def_rw("temperature", &RequestParams::temperature,
+              "Of the goal distribution; 0 is greedy, the lowest id winning ties.")
+      .def_rw("top_k", &RequestParams::top_k,
+              "Keep the k most probable tokens of the goal; 0 keeps all.")
+      .def_rw("top_p", &RequestParams::top_p,
+              "Of those, keep the fewest most probable ones that reach this mass, in (0, 1].")
+      .def_rw("min_p", &RequestParams::min_p,
+              "Of those, keep the ones at least this share of the most probable one, in [0, 1].")
+      .def_rw("logit_bias", &RequestParams::logit_bias,
+              "Added to the goal's logits: pairs of token id and bias, -inf to forbid.")
+      .def_rw("repeat_penalty", &RequestParams::repeat_penalty,
+              "Divides positive and multiplies negative logits of recent tokens; 1 is off.")
+      .def_rw("frequency_penalty", &RequestParams::frequency_penalty,
+              "Subtracted from the logit of a recent token per occurrence.")
+      .def_rw("presence_penalty", &RequestParams::presence_penalty,
+              "Subtracted once from the logit of a recent token.")
+      .def_rw("penalty_last_n", &RequestParams::penalty_last_n,
+              "How many tokens of prompt and response are recent; -1 is all.")
+      .def_rw("strength", &RequestParams::strength, nb::arg().none(),
+              "Exponent s of the shift (q/r)^s; None is 1 with a reference, else 0.")
+      .def_prop_rw(
+          "rule", [](const RequestParams& p) { return name_of(p.rule); },
+          [](RequestParams& p, const std::string& name) { p.rule = rule_named(name); },
+          "How drafts are verified: 'exact', 'paper' or 'speculative'.")
+      .def_rw("num_draft_tokens", &RequestParams::num_draft_tokens, nb::arg().none(),
+              "Tokens drafted per round, 0 to 64; None lets the decoder choose.")
+      .def_rw("seed", &RequestParams::seed, "Seed of the random numbers, 64 bits.")
+      .def_rw("stream", &RequestParams::stream,
+              "Distinguishes requests that share a seed, 32 bits.")
+      .def_rw("stop", &RequestParams::stop, "The text ends before the first of these strings.")
+      .def_rw("top_logprobs", &RequestParams::top_logprobs,
+              "How many of the goal's most probable tokens to report per position.");
+
+  nb::class_<DecoderOptions>(m, "DecoderOptions", "How a decoder schedules its requests.")
+      .def(nb::init<>())
+      .def_rw("num_draft_tokens", &DecoderOptions::num_draft_tokens,
+              "Tokens drafted per round where a request does not say.")
+      .def_rw("prefill_chunk", &DecoderOptions::prefill_chunk,
+              "Most prompt tokens that one step evaluates per role, over all requests.");
+
+  nb::class_<llama::ModelOptions>(m, "ModelOptions", "How a model file is loaded.")
+      .def(nb::init<>())
+      .def_rw("n_gpu_layers", &llama::ModelOptions::n_gpu_layers,
+              "Layers kept on the GPU; -1 is all, where there is one.")
+      .def_rw("use_mmap", &llama::ModelOptions::use_mmap, "Map the file instead of reading it.")
+      .def_rw("use_mlock", &llama::ModelOptions::use_mlock,
+              "Keep the weights from being swapped out.");
+
+  nb::class_<llama::ContextOptions>(m, "ContextOptions", "How a model is evaluated.")
+      .def(nb::init<>())
+      .def_rw(
+          "n_ctx", &llama::ContextOptions::n_ctx,
+          "Tokens that all requests under way hold together, per model; 0 is what the model was "
+          "trained for, 4096 at most.")
+      .def_rw("n_batch", &llama::ContextOptions::n_batch,
+              "Most tokens evaluated by one call of llama.cpp.")
+      .def_rw("n_ubatch", &llama::ContextOptions::n_ubatch,
+              "Most tokens in one of llama.cpp's compute graphs.")
+      .def_rw("n_seq_max", &llama::ContextOptions::n_seq_max,
+              "Requests decoded at the same time; more wait.")
+      .def_rw("n_threads", &llama::ContextOptions::n_threads,
+              "Threads for single rows; 0 is one per physical core.")
+      .def_rw("n_threads_batch", &llama::ContextOptions::n_threads_batch,
+              "Threads for batches; 0 is as n_threads.")
+      .def_rw("flash_attn", &llama::ContextOptions::flash_attn, nb::arg().none(),
+              "Flash attention; None is where the backend supports it.")
+      .def_rw("type_k", &llama::ContextOptions::type_k, "ggml type of cached keys, such as 'f16'.")
+      .def_rw("type_v", &llama::ContextOptions::type_v,
+              "ggml type of cached values; quantised ones need flash attention.");
+}
+
+}  // namespace rewardshift::bindings

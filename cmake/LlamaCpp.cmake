@@ -1,0 +1,56 @@
+# The target `llama`: the pinned llama.cpp, or the user's own, linked statically.
+#
+# Sets REWARDSHIFT_LLAMA_CPP_VERSION (of the distribution) and REWARDSHIFT_LLAMA_CPP_COMMIT, which
+# are "custom" and "unknown" for sources of the user's own. Every GGML_* option that is not set
+# here, GGML_CUDA, GGML_METAL and GGML_VULKAN among them, is the user's to set.
+
+set(pin ${PROJECT_SOURCE_DIR}/third_party/llama.cpp/pin.json)
+set(fetch ${PROJECT_SOURCE_DIR}/third_party/llama.cpp/fetch.py)
+set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${pin})
+
+set(llama_dir "${REWARDSHIFT_LLAMA_CPP_DIR}")
+if(NOT llama_dir)
+  file(TO_CMAKE_PATH "$ENV{REWARDSHIFT_LLAMA_CPP_DIR}" llama_dir)
+endif()
+
+if(llama_dir)
+  if(NOT EXISTS "${llama_dir}/include/llama.h")
+    message(FATAL_ERROR
+      "REWARDSHIFT_LLAMA_CPP_DIR is ${llama_dir}, which has no include/llama.h. "
+      "Set it to the top folder of a llama.cpp source tree, or unset it to use the pinned one.")
+  endif()
+  set(REWARDSHIFT_LLAMA_CPP_VERSION custom)
+  set(REWARDSHIFT_LLAMA_CPP_COMMIT unknown)
+else()
+  execute_process(COMMAND ${Python_EXECUTABLE} ${fetch}
+    OUTPUT_VARIABLE fetched OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "The llama.cpp sources are missing; the reason is printed above.")
+  endif()
+  string(REGEX MATCH "[^\n]+$" fetched "${fetched}")
+  file(TO_CMAKE_PATH "${fetched}" llama_dir)
+  file(READ ${pin} pinned)
+  string(JSON REWARDSHIFT_LLAMA_CPP_VERSION GET "${pinned}" version)
+  string(JSON REWARDSHIFT_LLAMA_CPP_COMMIT GET "${pinned}" llama_cpp_commit)
+endif()
+message(STATUS "llama.cpp: ${llama_dir} (${REWARDSHIFT_LLAMA_CPP_COMMIT})")
+
+# Both halves of llama.cpp ask git, which finds the hash of whatever repository happens to surround
+# the sources. The first is given a git that fails, the second none, and both the commit.
+set(LLAMA_BUILD_NUMBER 0)
+set(LLAMA_BUILD_COMMIT ${REWARDSHIFT_LLAMA_CPP_COMMIT})
+set(CMAKE_DISABLE_FIND_PACKAGE_Git ON)
+set(GIT_EXECUTABLE ${CMAKE_COMMAND} -E false)
+set(GIT_EXE "")
+
+set(BUILD_SHARED_LIBS OFF)
+set(LLAMA_ALL_WARNINGS OFF)
+foreach(part COMMON TESTS TOOLS EXAMPLES SERVER APP)
+  set(LLAMA_BUILD_${part} OFF)
+endforeach()
+set(GGML_NATIVE ${REWARDSHIFT_NATIVE})
+set(GGML_OPENMP OFF) # all contexts share one ggml threadpool
+
+# No installation of llama.cpp, and no warnings from its headers.
+set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # lets the variables above override its options
+add_subdirectory(${llama_dir} llama.cpp EXCLUDE_FROM_ALL SYSTEM)

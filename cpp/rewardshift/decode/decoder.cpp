@@ -1,0 +1,272 @@
+#include "rewardshift/decode/decoder.h"
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+#include "rewardshift/decode/exclusive.h"
+
+namespace rewardshift {
+namespace {
+
+std::size_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
+  const std::size_t n = std::min(a.size(), b.size());
+  return static_cast<std::size_t>(
+      std::mismatch(a.begin(), a.begin() + static_cast<long>(n), b.begin()).first - a.begin());
+}
+
+void check_tokens(std::span<const Token> tokens, int vocab_size, Role role) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;
+    std::ostringstream message;
+    message << "the " << name_of(role) << "'s token " << i << " is " << tokens[i]
+            << ", outside the vocabulary [0, " << vocab_size << ")";
+    throw std::invalid_argument(message.str());
+  }
+}
+
+}  // namespace
+
+Decoder::Decoder(const Roles& roles, const DecoderOptions& options, Clock clock)
+    : options_(options), clock_(clock) {
+  if (roles.target == nullptr) throw std::invalid_argument("a Decoder needs a target");
+  if (roles.reference != nullptr && roles.draft == nullptr) {
+    throw std::invalid_argument("a reference needs a draft to be the reference of");
+  }
+  const std::array<LanguageModel*, kRoles> models = {roles.target, roles.draft, roles.reference};
+  vocab_size_ = roles.target->vocab_size();
+  context_size_ = roles.target->context_size();
+  int sequences = roles.target->max_sequences();
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    if (models[i] == nullptr) continue;
+    if (std::count(models.begin(), models.end(), models[i]) > 1) {
+      throw std::invalid_argument("each role needs a LanguageModel of its own");
+    }
+    vocab_size_ = std::min(vocab_size_, models[i]->vocab_size());
+    context_size_ = std::min(context_size_, models[i]->context_size());
+    sequences = std::min(sequences, models[i]->max_sequences());
+    models_[i] = std::make_unique<MeteredModel>(static_cast<Role>(i), *models[i], clock);
+  }
+  if (sequences < 2) throw std::invalid_argument("a Decoder needs models with 2 sequences or more");
+  last_history_.resize(static_cast<std::size_t>(sequences) - 1);  // the last one is for score()
+  goal_.resize(static_cast<std::size_t>(vocab_size_));
+  policy_ = std::make_unique<FixedDraftPolicy>(options.num_draft_tokens);
+  if (roles.draft != nullptr) {
+    drafter_ = std::make_unique<ModelDrafter>(model_of(Role::draft), vocab_size_);
+  }
+}
+
+RequestId Decoder::submit(Prompt prompt, RequestParams params) {
+  const Exclusive exclusive(busy_);
+  validate(params, vocab_size_);
+  const double strength = resolve_strength(params);
+  if (params.num_draft_tokens.value_or(0) > 0 && drafter_ == nullptr) {
+    throw std::invalid_argument("num_draft_tokens needs a draft model");
+  }
+  complete(prompt);
+  const std::size_t longest =
+      std::max({prompt.target.size(), prompt.draft.size(), prompt.reference.size()});
+  if (longest >= context_size_) {
+    std::ostringstream message;
+    message << "the prompt has " << longest << " tokens; with one token of response it needs a "
+            << "context of " << longest + 1 << ", and there are " << context_size_
+            << " (raise n_ctx)";
+    throw ContextOverflowError(message.str(), longest + 1, context_size_);
+  }
+
+  auto request =
+      std::make_unique<Request>(next_id_++, std::move(prompt), std::move(params), strength);
+  const std::size_t room = context_size_ - longest;
+  const int max_tokens = request->params.max_tokens;
+  request->limit = max_tokens < 0 ? room : std::min(room, static_cast<std::size_t>(max_tokens));
+  if (request->limit == 0) finish(*request, FinishReason::length);
+  requests_.push_back(std::move(request));
+  return requests_.back()->id;
+}
+
+void Decoder::cancel(RequestId id) {
+  const Exclusive exclusive(busy_);
+  for (const auto& request : requests_) {
+    if (request->id == id && !request->is_finished()) finish(*request, FinishReason::cancelled);
+  }
+}
+
+std::vector<Event> Decoder::step() {
+  const Exclusive exclusive(busy_);
+  const double start = clock_();
+  const auto seconds_before = role_seconds();
+  admit();
+  prefill();
+  play_round();
+  share_time(clock_() - start, seconds_before);
+  return collect_events();
+}
+
+/// Gives each role a history, and checks all of them.
+void Decoder::complete(Prompt& prompt) const {
+  if (prompt.target.empty()) throw std::invalid_argument("the prompt has no tokens");
+  if (prompt.draft.empty()) prompt.draft = prompt.target;
+  if (prompt.reference.empty()) prompt.reference = prompt.target;
+  check_tokens(prompt.target, vocab_size_, Role::target);
+  check_tokens(prompt.draft, vocab_size_, Role::draft);
+  check_tokens(prompt.reference, vocab_size_, Role::reference);
+}
+
+double Decoder::resolve_strength(const RequestParams& params) const {
+  const bool can_shift = model(Role::reference) != nullptr;
+  if (params.rule == Rule::speculative) return 0.0;
+  const double strength = params.strength.value_or(can_shift ? 1.0 : 0.0);
+  if (strength != 0.0 && !can_shift) {
+    std::ostringstream message;
+    message << "strength " << strength << " needs a draft and a reference; without them only 0 "
+            << "can be served";
+    throw std::invalid_argument(message.str());
+  }
+  return strength;
+}
+
+/// The most tokens a request will ever have in a context.
+std::size_t Decoder::reserved(const Request& request) const {
+  return *std::max_element(request.prompt_size.begin(), request.prompt_size.end()) + request.limit;
+}
+
+/// Gives waiting requests a sequence, first come first served, as long as all that are under way
+/// can reach their limits in the contexts.
+void Decoder::admit() {
+  active_.clear();
+  std::size_t total = 0;
+  for (const auto& request : requests_) {
+    if (request->sequence < 0 || request->is_finished()) continue;
+    active_.push_back(request.get());
+    total += reserved(*request);
+  }
+  for (const auto& request : requests_) {
+    if (request->sequence >= 0 || request->is_finished()) continue;
+    total += reserved(*request);
+    if (total > context_size_ || active_.size() == last_history_.size()) break;
+    request->sequence = place_for(*request);
+    active_.push_back(request.get());
+  }
+}
+
+/// The free sequence whose remembered history helps most: long in common, little to lose.
+int Decoder::place_for(const Request& request) const {
+  const auto& prompt = request.history[static_cast<std::size_t>(Role::target)];
+  int best = -1;
+  long best_gain = 0;
+  for (std::size_t sequence = 0; sequence < last_history_.size(); ++sequence) {
+    const bool taken = std::any_of(active_.begin(), active_.end(), [sequence](const Request* r) {
+      return r->sequence == static_cast<int>(sequence);
+    });
+    if (taken) continue;
+    const auto& last = last_history_[sequence];
+    const auto common = static_cast<long>(common_prefix(last, prompt));
+    const long gain = common - (static_cast<long>(last.size()) - common);
+    if (best < 0 || gain > best_gain) {
+      best = static_cast<int>(sequence);
+      best_gain = gain;
+    }
+  }
+  return best;
+}
+
+void Decoder::prefill() {
+  for (const Role role : {Role::draft, Role::reference, Role::target}) {
+    if (model(role) != nullptr) prefill(role);
+  }
+}
+
+/// Evaluates the next chunk of prompts for one role, all but each prompt's last token. A prompt
+/// that starts like one already in the batch waits: it will share that one's work.
+void Decoder::prefill(Role role) {
+  batch_.clear();
+  std::vector<std::pair<Request*, std::size_t>> progress;
+  auto budget = static_cast<std::size_t>(options_.prefill_chunk);
+  for (Request* request : active_) {
+    if (!uses(*request, role)) continue;
+    request->forget_drafts();
+    const std::size_t done = request->prefilled[static_cast<std::size_t>(role)];
+    const std::size_t end = std::min(request->prompt_of(role) - 1, done + budget);
+    if (end <= done) continue;
+    const auto tokens = std::span<const Token>(request->tokens_of(role)).first(end);
+    const bool twin_is_ahead = std::any_of(
+        batch_.begin(), batch_.end(),
+        [&](const LogitsRequest& other) { return common_prefix(other.tokens, tokens) > done; });
+    if (twin_is_ahead) continue;
+    batch_.push_back({request->sequence, tokens, 0});
+    progress.emplace_back(request, end);
+    budget -= end - done;
+  }
+  model_of(role).logits(batch_);
+  for (const auto& [request, end] : progress) {
+    request->prefilled[static_cast<std::size_t>(role)] = end;
+  }
+}
+
+bool Decoder::uses(const Request& request, Role role) const {
+  switch (role) {
+    case Role::target:
+      return true;
+    case Role::draft:
+      return request.is_aligned() || draft_length(request) > 0;
+    case Role::reference:
+      return request.is_aligned();
+  }
+  return false;
+}
+
+bool Decoder::is_prefilled(const Request& request) const {
+  for (int i = 0; i < kRoles; ++i) {
+    const auto role = static_cast<Role>(i);
+    if (uses(request, role) &&
+        request.prefilled[static_cast<std::size_t>(i)] + 1 < request.prompt_of(role)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::array<double, kRoles> Decoder::role_seconds() const {
+  std::array<double, kRoles> seconds{};
+  for (std::size_t i = 0; i < models_.size(); ++i) {
+    if (models_[i] != nullptr) seconds[i] = models_[i]->seconds();
+  }
+  return seconds;
+}
+
+/// Divides the step's time equally among the requests that were under way.
+void Decoder::share_time(double step_seconds, const std::array<double, kRoles>& before) {
+  const auto after = role_seconds();
+  const double sharers = static_cast<double>(std::max<std::size_t>(active_.size(), 1));
+  double own = step_seconds;
+  for (std::size_t i = 0; i < after.size(); ++i) own -= after[i] - before[i];
+  for (Request* request : active_) {
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      request->statistics.role_seconds[i] += (after[i] - before[i]) / sharers;
+    }
+    request->statistics.own_seconds += own / sharers;
+  }
+}
+
+/// Hands out what is new and lets go of what is finished.
+std::vector<Event> Decoder::collect_events() {
+  std::vector<Event> events;
+  for (const auto& request : requests_) {
+    if (request->event.tokens.empty() && !request->is_finished()) continue;
+    request->event.statistics = request->statistics;
+    if (request->is_finished() && request->sequence >= 0) {
+      request->forget_drafts();
+      last_history_[static_cast<std::size_t>(request->sequence)] =
+          std::move(request->tokens_of(Role::target));
+    }
+    Event fresh;
+    fresh.id = request->id;
+    fresh.finish = request->event.finish;
+    events.push_back(std::exchange(request->event, std::move(fresh)));
+  }
+  std::erase_if(requests_, [](const auto& request) { return request->is_finished(); });
+  return events;
+}
+
+}  // namespace rewardshift

@@ -1,0 +1,144 @@
+// The engine: many requests, one round loop.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rewardshift/decode/draft_policy.h"
+#include "rewardshift/decode/drafter.h"
+#include "rewardshift/decode/metered_model.h"
+#include "rewardshift/decode/request.h"
+
+namespace rewardshift {
+
+/// The models of a decoder; borrowed, distinct, and to outlive it. Target alone decodes plainly;
+/// with a draft it is lossless speculation; with draft and reference all three decode pi*.
+struct Roles {
+  LanguageModel* target = nullptr;
+  LanguageModel* draft = nullptr;
+  LanguageModel* reference = nullptr;
+};
+
+struct DecoderOptions {
+  /// Tokens drafted per round where a request does not say. Three make blocks of four rows, which
+  /// quantised matrix kernels verify at little more than the cost of one.
+  int num_draft_tokens = 3;
+  /// Most prompt tokens that one step evaluates per role, over all requests.
+  int prefill_chunk = 512;
+};
+
+/// Log-probabilities of a given continuation, position by position. Natural logarithms.
+struct Scores {
+  std::vector<double> target;  ///< of the roles' own distributions at temperature 1
+  std::vector<double> draft;   ///< empty where there is no such role
+  std::vector<double> reference;
+  std::vector<double> goal;  ///< of pi*, shaped as the parameters say
+  std::vector<double> log_z;
+};
+
+/// Decodes any number of requests together, each with its own parameters.
+///
+/// One step prefills a chunk of the waiting prompts and plays one round for every other request:
+/// draft, score with reference and target (one batch each), verify, emit. If a step throws, no
+/// round was lost: the next step plays it again with the same random numbers.
+///
+/// Not thread-safe, but safe to misuse: a call while another thread is inside throws Error.
+class Decoder {
+ public:
+  /// Throws std::invalid_argument for roles that make no sense together.
+  Decoder(const Roles& roles, const DecoderOptions& options, Clock clock);
+
+  /// Queues a request. Throws std::invalid_argument for parameters that are wrong or that the roles
+  /// cannot serve, ContextOverflowError for a prompt that leaves no room for a token.
+  RequestId submit(Prompt prompt, RequestParams params);
+
+  /// Advances all requests; returns what is new. Returns nothing when there is nothing to do.
+  std::vector<Event> step();
+
+  /// Ends a request; its last event comes with the next step. Unknown and finished ids are ignored.
+  void cancel(RequestId id);
+
+  /// Whether a step would do anything.
+  bool has_work() const { return !requests_.empty(); }
+
+  /// Scores `continuation` after `prompt`, leaving the queued requests as they are.
+  Scores score(const Prompt& prompt, std::span<const Token> continuation, RequestParams params);
+
+  /// Ids below this are known to all roles; the others are impossible in each.
+  int vocab_size() const { return vocab_size_; }
+
+  /// Tokens that fit all roles' contexts.
+  std::size_t context_size() const { return context_size_; }
+
+ private:
+  MeteredModel* model(Role role) const { return models_[static_cast<std::size_t>(role)].get(); }
+  MeteredModel& model_of(Role role) const { return *model(role); }
+
+  // decoder.cpp: what may run, and where
+  void complete(Prompt& prompt) const;
+  double resolve_strength(const RequestParams& params) const;
+  std::size_t reserved(const Request& request) const;
+  void admit();
+  int place_for(const Request& request) const;
+  void prefill();
+  void prefill(Role role);
+  bool uses(const Request& request, Role role) const;
+  bool is_prefilled(const Request& request) const;
+  std::array<double, kRoles> role_seconds() const;
+  void share_time(double step_seconds, const std::array<double, kRoles>& before);
+  std::vector<Event> collect_events();
+
+  // round.cpp: the algorithm
+  void play_round();
+  void draft();
+  void score_blocks();
+  void verify();
+  void add_bonus();
+  void emit();
+  int draft_length(const Request& request) const;
+  void score_blocks(Role role, std::span<const float* const> Round::* rows);
+  void verify(Request& request);
+  void add_bonus(Request& request, std::span<const float> draft_row);
+  RoleLogits rows_at(Request& request, std::size_t i) const;
+  Goal goal_at(const Request& request, std::size_t i, const RoleLogits& rows);
+  double goal_log_probability(const Request& request, Token token, const Goal& goal) const;
+  EmittedToken describe(const Request& request, Token token, Origin origin, const RoleLogits& rows,
+                        const Goal& goal);
+  void commit(Request& request, EmittedToken&& token);
+  void fail(Request& request);
+  void finish(Request& request, FinishReason reason);
+
+  // score.cpp
+  void score_rows(Request& request, std::span<const Token> tokens, std::size_t begin,
+                  Scores& scores);
+  void score_token(Request& request, Token token, std::size_t i, const RoleLogits& rows,
+                   Scores& scores);
+
+  std::array<std::unique_ptr<MeteredModel>, kRoles> models_;
+  DecoderOptions options_;
+  Clock clock_;
+  int vocab_size_ = 0;
+  std::size_t context_size_ = 0;
+  std::unique_ptr<Drafter> drafter_;
+  std::unique_ptr<DraftPolicy> policy_;
+
+  RequestId next_id_ = 0;
+  std::vector<std::unique_ptr<Request>> requests_;  ///< in order of arrival
+  std::vector<std::vector<Token>> last_history_;    ///< by sequence: the target's, for reuse
+
+  // One step's work, kept to reuse its memory.
+  std::vector<Request*> active_;  ///< have a sequence
+  std::vector<Request*> ready_;   ///< and a prefilled prompt: they play the round
+  std::vector<LogitsRequest> batch_;
+  std::vector<DraftRequest> drafts_;
+  std::vector<double> goal_;  ///< pi* at the position being decided
+  std::vector<Adjustment> adjustments_;
+  Workspace workspace_;
+
+  std::atomic_flag busy_;
+};
+
+}  // namespace rewardshift

@@ -1,0 +1,86 @@
+// Where drafts come from.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "rewardshift/decode/metered_model.h"
+#include "rewardshift/decode/params.h"
+#include "rewardshift/math/rng.h"
+
+namespace rewardshift {
+
+/// The drafted tokens of one request in one round: x_i ~ g_i. Its memory is reused from round to
+/// round. Row i of each array belongs to tokens[i].
+class DraftBlock {
+ public:
+  std::vector<Token> tokens;
+
+  /// Why drafting broke off; empty where it did not. Concerns this request alone.
+  std::string failure;
+
+  /// Forgets the tokens and makes room for `length` rows over the vocabulary.
+  void start(int length, int vocab_size);
+
+  /// g_i, the probabilities that tokens[i] was drawn from.
+  std::span<double> proposal(std::size_t i) { return row<double>(proposals_, i); }
+  std::span<const double> proposal(std::size_t i) const { return row<const double>(proposals_, i); }
+
+  /// z_q at the same position: the draft model's logits.
+  std::span<float> draft_logits(std::size_t i) { return row<float>(draft_logits_, i); }
+
+ private:
+  template <class T, class Rows>
+  std::span<T> row(Rows& rows, std::size_t i) const {
+    return std::span<T>(rows).subspan(i * vocab_size_, vocab_size_);
+  }
+
+  std::size_t vocab_size_ = 0;
+  std::vector<double> proposals_;
+  std::vector<float> draft_logits_;
+};
+
+/// One request's part of a drafting round. All pointers are borrowed for the call.
+struct DraftRequest {
+  int sequence;
+  int length;  ///< tokens wanted
+  const RequestParams* params;
+  const Uniforms* uniforms;
+  std::size_t position;         ///< of the first drafted token in the response
+  std::vector<Token>* history;  ///< the draft's; drafted tokens are appended
+  DraftBlock* block;            ///< filled
+};
+
+/// Fills blocks with tokens drawn from proposals. The exact rule is exact for any proposal, so a
+/// drafter is free in what it proposes, as long as it draws from just what it reports.
+class Drafter {
+ public:
+  virtual ~Drafter() = default;
+
+  /// Drafts at most `length` tokens for each request; fewer where an end-of-generation token is
+  /// drafted, which is then the last.
+  virtual void draft(std::span<DraftRequest> requests) = 0;
+};
+
+/// Draws from the draft model q, shaped like the goal: tempered, adjusted and truncated alike. The
+/// paper's rule assumes g = q, so for it q is only tempered.
+class ModelDrafter final : public Drafter {
+ public:
+  /// Drafts over the first `vocab_size` tokens. The model is borrowed and must outlive the drafter.
+  ModelDrafter(MeteredModel& model, int vocab_size) : model_(&model), vocab_size_(vocab_size) {}
+
+  void draft(std::span<DraftRequest> requests) override;
+
+ private:
+  void extend(const DraftRequest& request, std::span<const float> logits);
+  bool is_complete(const DraftRequest& request) const;
+
+  MeteredModel* model_;
+  int vocab_size_;
+  Workspace workspace_;
+  std::vector<Adjustment> adjustments_;
+  std::vector<LogitsRequest> batch_;
+  std::vector<DraftRequest*> drafting_;
+};
+
+}  // namespace rewardshift

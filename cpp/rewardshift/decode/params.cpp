@@ -1,0 +1,91 @@
+#include "rewardshift/decode/params.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+
+namespace rewardshift {
+namespace {
+
+constexpr int kMostDraftTokens = 64;
+
+template <class T>
+void require(bool ok, const char* option, const char* range, const T& given) {
+  if (ok) return;
+  std::ostringstream message;
+  message << option << " must be " << range << ", not " << given;
+  throw std::invalid_argument(message.str());
+}
+
+}  // namespace
+
+const char* name_of(Role role) {
+  switch (role) {
+    case Role::target:
+      return "target";
+    case Role::draft:
+      return "draft";
+    case Role::reference:
+      return "reference";
+  }
+  return "unknown";
+}
+
+void validate(const RequestParams& p, int vocab_size) {
+  require(p.max_tokens >= -1, "max_tokens", "-1 (until the context is full) or at least 0",
+          p.max_tokens);
+  require(std::isfinite(p.temperature) && p.temperature >= 0.0, "temperature", "finite and >= 0",
+          p.temperature);
+  require(p.top_k >= 0, "top_k", "at least 0 (0 is off)", p.top_k);
+  require(p.top_p > 0.0 && p.top_p <= 1.0, "top_p", "in (0, 1]", p.top_p);
+  require(p.min_p >= 0.0 && p.min_p <= 1.0, "min_p", "in [0, 1]", p.min_p);
+  require(std::isfinite(p.repeat_penalty) && p.repeat_penalty > 0.0, "repeat_penalty",
+          "finite and > 0", p.repeat_penalty);
+  require(std::isfinite(p.frequency_penalty), "frequency_penalty", "finite", p.frequency_penalty);
+  require(std::isfinite(p.presence_penalty), "presence_penalty", "finite", p.presence_penalty);
+  require(p.penalty_last_n >= -1, "penalty_last_n", "-1 (all) or at least 0", p.penalty_last_n);
+  require(p.top_logprobs >= 0 && p.top_logprobs <= vocab_size, "top_logprobs",
+          "between 0 and the vocabulary's size", p.top_logprobs);
+  if (p.strength) {
+    require(std::isfinite(*p.strength), "strength", "finite", *p.strength);
+    require(p.rule != Rule::speculative || *p.strength == 0.0, "strength",
+            "0 (or unset) with rule 'speculative'", *p.strength);
+  }
+  if (p.num_draft_tokens) {
+    require(*p.num_draft_tokens >= 0 && *p.num_draft_tokens <= kMostDraftTokens, "num_draft_tokens",
+            "between 0 and 64", *p.num_draft_tokens);
+  }
+  for (const auto& [token, bias] : p.logit_bias) {
+    require(token >= 0 && token < vocab_size, "logit_bias", "on tokens of the vocabulary", token);
+    require(!std::isnan(bias) && bias < HUGE_VAL, "logit_bias", "finite or -inf", bias);
+  }
+  for (const std::string& stop : p.stop) {
+    require(!stop.empty(), "stop", "made of non-empty strings", "''");
+  }
+}
+
+void adjustments_at(const RequestParams& params, std::span<const Token> history,
+                    std::vector<Adjustment>& out) {
+  out.clear();
+  for (const auto& [token, bias] : params.logit_bias) out.push_back({token, bias, 1.0});
+  if (params.repeat_penalty == 1.0 && params.frequency_penalty == 0.0 &&
+      params.presence_penalty == 0.0) {
+    return;
+  }
+  if (params.penalty_last_n >= 0) {
+    history =
+        history.last(std::min(history.size(), static_cast<std::size_t>(params.penalty_last_n)));
+  }
+  std::vector<Token> seen(history.begin(), history.end());
+  std::sort(seen.begin(), seen.end());
+  for (auto it = seen.begin(); it != seen.end();) {
+    const auto next = std::upper_bound(it, seen.end(), *it);
+    const double count = static_cast<double>(next - it);
+    out.push_back(
+        {*it, -count * params.frequency_penalty - params.presence_penalty, params.repeat_penalty});
+    it = next;
+  }
+}
+
+}  // namespace rewardshift

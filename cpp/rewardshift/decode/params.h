@@ -1,0 +1,59 @@
+// What a request asks for. Options are defined here once, with their defaults and documentation.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "rewardshift/math/distribution.h"
+#include "rewardshift/math/rule.h"
+
+namespace rewardshift {
+
+enum class Role { target = 0, draft = 1, reference = 2 };
+inline constexpr int kRoles = 3;
+
+const char* name_of(Role role);
+
+struct RequestParams {
+  /// Most tokens to generate; -1 goes on until the context is full.
+  int max_tokens = 128;
+  double temperature = 0.8;  ///< of the goal; 0 is greedy
+  int top_k = 0;             ///< 0 is off
+  double top_p = 1.0;
+  double min_p = 0.0;
+  std::vector<std::pair<Token, double>> logit_bias;  ///< added to the goal's logits
+  double repeat_penalty = 1.0;                       ///< on tokens among the last penalty_last_n
+  double frequency_penalty = 0.0;                    ///< per occurrence there
+  double presence_penalty = 0.0;                     ///< once per token there
+  int penalty_last_n = 64;                           ///< counts prompt and response; -1 is all
+  /// Exponent s of the shift (q/r)^s; unset is 1 with a reference, else 0.
+  std::optional<double> strength;
+  Rule rule = Rule::exact;
+  /// Tokens drafted per round; unset lets the decoder choose; 0 never drafts.
+  std::optional<int> num_draft_tokens;
+  std::uint64_t seed = 0;
+  /// Distinguishes requests that share a seed, such as the samples of one batch.
+  std::uint32_t stream = 0;
+  std::vector<std::string> stop;  ///< the text ends before the first of these
+  int top_logprobs = 0;           ///< most probable tokens of the goal to report per position
+};
+
+/// Throws std::invalid_argument, naming the option and the value given.
+void validate(const RequestParams& params, int vocab_size);
+
+/// The token histories the three roles start from. Draft and reference may see other prompts than
+/// the target (shift by prompt); a role left empty sees the target's.
+struct Prompt {
+  std::vector<Token> target;
+  std::vector<Token> draft;
+  std::vector<Token> reference;
+};
+
+/// The adjustments of one position after `history` (prompt and response so far), into `out`.
+void adjustments_at(const RequestParams& params, std::span<const Token> history,
+                    std::vector<Adjustment>& out);
+
+}  // namespace rewardshift

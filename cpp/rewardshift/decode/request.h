@@ -1,0 +1,103 @@
+// The decoder's private view of a request: its histories, its random numbers, its round.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "rewardshift/decode/drafter.h"
+#include "rewardshift/decode/params.h"
+#include "rewardshift/decode/statistics.h"
+#include "rewardshift/decode/text_stream.h"
+
+namespace rewardshift {
+
+using RequestId = std::int64_t;
+
+enum class FinishReason { stop, length, cancelled, error };
+
+/// A token of the response and the opinions that led to it. Natural logarithms; NaN where there is
+/// nothing to report: a role that took no part, no draft to compare the paper's law on.
+struct EmittedToken {
+  Token id;
+  Origin origin;
+  double logprob;         ///< of the law it was sampled from
+  double target_logprob;  ///< of the roles' own distributions at temperature 1
+  double draft_logprob;
+  double reference_logprob;
+  double log_z;           ///< log Z_s at its position
+  double paper_distance;  ///< total variation between the paper rule's law and pi*
+  std::vector<std::pair<Token, double>> top_logprobs;  ///< of the goal, most probable first
+};
+
+/// What happened to a request in a step.
+struct Event {
+  RequestId id = 0;
+  std::vector<EmittedToken> tokens;
+  std::string text;  ///< the bytes that became final; whole UTF-8 characters unless the end
+  std::optional<FinishReason> finish;  ///< set once, with the last event
+  std::string error;                   ///< why, where finish is error
+  Statistics statistics;               ///< so far
+};
+
+/// One request's part of a round, before any of it is made known.
+struct Round {
+  std::span<const float* const> target_rows;     ///< z_p after each draft; the model's memory
+  std::span<const float* const> reference_rows;  ///< z_r likewise; empty where not needed
+  std::vector<EmittedToken> emitted;
+  int accepted = 0;
+  int empty_residuals = 0;
+  bool wants_bonus = false;  ///< all drafts were accepted and the text goes on
+  std::string failure;       ///< why this request cannot go on; empty if it can
+};
+
+struct Request {
+  Request(RequestId id, Prompt prompt, RequestParams request_params, double request_strength)
+      : id(id),
+        params(std::move(request_params)),
+        strength(request_strength),
+        uniforms(params.seed, params.stream),
+        history{std::move(prompt.target), std::move(prompt.draft), std::move(prompt.reference)},
+        text(params.stop) {
+    event.id = id;
+    for (std::size_t i = 0; i < history.size(); ++i) prompt_size[i] = history[i].size();
+  }
+
+  std::vector<Token>& tokens_of(Role role) { return history[static_cast<std::size_t>(role)]; }
+
+  std::size_t prompt_of(Role role) const { return prompt_size[static_cast<std::size_t>(role)]; }
+
+  /// Drops whatever an unfinished round appended to the histories.
+  void forget_drafts() {
+    for (std::size_t i = 0; i < history.size(); ++i) history[i].resize(prompt_size[i] + generated);
+  }
+
+  bool is_aligned() const { return strength != 0.0; }
+  bool is_finished() const { return event.finish.has_value(); }
+
+  void append(Token token) {
+    for (auto& tokens : history) tokens.push_back(token);
+    ++generated;
+  }
+
+  RequestId id;
+  RequestParams params;
+  double strength;
+  Uniforms uniforms;
+  std::array<std::vector<Token>, kRoles> history;  ///< prompt, response, then drafts in a round
+  std::array<std::size_t, kRoles> prompt_size{};
+  std::array<std::size_t, kRoles> prefilled{};  ///< prompt tokens the role has seen
+  std::size_t generated = 0;                    ///< tokens of the response
+  std::size_t limit = 0;                        ///< most tokens of the response
+  int sequence = -1;                            ///< -1 while it waits for a place
+  TextStream text;
+  Statistics statistics;
+  DraftBlock block;
+  Round round;
+  Event event;  ///< what its next step will tell
+};
+
+}  // namespace rewardshift

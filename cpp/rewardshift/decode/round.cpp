@@ -1,0 +1,253 @@
+// One round of reward-shifted speculative sampling, for all requests at once.
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "rewardshift/decode/decoder.h"
+
+namespace rewardshift {
+namespace {
+
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+
+double log_probability(std::span<const float> logits, Token token, double log_normaliser) {
+  if (logits.empty()) return kNothing;
+  return static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_normaliser;
+}
+
+}  // namespace
+
+void Decoder::play_round() {
+  ready_.clear();
+  for (Request* request : active_) {
+    if (is_prefilled(*request)) ready_.push_back(request);
+  }
+  if (ready_.empty()) return;
+  draft();         // x_1 .. x_K ~ g
+  score_blocks();  // p and r after each of them, one batch each
+  verify();        // accept each with min(1, c pi*/g), or correct the first that fails
+  add_bonus();     // all accepted: q at position K+1, and one more from the goal
+  emit();
+}
+
+void Decoder::draft() {
+  drafts_.clear();
+  for (Request* request : ready_) {
+    request->forget_drafts();
+    request->round = {};
+    request->block.tokens.clear();
+    const int length = draft_length(*request);
+    if (length == 0) continue;
+    drafts_.push_back({request->sequence, length, &request->params, &request->uniforms,
+                       request->generated, &request->tokens_of(Role::draft), &request->block});
+  }
+  if (drafter_ != nullptr) drafter_->draft(drafts_);
+  for (Request* request : ready_) request->round.failure = request->block.failure;
+  std::erase_if(ready_, [](const Request* r) { return !r->round.failure.empty(); });
+}
+
+/// Never more than can be emitted: the bonus or correction needs the last place.
+int Decoder::draft_length(const Request& request) const {
+  if (drafter_ == nullptr) return 0;
+  const int room = static_cast<int>(request.limit - request.generated) - 1;
+  const int wanted =
+      request.params.num_draft_tokens.value_or(policy_->draft_length(request.statistics));
+  return std::min(wanted, room);
+}
+
+void Decoder::score_blocks() {
+  score_blocks(Role::reference, &Round::reference_rows);
+  score_blocks(Role::target, &Round::target_rows);
+}
+
+void Decoder::score_blocks(Role role, std::span<const float* const> Round::* rows) {
+  batch_.clear();
+  for (Request* request : ready_) {
+    if (!uses(*request, role)) continue;
+    const auto& drafted = request->block.tokens;
+    auto& history = request->tokens_of(role);
+    history.insert(history.end(), drafted.begin(), drafted.end());
+    batch_.push_back({request->sequence, history, static_cast<int>(drafted.size()) + 1});
+  }
+  if (batch_.empty()) return;
+  auto all = model_of(role).logits(batch_);
+  for (Request* request : ready_) {
+    if (!uses(*request, role)) continue;
+    const std::size_t n = request->block.tokens.size() + 1;
+    request->round.*rows = all.first(n);
+    all = all.subspan(n);
+  }
+}
+
+void Decoder::verify() {
+  for (Request* request : ready_) {
+    try {
+      verify(*request);
+    } catch (const EvaluationError& error) {
+      request->round.failure = error.what();
+    }
+  }
+}
+
+void Decoder::verify(Request& request) {
+  Round& round = request.round;
+  const auto& drafted = request.block.tokens;
+  for (std::size_t i = 0; i < drafted.size(); ++i) {
+    const RoleLogits rows = rows_at(request, i);
+    const Goal goal = goal_at(request, i, rows);
+    const std::size_t position = request.generated + i;
+    const Decision decision = decide(
+        drafted[i], goal_, request.block.proposal(i), scale_of(request.params.rule, goal),
+        request.uniforms(position, Purpose::accept), request.uniforms(position, Purpose::residual));
+    const Origin origin = decision.accepted ? Origin::draft : Origin::correction;
+    round.emitted.push_back(describe(request, decision.token, origin, rows, goal));
+    round.empty_residuals += decision.empty_residual ? 1 : 0;
+    if (!decision.accepted) return;
+    ++round.accepted;
+    if (model_of(Role::target).model().is_end_of_generation(decision.token)) return;
+  }
+  round.wants_bonus = true;
+}
+
+void Decoder::add_bonus() {
+  batch_.clear();
+  for (Request* request : ready_) {
+    if (request->round.wants_bonus && request->is_aligned()) {
+      batch_.push_back({request->sequence, request->tokens_of(Role::draft), 1});
+    }
+  }
+  const auto draft_rows =
+      batch_.empty() ? std::span<const float* const>{} : model_of(Role::draft).logits(batch_);
+  std::size_t next = 0;
+  for (Request* request : ready_) {
+    if (!request->round.wants_bonus) continue;
+    std::span<const float> draft_row;
+    if (request->is_aligned()) draft_row = {draft_rows[next++], goal_.size()};
+    try {
+      add_bonus(*request, draft_row);
+    } catch (const EvaluationError& error) {
+      request->round.failure = error.what();
+    }
+  }
+}
+
+void Decoder::add_bonus(Request& request, std::span<const float> draft_row) {
+  const std::size_t i = request.block.tokens.size();
+  RoleLogits rows = rows_at(request, i);
+  rows.draft = draft_row;
+  const Goal goal = goal_at(request, i, rows);
+  const Token token = sample(goal_, request.uniforms(request.generated + i, Purpose::goal));
+  request.round.emitted.push_back(describe(request, token, Origin::bonus, rows, goal));
+}
+
+void Decoder::emit() {
+  for (Request* request : ready_) {
+    Round& round = request->round;
+    request->forget_drafts();
+    if (!round.failure.empty()) continue;
+    const auto decided = static_cast<int>(round.emitted.size()) - (round.wants_bonus ? 1 : 0);
+    request->statistics.count_round(decided, round.accepted,
+                                    static_cast<int>(request->block.tokens.size()));
+    request->statistics.empty_residuals += round.empty_residuals;
+    for (EmittedToken& token : round.emitted) {
+      if (!request->is_finished()) commit(*request, std::move(token));
+    }
+    if (!request->is_finished()) request->event.text += request->text.take();
+  }
+  for (Request* request : active_) {
+    if (!request->round.failure.empty()) fail(*request);
+  }
+}
+
+/// The three roles' rows for the token after i drafts. Without a shift the draft's is not needed.
+RoleLogits Decoder::rows_at(Request& request, std::size_t i) const {
+  const std::size_t n = goal_.size();
+  RoleLogits rows;
+  rows.target = {request.round.target_rows[i], n};
+  if (!request.is_aligned()) return rows;
+  rows.reference = {request.round.reference_rows[i], n};
+  if (i < request.block.tokens.size()) rows.draft = request.block.draft_logits(i);
+  return rows;
+}
+
+/// Leaves pi* after i drafts in goal_.
+Goal Decoder::goal_at(const Request& request, std::size_t i, const RoleLogits& rows) {
+  const RequestParams& params = request.params;
+  const std::span<const Token> history = request.history[static_cast<std::size_t>(Role::target)];
+  adjustments_at(params, history.first(request.prompt_of(Role::target) + request.generated + i),
+                 adjustments_);
+  const Shaping shaping{
+      params.temperature, {params.top_k, params.top_p, params.min_p}, adjustments_};
+  const Goal goal = rewardshift::goal(rows, request.strength, shaping, workspace_, goal_);
+  const std::size_t position = request.prompt_of(Role::target) + request.generated + i;
+  require_distribution(goal.log_normaliser.target, Role::target, position);
+  require_distribution(goal.log_normaliser.draft, Role::draft, position);
+  require_distribution(goal.log_normaliser.reference, Role::reference, position);
+  if (!std::isfinite(goal.log_z)) {
+    throw EvaluationError("no token is possible at position " + std::to_string(position) +
+                          ": the roles and logit_bias leave none");
+  }
+  return goal;
+}
+
+/// Greedy decoding samples from a point mass; what is worth knowing there is pi* itself.
+double Decoder::goal_log_probability(const Request& request, Token token, const Goal& goal) const {
+  if (request.params.temperature == 0.0) return goal.best_log_probability;
+  return std::log(goal_[static_cast<std::size_t>(token)]);
+}
+
+EmittedToken Decoder::describe(const Request& request, Token token, Origin origin,
+                               const RoleLogits& rows, const Goal& goal) {
+  EmittedToken emitted{token,
+                       origin,
+                       goal_log_probability(request, token, goal),
+                       log_probability(rows.target, token, goal.log_normaliser.target),
+                       log_probability(rows.draft, token, goal.log_normaliser.draft),
+                       log_probability(rows.reference, token, goal.log_normaliser.reference),
+                       request.is_aligned() ? goal.log_z : kNothing,
+                       kNothing,
+                       {}};
+  if (origin != Origin::bonus && request.is_aligned()) {
+    const LawSummary paper = summarise_law(
+        goal_, request.block.proposal(request.round.emitted.size()), goal.paper_scale, token);
+    emitted.paper_distance = paper.distance;
+    if (request.params.rule == Rule::paper) emitted.logprob = paper.log_probability;
+  }
+  if (request.params.top_logprobs > 0) {
+    const auto n = static_cast<std::size_t>(request.params.top_logprobs);
+    for (const auto& [probability, other] : most_probable(goal_, n, workspace_)) {
+      emitted.top_logprobs.emplace_back(other, goal_log_probability(request, other, goal));
+    }
+  }
+  return emitted;
+}
+
+/// Makes one token part of the response and notices if it is the last.
+void Decoder::commit(Request& request, EmittedToken&& token) {
+  const LanguageModel& target = model_of(Role::target).model();
+  const bool ends = target.is_end_of_generation(token.id);
+  request.append(token.id);
+  const bool stopped = !ends && request.text.append(target.piece(token.id));
+  request.event.tokens.push_back(std::move(token));
+  if (ends || stopped) {
+    finish(request, FinishReason::stop);
+  } else if (request.generated == request.limit) {
+    finish(request, FinishReason::length);
+  }
+}
+
+/// Ends one request without touching the others. What the models remember may be damaged now.
+void Decoder::fail(Request& request) {
+  request.event.error = request.round.failure;
+  finish(request, FinishReason::error);
+  for (const auto& model : models_) {
+    if (model != nullptr) model->forget();
+  }
+}
+
+void Decoder::finish(Request& request, FinishReason reason) {
+  request.event.text += request.text.take_rest();
+  request.event.finish = reason;
+}
+
+}  // namespace rewardshift

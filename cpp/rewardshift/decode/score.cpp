@@ -1,0 +1,78 @@
+// Scoring a given continuation: the same goal, with the tokens forced.
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+
+#include "rewardshift/decode/decoder.h"
+#include "rewardshift/decode/exclusive.h"
+
+namespace rewardshift {
+
+Scores Decoder::score(const Prompt& given, std::span<const Token> continuation,
+                      RequestParams params) {
+  const Exclusive exclusive(busy_);
+  validate(params, vocab_size_);
+  Prompt prompt = given;
+  complete(prompt);
+  const double strength = resolve_strength(params);
+  Request request(-1, std::move(prompt), std::move(params), strength);
+  for (auto& history : request.history) {
+    history.insert(history.end(), continuation.begin(), continuation.end());
+    if (history.size() > context_size_) {
+      std::ostringstream message;
+      message << "prompt and continuation have " << history.size() << " tokens; the context holds "
+              << context_size_ << " (raise n_ctx)";
+      throw ContextOverflowError(message.str(), history.size(), context_size_);
+    }
+  }
+  request.sequence = static_cast<int>(last_history_.size());
+
+  Scores scores;
+  constexpr std::size_t kRowsAtOnce = 64;
+  for (std::size_t begin = 0; begin < continuation.size(); begin += kRowsAtOnce) {
+    const std::size_t rows = std::min(kRowsAtOnce, continuation.size() - begin);
+    score_rows(request, continuation.subspan(begin, rows), begin, scores);
+  }
+  return scores;
+}
+
+/// Scores the `tokens` that follow `begin` tokens of the continuation.
+void Decoder::score_rows(Request& request, std::span<const Token> tokens, std::size_t begin,
+                         Scores& scores) {
+  request.generated = begin;
+  std::array<std::span<const float* const>, kRoles> rows;
+  for (std::size_t i = 0; i < models_.size(); ++i) {
+    if (models_[i] == nullptr) continue;
+    const auto history = std::span<const Token>(request.history[i])
+                             .first(request.prompt_size[i] + begin + tokens.size() - 1);
+    const LogitsRequest wanted{request.sequence, history, static_cast<int>(tokens.size())};
+    rows[i] = models_[i]->logits({&wanted, 1});
+  }
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    std::array<std::span<const float>, kRoles> row;
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      if (!rows[k].empty()) row[k] = {rows[k][i], goal_.size()};
+    }
+    score_token(request, tokens[i], i, {row[0], row[1], row[2]}, scores);
+  }
+}
+
+void Decoder::score_token(Request& request, Token token, std::size_t i, const RoleLogits& rows,
+                          Scores& scores) {
+  const Goal goal = goal_at(request, i, rows);
+  const std::size_t position = request.prompt_of(Role::target) + request.generated + i;
+  const auto add_own = [&](std::vector<double>& to, std::span<const float> row, Role role) {
+    if (row.empty()) return;
+    const double log_normaliser = log_sum_exp(row, 1.0);
+    require_distribution(log_normaliser, role, position);
+    to.push_back(static_cast<double>(row[static_cast<std::size_t>(token)]) - log_normaliser);
+  };
+  add_own(scores.target, rows.target, Role::target);
+  add_own(scores.draft, rows.draft, Role::draft);
+  add_own(scores.reference, rows.reference, Role::reference);
+  scores.goal.push_back(std::log(goal_[static_cast<std::size_t>(token)]));
+  scores.log_z.push_back(goal.log_z);
+}
+
+}  // namespace rewardshift

@@ -1,0 +1,32 @@
+// What a request cost and how its decisions fell.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "rewardshift/decode/params.h"
+
+namespace rewardshift {
+
+/// Where an emitted token came from. Plain decoding emits only bonus tokens.
+enum class Origin { draft, correction, bonus };
+
+/// Counts of one request. A round drafts 0 or more tokens and emits at least one.
+struct Statistics {
+  std::int64_t rounds = 0;
+  std::int64_t drafted = 0;
+  std::int64_t accepted = 0;
+  std::vector<std::int64_t> drafted_at;   ///< by position in the draft: tokens that were decided on
+  std::vector<std::int64_t> accepted_at;  ///< of these, the accepted ones
+  std::int64_t empty_residuals = 0;       ///< corrections drawn from pi* for want of a residual
+
+  /// Seconds spent evaluating each role, and in our own code; the time of a batch is divided
+  /// equally among the requests in it. Prefill included.
+  std::array<double, kRoles> role_seconds{};
+  double own_seconds = 0.0;
+
+  void count_round(int decided, int accepted_tokens, int drafted_tokens);
+};
+
+}  // namespace rewardshift

@@ -1,0 +1,63 @@
+// The seam between the decoder and whatever computes logits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace rewardshift {
+
+using Token = std::int32_t;
+
+/// "The logits of the last `n_rows` positions of this history."
+///
+/// Row j of a request is the model's opinion of the token that follows
+/// tokens[0 .. tokens.size() - n_rows + j]. With n_rows == 0 the history is only made ready
+/// (prefilled), so that a later request that continues it is cheap.
+struct LogitsRequest {
+  int sequence;                   ///< in [0, max_sequences()); histories of one sequence share work
+  std::span<const Token> tokens;  ///< the whole history from position 0; borrowed for the call
+  int n_rows;                     ///< in [0, tokens.size()]
+};
+
+/// A causal language model, seen as a pure function from histories to logits.
+///
+/// Implementations may remember earlier histories to save work, but what they return depends on
+/// the request alone (up to rounding). Callers therefore never manage a key-value cache: rolling
+/// back after a rejected draft, reusing a prompt, and forking a sequence are all just asking for
+/// the history one wants. Not thread-safe: one call at a time.
+class LanguageModel {
+ public:
+  virtual ~LanguageModel() = default;
+  LanguageModel(const LanguageModel&) = delete;
+  LanguageModel& operator=(const LanguageModel&) = delete;
+
+  virtual int vocab_size() const = 0;
+  virtual int max_sequences() const = 0;
+
+  /// Tokens that all sequences together can hold; one sequence may use all of it.
+  virtual std::size_t context_size() const = 0;
+
+  virtual bool is_end_of_generation(Token token) const = 0;
+
+  /// The bytes a token adds to the text; may end inside a UTF-8 character. Empty for control
+  /// tokens.
+  virtual std::string piece(Token token) const = 0;
+
+  /// Evaluates all requests, each of a different sequence, in as few batches as fit.
+  ///
+  /// Returns one pointer per row to vocab_size() logits, request by request. The rows belong to
+  /// the model and live until the next call. Throws EvaluationError or CancelledError; after
+  /// either, the model is as usable as before.
+  virtual std::span<const float* const> logits(std::span<const LogitsRequest> requests) = 0;
+
+  /// Drops all remembered work, for when it may be damaged: a NaN in a cache can spread.
+  virtual void forget() {}
+
+ protected:
+  LanguageModel() = default;
+};
+
+}  // namespace rewardshift

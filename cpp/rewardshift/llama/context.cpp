@@ -1,0 +1,339 @@
+#include "rewardshift/llama/context.h"
+
+#include <llama.h>
+
+#include <algorithm>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include "rewardshift/error.h"
+#include "rewardshift/llama/log.h"
+
+namespace rewardshift::llama {
+namespace {
+
+constexpr int kDefaultContext = 4096;
+constexpr std::size_t kMostRows = 64;  // bounds the logits' share of llama.cpp's compute buffer
+
+std::optional<ggml_type> cache_type(const std::string& name) {
+  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
+    const auto type = static_cast<ggml_type>(i);
+    const char* known = ggml_type_name(type);
+    const bool holds_numbers = ggml_is_quantized(type) || type == GGML_TYPE_F32 ||
+                               type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
+    if (known != nullptr && holds_numbers && name == known) return type;
+  }
+  return std::nullopt;
+}
+
+void require(bool ok, const char* option, const std::string& range, const std::string& given) {
+  if (!ok)
+    throw std::invalid_argument(std::string(option) + " must be " + range + ", not " + given);
+}
+
+std::size_t cache_bytes(const ModelFacts& facts, std::size_t cells, ggml_type k, ggml_type v) {
+  const double per_type =
+      static_cast<double>(ggml_type_size(k)) / static_cast<double>(ggml_blck_size(k)) +
+      static_cast<double>(ggml_type_size(v)) / static_cast<double>(ggml_blck_size(v));
+  const double values = static_cast<double>(facts.embedding_size) / std::max(facts.heads, 1) *
+                        facts.kv_heads * facts.layers;
+  return static_cast<std::size_t>(values * per_type * static_cast<double>(cells));
+}
+
+std::size_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
+  return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+}
+
+bool should_abort(void* interrupt) {
+  return static_cast<const std::atomic<bool>*>(interrupt)->load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+/// llama_batch with its memory; a token belongs to one sequence.
+struct Context::Batch {
+  explicit Batch(std::size_t capacity)
+      : raw(llama_batch_init(static_cast<std::int32_t>(capacity), 0, 1)) {}
+  ~Batch() { llama_batch_free(raw); }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  void add(Token token, std::size_t position, int sequence, bool wants_row) {
+    const std::int32_t i = raw.n_tokens++;
+    raw.token[i] = token;
+    raw.pos[i] = static_cast<llama_pos>(position);
+    raw.n_seq_id[i] = 1;
+    raw.seq_id[i][0] = sequence;
+    raw.logits[i] = wants_row ? 1 : 0;
+  }
+
+  llama_batch raw;
+};
+
+void validate(const ContextOptions& o) {
+  const auto at_least = [](int value, int least, const char* option) {
+    require(value >= least, option, "at least " + std::to_string(least), std::to_string(value));
+  };
+  at_least(o.n_ctx, 0, "n_ctx");
+  at_least(o.n_batch, 1, "n_batch");
+  at_least(o.n_ubatch, 1, "n_ubatch");
+  at_least(o.n_seq_max, 1, "n_seq_max");
+  at_least(o.n_threads, 0, "n_threads");
+  at_least(o.n_threads_batch, 0, "n_threads_batch");
+  const int most = static_cast<int>(llama_max_parallel_sequences()) - 1;
+  require(o.n_seq_max <= most, "n_seq_max", "at most " + std::to_string(most),
+          std::to_string(o.n_seq_max));
+  require(o.n_threads <= GGML_MAX_N_THREADS, "n_threads",
+          "at most " + std::to_string(GGML_MAX_N_THREADS), std::to_string(o.n_threads));
+  require(o.n_threads_batch <= GGML_MAX_N_THREADS, "n_threads_batch",
+          "at most " + std::to_string(GGML_MAX_N_THREADS), std::to_string(o.n_threads_batch));
+  for (const auto& [option, name] :
+       {std::pair{"type_k", o.type_k}, std::pair{"type_v", o.type_v}}) {
+    require(cache_type(name).has_value(), option, "a ggml type such as f16, f32 or q8_0",
+            "'" + name + "'");
+  }
+}
+
+Context::Context(std::shared_ptr<const Model> model, const ContextOptions& options,
+                 std::shared_ptr<Threadpool> pool, const std::atomic<bool>* interrupt)
+    : model_(std::move(model)), pool_(std::move(pool)), interrupt_(interrupt) {
+  validate(options);
+  model_->require_decodable();
+  const ModelFacts facts = model_->facts();
+  cells_ = static_cast<std::size_t>(
+      options.n_ctx > 0 ? options.n_ctx : std::min(facts.context_size_trained, kDefaultContext));
+  batch_tokens_ = std::min(static_cast<std::size_t>(options.n_batch), cells_);
+  sequences_.resize(static_cast<std::size_t>(options.n_seq_max) + 1);  // one more for scoring
+  batch_rows_ = std::min(std::max(kMostRows, sequences_.size()), batch_tokens_);
+
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = static_cast<std::uint32_t>(cells_);
+  params.n_batch = static_cast<std::uint32_t>(batch_tokens_);
+  params.n_ubatch = std::min(static_cast<std::uint32_t>(options.n_ubatch), params.n_batch);
+  params.n_seq_max = static_cast<std::uint32_t>(sequences_.size());
+  params.n_outputs_max = static_cast<std::uint32_t>(std::max(batch_rows_, sequences_.size()));
+  params.n_threads = options.n_threads > 0 ? options.n_threads : pool_->size();
+  params.n_threads_batch = options.n_threads_batch > 0 ? options.n_threads_batch : params.n_threads;
+  params.type_k = *cache_type(options.type_k);
+  params.type_v = *cache_type(options.type_v);
+  if (options.flash_attn) {
+    params.flash_attn_type =
+        *options.flash_attn ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  }
+  params.kv_unified = true;  // sequences share cells: a prompt in common is stored once
+  params.swa_full = true;    // a pruned sliding window could not be rolled back
+  if (interrupt_ != nullptr) {
+    params.abort_callback = should_abort;
+    params.abort_callback_data = const_cast<std::atomic<bool>*>(interrupt_);
+  }
+
+  const std::size_t bytes = cache_bytes(facts, cells_, params.type_k, params.type_v);
+  const std::string needs = "n_ctx " + std::to_string(cells_) + " needs " + std::to_string(bytes) +
+                            " bytes of key-value cache for " + model_->path();
+  const std::size_t memory = physical_memory();
+  if (memory > 0 && bytes > memory) {
+    throw OutOfMemoryError(needs + ", more than this machine's memory", bytes);
+  }
+  const ErrorScope errors;
+  try {
+    context_.reset(llama_init_from_model(model_->model_.get(), params));
+  } catch (const std::bad_alloc&) {
+  }
+  if (context_ == nullptr) {
+    throw OutOfMemoryError(
+        needs + ", and the context could not be made: " + errors.reason("llama.cpp gave no reason"),
+        bytes);
+  }
+  llama_attach_threadpool(context_.get(), pool_->get(), pool_->get());
+  batch_ = std::make_unique<Batch>(batch_tokens_);
+}
+
+Context::~Context() = default;
+
+void Context::Free::operator()(llama_context* context) const { llama_free(context); }
+
+void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
+  llama_adapter_lora* raw = adapter->adapter_.get();
+  if (llama_set_adapters_lora(context_.get(), &raw, 1, &scale) != 0) {
+    throw ModelLoadError("the adapter " + adapter->path() + " cannot be applied");
+  }
+  adapter_ = std::move(adapter);
+  forget();
+}
+
+void Context::forget() {
+  llama_memory_clear(llama_get_memory(context_.get()), true);
+  for (Sequence& sequence : sequences_) sequence.cached.clear();
+}
+
+std::span<const float* const> Context::logits(std::span<const LogitsRequest> requests) {
+  check(requests);
+  ++clock_;
+  for (const LogitsRequest& request : requests) keep_common(request);
+  for (const LogitsRequest& request : requests) borrow_prefix(request);
+  make_room(requests);
+  list_pending(requests);
+
+  rows_.clear();
+  copied_rows_.clear();
+  std::span<const Pending> rest = pending_;
+  while (!rest.empty()) {
+    std::size_t tokens = 0;
+    std::size_t rows = 0;
+    while (tokens < rest.size() && tokens < batch_tokens_ &&
+           rows + (rest[tokens].wants_row ? 1 : 0) <= batch_rows_) {
+      rows += rest[tokens++].wants_row ? 1 : 0;
+    }
+    const std::size_t first_row = rows_.size();
+    evaluate(requests, rest.first(tokens));
+    rest = rest.subspan(tokens);
+    if (rest.empty()) break;
+    for (std::size_t i = first_row; i < rows_.size(); ++i) {  // the next call reuses the memory
+      copied_rows_.emplace_back(rows_[i], rows_[i] + vocab_size());
+      rows_[i] = copied_rows_.back().data();
+    }
+  }
+  return rows_;
+}
+
+void Context::check(std::span<const LogitsRequest> requests) const {
+  for (const LogitsRequest& request : requests) {
+    if (request.sequence < 0 || request.sequence >= max_sequences()) {
+      throw std::invalid_argument("there is no sequence " + std::to_string(request.sequence));
+    }
+    if (request.n_rows < 0 || static_cast<std::size_t>(request.n_rows) > request.tokens.size()) {
+      throw std::invalid_argument("a history of " + std::to_string(request.tokens.size()) +
+                                  " tokens has no " + std::to_string(request.n_rows) + " rows");
+    }
+    for (const Token token : request.tokens) {
+      if (token < 0 || token >= vocab_size()) {
+        throw std::invalid_argument("token " + std::to_string(token) + " is not in the vocabulary");
+      }
+    }
+  }
+}
+
+/// Keeps of a sequence what the history begins with, but no position a row is wanted of.
+void Context::keep_common(const LogitsRequest& request) {
+  Sequence& sequence = sequences_[static_cast<std::size_t>(request.sequence)];
+  sequence.last_used = clock_;
+  const std::size_t reusable = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
+  const std::size_t common = common_prefix(sequence.cached, request.tokens);
+  // Cells beyond a history that is only to be made ready do no harm.
+  if (request.n_rows == 0 && common == request.tokens.size()) return;
+  drop_tail(request.sequence, std::min(common, reusable));
+}
+
+/// Takes over cells from the sequence that has most in common with the history.
+void Context::borrow_prefix(const LogitsRequest& request) {
+  Sequence& sequence = sequences_[static_cast<std::size_t>(request.sequence)];
+  const std::size_t reusable = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
+  const auto wanted = request.tokens.first(reusable);
+  std::size_t most = sequence.cached.size();
+  int donor = -1;
+  for (int other = 0; other < max_sequences(); ++other) {
+    const auto& cached = sequences_[static_cast<std::size_t>(other)].cached;
+    const std::size_t common = common_prefix(cached, wanted);
+    if (other != request.sequence && common > most) {
+      most = common;
+      donor = other;
+    }
+  }
+  if (donor < 0) return;
+  const std::size_t from = sequence.cached.size();
+  llama_memory_seq_cp(llama_get_memory(context_.get()), donor, request.sequence,
+                      static_cast<llama_pos>(from), static_cast<llama_pos>(most));
+  sequence.cached.assign(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(most));
+}
+
+/// Drops idle sequences until the new tokens fit, counting shared cells once for each sharer.
+void Context::make_room(std::span<const LogitsRequest> requests) {
+  std::size_t needed = 0;
+  for (const Sequence& sequence : sequences_) needed += sequence.cached.size();
+  for (const LogitsRequest& request : requests) {
+    const std::size_t cached = sequences_[static_cast<std::size_t>(request.sequence)].cached.size();
+    needed += request.tokens.size() - std::min(request.tokens.size(), cached);
+  }
+  while (needed > cells_) {
+    int idlest = -1;
+    for (int i = 0; i < max_sequences(); ++i) {
+      const Sequence& sequence = sequences_[static_cast<std::size_t>(i)];
+      if (sequence.last_used == clock_ || sequence.cached.empty()) continue;
+      if (idlest < 0 ||
+          sequence.last_used < sequences_[static_cast<std::size_t>(idlest)].last_used) {
+        idlest = i;
+      }
+    }
+    if (idlest < 0) return;  // cells may be shared: llama.cpp has the last word
+    needed -= sequences_[static_cast<std::size_t>(idlest)].cached.size();
+    drop_tail(idlest, 0);
+  }
+}
+
+void Context::drop_tail(int sequence, std::size_t keep) {
+  auto& cached = sequences_[static_cast<std::size_t>(sequence)].cached;
+  if (keep == cached.size()) return;
+  llama_memory_t memory = llama_get_memory(context_.get());
+  if (!llama_memory_seq_rm(memory, sequence, static_cast<llama_pos>(keep), -1)) {
+    llama_memory_seq_rm(memory, sequence, -1, -1);  // removing all of a sequence never fails
+    keep = 0;
+  }
+  cached.resize(keep);
+}
+
+void Context::list_pending(std::span<const LogitsRequest> requests) {
+  pending_.clear();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const LogitsRequest& request = requests[i];
+    const std::size_t cached = sequences_[static_cast<std::size_t>(request.sequence)].cached.size();
+    const std::size_t first_row = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
+    for (std::size_t position = cached; position < request.tokens.size(); ++position) {
+      pending_.push_back({i, position, position >= first_row});
+    }
+  }
+}
+
+/// One call of llama.cpp. The rows it yields are appended and live until the next.
+void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens) {
+  batch_->raw.n_tokens = 0;
+  for (const Pending& token : tokens) {
+    const LogitsRequest& request = requests[token.request];
+    batch_->add(request.tokens[token.position], token.position, request.sequence, token.wants_row);
+  }
+  const ErrorScope errors;
+  int status = 0;
+  std::string thrown;
+  try {
+    status = interrupt_ != nullptr && *interrupt_ ? 2 : llama_decode(context_.get(), batch_->raw);
+  } catch (const std::exception& error) {
+    status = -4;
+    thrown = error.what();
+  }
+  if (status != 0) fail(requests, status, errors.reason(thrown));
+
+  evaluated_ += tokens.size();
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const LogitsRequest& request = requests[tokens[i].request];
+    sequences_[static_cast<std::size_t>(request.sequence)].cached.push_back(
+        request.tokens[tokens[i].position]);
+    if (tokens[i].wants_row) {
+      rows_.push_back(llama_get_logits_ith(context_.get(), static_cast<std::int32_t>(i)));
+    }
+  }
+}
+
+/// Takes back whatever a failed call left in the cache, then says what happened.
+void Context::fail(std::span<const LogitsRequest> requests, int status, const std::string& reason) {
+  llama_memory_t memory = llama_get_memory(context_.get());
+  for (const LogitsRequest& request : requests) {
+    const auto& cached = sequences_[static_cast<std::size_t>(request.sequence)].cached;
+    llama_memory_seq_rm(memory, request.sequence, static_cast<llama_pos>(cached.size()), -1);
+  }
+  if (status == 2) throw CancelledError("the evaluation was interrupted");
+  const std::string what = status == 1 ? "its context is full" : "llama.cpp could not evaluate it";
+  throw EvaluationError(model_->path() + ": " + what + " (status " + std::to_string(status) +
+                        (reason.empty() ? "" : ": " + reason) + ")");
+}
+
+}  // namespace rewardshift::llama

@@ -1,0 +1,106 @@
+// A LanguageModel over llama.cpp: one context, one key-value cache, many sequences.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rewardshift/language_model.h"
+#include "rewardshift/llama/model.h"
+#include "rewardshift/llama/system.h"
+
+struct llama_context;
+
+namespace rewardshift::llama {
+
+struct ContextOptions {
+  /// Tokens that the sequences of a model hold together; 0 is what it was trained for, 4096 at
+  /// most.
+  int n_ctx = 0;
+  int n_batch = 512;               ///< most tokens evaluated by one call of llama.cpp
+  int n_ubatch = 512;              ///< most tokens in one of its compute graphs
+  int n_seq_max = 16;              ///< requests decoded at the same time
+  int n_threads = 0;               ///< for single rows; 0 is one per physical core
+  int n_threads_batch = 0;         ///< for batches; 0 is as n_threads
+  std::optional<bool> flash_attn;  ///< unset is where the backend supports it
+  std::string type_k = "f16";      ///< of cached keys: f32, f16, bf16, q8_0, q4_0, ...
+  std::string type_v = "f16";      ///< of cached values; quantised ones need flash attention
+};
+
+/// Throws std::invalid_argument, naming the option and the value given.
+void validate(const ContextOptions& options);
+
+/// The cells of the cache hold each sequence's latest history. logits() keeps the part of it that
+/// the new history begins with, borrows more from a sequence that has more in common (sharing its
+/// cells), and evaluates only the rest. When cells run out, sequences that were not asked for give
+/// way, the longest idle first; asking for them again evaluates them again.
+class Context final : public LanguageModel {
+ public:
+  /// All contexts may share one pool. While `interrupt` (borrowed, may be null) is true, evaluation
+  /// stops with CancelledError. Throws OutOfMemoryError, ModelLoadError, std::invalid_argument.
+  Context(std::shared_ptr<const Model> model, const ContextOptions& options,
+          std::shared_ptr<Threadpool> pool, const std::atomic<bool>* interrupt);
+  ~Context() override;
+
+  /// Decodes with an adapter from now on; forgets all histories.
+  void apply(std::shared_ptr<const Adapter> adapter, float scale);
+
+  int vocab_size() const override { return model_->tokenizer().size(); }
+  int max_sequences() const override { return static_cast<int>(sequences_.size()); }
+  std::size_t context_size() const override { return cells_; }
+  bool is_end_of_generation(Token token) const override {
+    return model_->tokenizer().is_end_of_generation(token);
+  }
+  std::string piece(Token token) const override { return model_->tokenizer().piece(token, false); }
+  std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
+  void forget() override;
+
+  /// Tokens evaluated since construction: what the cache could not answer.
+  std::uint64_t evaluated_tokens() const { return evaluated_; }
+
+ private:
+  struct Sequence {
+    std::vector<Token> cached;  ///< what its cells hold
+    std::uint64_t last_used = 0;
+  };
+  struct Pending {  ///< a token to evaluate
+    std::size_t request;
+    std::size_t position;
+    bool wants_row;
+  };
+  struct Batch;
+  struct Free {
+    void operator()(llama_context* context) const;
+  };
+
+  void check(std::span<const LogitsRequest> requests) const;
+  void keep_common(const LogitsRequest& request);
+  void borrow_prefix(const LogitsRequest& request);
+  void make_room(std::span<const LogitsRequest> requests);
+  void drop_tail(int sequence, std::size_t keep);
+  void list_pending(std::span<const LogitsRequest> requests);
+  void evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens);
+  [[noreturn]] void fail(std::span<const LogitsRequest> requests, int status,
+                         const std::string& reason);
+
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<const Adapter> adapter_;
+  std::shared_ptr<Threadpool> pool_;
+  const std::atomic<bool>* interrupt_;
+  std::size_t cells_;
+  std::size_t batch_tokens_;
+  std::size_t batch_rows_;
+  std::unique_ptr<llama_context, Free> context_;
+  std::unique_ptr<Batch> batch_;
+  std::vector<Sequence> sequences_;
+  std::vector<Pending> pending_;
+  std::vector<const float*> rows_;
+  std::vector<std::vector<float>> copied_rows_;  ///< of calls before the last, which reuses memory
+  std::uint64_t clock_ = 0;
+  std::uint64_t evaluated_ = 0;
+};
+
+}  // namespace rewardshift::llama

@@ -1,0 +1,85 @@
+#include "rewardshift/llama/log.h"
+
+#include <llama.h>
+
+#include <deque>
+#include <mutex>
+#include <utility>
+
+namespace rewardshift::llama {
+namespace {
+
+constexpr std::size_t kLinesKept = 4096;
+
+struct Log {
+  std::mutex mutex;
+  std::deque<LogLine> lines;
+  std::string partial;  ///< a line still being continued (GGML_LOG_LEVEL_CONT)
+  LogLevel partial_level = LogLevel::info;
+};
+
+Log& the_log() {
+  static Log log;
+  return log;
+}
+
+thread_local std::vector<std::string>* current_errors = nullptr;
+
+LogLevel level_of(ggml_log_level level) {
+  switch (level) {
+    case GGML_LOG_LEVEL_ERROR:
+      return LogLevel::error;
+    case GGML_LOG_LEVEL_WARN:
+      return LogLevel::warning;
+    case GGML_LOG_LEVEL_INFO:
+      return LogLevel::info;
+    default:
+      return LogLevel::debug;
+  }
+}
+
+void keep(Log& log, LogLine line) {
+  if (line.text.empty()) return;
+  if (line.level == LogLevel::error && current_errors != nullptr) {
+    current_errors->push_back(line.text);
+  }
+  log.lines.push_back(std::move(line));
+  if (log.lines.size() > kLinesKept) log.lines.pop_front();
+}
+
+void receive(ggml_log_level level, const char* text, void*) {
+  Log& log = the_log();
+  const std::lock_guard lock(log.mutex);
+  if (level != GGML_LOG_LEVEL_CONT) log.partial_level = level_of(level);
+  log.partial += text;
+  for (auto end = log.partial.find('\n'); end != std::string::npos; end = log.partial.find('\n')) {
+    keep(log, {log.partial_level, log.partial.substr(0, end)});
+    log.partial.erase(0, end + 1);
+  }
+}
+
+}  // namespace
+
+void collect_log() { llama_log_set(receive, nullptr); }
+
+std::vector<LogLine> drain_log() {
+  Log& log = the_log();
+  const std::lock_guard lock(log.mutex);
+  std::vector<LogLine> lines(std::make_move_iterator(log.lines.begin()),
+                             std::make_move_iterator(log.lines.end()));
+  log.lines.clear();
+  return lines;
+}
+
+ErrorScope::ErrorScope() { current_errors = &errors_; }
+
+ErrorScope::~ErrorScope() { current_errors = nullptr; }
+
+std::string ErrorScope::reason(const std::string& otherwise) const {
+  if (errors_.empty()) return otherwise;
+  std::string joined;
+  for (const std::string& error : errors_) joined += (joined.empty() ? "" : "; ") + error;
+  return joined;
+}
+
+}  // namespace rewardshift::llama

@@ -1,0 +1,39 @@
+// llama.cpp's log, kept until somebody wants it. Nothing is ever printed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace rewardshift::llama {
+
+enum class LogLevel { debug, info, warning, error };
+
+struct LogLine {
+  LogLevel level;
+  std::string text;  ///< one line, without its newline
+};
+
+/// Starts collecting. llama.cpp has one log per process, so this state is the process's; calling it
+/// again does nothing. Thread-safe.
+void collect_log();
+
+/// The lines since the last call, oldest first; only the latest few thousand are kept. Thread-safe.
+std::vector<LogLine> drain_log();
+
+/// Gathers what llama.cpp reports as errors on this thread while it lives: the reason to give when
+/// a call fails. Scopes do not nest.
+class ErrorScope {
+ public:
+  ErrorScope();
+  ~ErrorScope();
+  ErrorScope(const ErrorScope&) = delete;
+  ErrorScope& operator=(const ErrorScope&) = delete;
+
+  /// The errors so far, joined; `otherwise` if there were none.
+  std::string reason(const std::string& otherwise) const;
+
+ private:
+  std::vector<std::string> errors_;
+};
+
+}  // namespace rewardshift::llama

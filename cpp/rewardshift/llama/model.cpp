@@ -1,0 +1,229 @@
+#include "rewardshift/llama/model.h"
+
+#include <gguf.h>
+#include <llama.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <new>
+#include <sstream>
+#include <system_error>
+#include <utility>
+
+#include "rewardshift/error.h"
+#include "rewardshift/llama/log.h"
+#include "rewardshift/llama/system.h"
+
+namespace rewardshift::llama {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Calls a llama.cpp function of the form f(..., buffer, size) that returns the length.
+template <class Function>
+std::string read_string(Function function) {
+  std::array<char, 256> small;
+  const std::int32_t length = function(small.data(), small.size());
+  if (length < 0) return {};
+  if (static_cast<std::size_t>(length) < small.size()) return small.data();
+  std::string large(static_cast<std::size_t>(length) + 1, '\0');
+  function(large.data(), large.size());
+  large.pop_back();
+  return large;
+}
+
+/// Looks at the file before llama.cpp does, whose messages would not say this plainly.
+void require_gguf(const std::string& path) {
+  std::error_code error;
+  if (!fs::exists(path, error)) throw ModelLoadError(path + ": no such file");
+  if (fs::is_directory(path, error)) throw ModelLoadError(path + " is a directory, not a GGUF");
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw ModelLoadError(path + " cannot be read");
+  std::array<char, 4> magic{};
+  file.read(magic.data(), magic.size());
+  if (std::string(magic.data(), magic.size()) != "GGUF") {
+    throw ModelLoadError(path + " is not a GGUF file");
+  }
+}
+
+bool report_progress(float progress, void* data) {
+  auto* monitor = static_cast<LoadMonitor*>(data);
+  monitor->progress = progress;
+  return !monitor->cancelled;
+}
+
+llama_load_mode load_mode(const ModelOptions& options) {
+  if (options.use_mmap) {
+    return options.use_mlock ? LLAMA_LOAD_MODE_MMAP_MLOCK : LLAMA_LOAD_MODE_MMAP;
+  }
+  return options.use_mlock ? LLAMA_LOAD_MODE_MLOCK : LLAMA_LOAD_MODE_NONE;
+}
+
+const char* vocabulary_name(enum llama_vocab_type type) {
+  switch (type) {
+    case LLAMA_VOCAB_TYPE_NONE:
+      return "none";
+    case LLAMA_VOCAB_TYPE_SPM:
+      return "SentencePiece";
+    case LLAMA_VOCAB_TYPE_BPE:
+      return "byte-level BPE";
+    case LLAMA_VOCAB_TYPE_WPM:
+      return "WordPiece";
+    case LLAMA_VOCAB_TYPE_UGM:
+      return "Unigram";
+    case LLAMA_VOCAB_TYPE_RWKV:
+      return "RWKV";
+    default:
+      return "other";
+  }
+}
+
+std::optional<Token> token_or_none(llama_token token) {
+  return token == LLAMA_TOKEN_NULL ? std::nullopt : std::optional<Token>(token);
+}
+
+}  // namespace
+
+Model::Model(std::string path, llama_model* model)
+    : path_(std::move(path)), model_(model), tokenizer_(llama_model_get_vocab(model)) {}
+
+void Model::Free::operator()(llama_model* model) const { llama_model_free(model); }
+
+std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOptions& options,
+                                         LoadMonitor* monitor) {
+  initialise();
+  require_gguf(path);
+  llama_model_params params = llama_model_default_params();
+  params.n_gpu_layers = options.n_gpu_layers;
+  params.load_mode = load_mode(options);
+  if (monitor != nullptr) {
+    params.progress_callback = report_progress;
+    params.progress_callback_user_data = monitor;
+  }
+  const ErrorScope errors;
+  llama_model* model = nullptr;
+  try {
+    model = llama_model_load_from_file(path.c_str(), params);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemoryError("no memory to load " + path, fs::file_size(path));
+  } catch (const std::exception& error) {
+    throw ModelLoadError(path + " cannot be loaded: " + error.what());
+  }
+  if (model == nullptr && monitor != nullptr && monitor->cancelled) {
+    throw CancelledError("loading " + path + " was cancelled");
+  }
+  if (model == nullptr) {
+    throw ModelLoadError(path + " cannot be loaded: " + errors.reason("llama.cpp gave no reason"));
+  }
+  return std::shared_ptr<const Model>(new Model(path, model));
+}
+
+ModelFacts Model::facts() const {
+  const llama_model* m = model_.get();
+  const llama_vocab* vocab = llama_model_get_vocab(m);
+  ModelFacts facts;
+  facts.description = read_string(
+      [m](char* buffer, std::size_t size) { return llama_model_desc(m, buffer, size); });
+  facts.architecture = read_string([m](char* buffer, std::size_t size) {
+    return llama_model_meta_val_str(m, "general.architecture", buffer, size);
+  });
+  facts.vocabulary_type = vocabulary_name(llama_vocab_type(vocab));
+  facts.parameters = llama_model_n_params(m);
+  facts.bytes = llama_model_size(m);
+  facts.vocab_size = tokenizer_.size();
+  facts.context_size_trained = llama_model_n_ctx_train(m);
+  facts.layers = llama_model_n_layer(m);
+  facts.embedding_size = llama_model_n_embd(m);
+  facts.heads = llama_model_n_head(m);
+  facts.kv_heads = llama_model_n_head_kv(m);
+  facts.sliding_window = llama_model_n_swa(m);
+  facts.can_roll_back = !llama_model_is_recurrent(m) && !llama_model_is_hybrid(m);
+  facts.bos = token_or_none(llama_vocab_bos(vocab));
+  facts.eos = token_or_none(llama_vocab_eos(vocab));
+  for (Token token = 0; token < facts.vocab_size; ++token) {
+    if (tokenizer_.is_end_of_generation(token)) facts.end_of_generation.push_back(token);
+  }
+  return facts;
+}
+
+std::map<std::string, std::string> Model::metadata() const {
+  const llama_model* m = model_.get();
+  std::map<std::string, std::string> all;
+  for (std::int32_t i = 0; i < llama_model_meta_count(m); ++i) {
+    const auto key = read_string([m, i](char* buffer, std::size_t size) {
+      return llama_model_meta_key_by_index(m, i, buffer, size);
+    });
+    all[key] = read_string([m, i](char* buffer, std::size_t size) {
+      return llama_model_meta_val_str_by_index(m, i, buffer, size);
+    });
+  }
+  return all;
+}
+
+std::optional<std::string> Model::chat_template() const {
+  const char* text = llama_model_chat_template(model_.get(), nullptr);
+  return text == nullptr ? std::nullopt : std::optional<std::string>(text);
+}
+
+void Model::require_decodable() const {
+  const llama_model* m = model_.get();
+  const auto refuse = [this](const char* why) { throw ModelLoadError(path_ + " " + why); };
+  if (llama_model_is_recurrent(m)) {
+    refuse("is a recurrent model: its memory cannot take back a rejected draft");
+  }
+  if (llama_model_is_hybrid(m)) {
+    refuse("is a hybrid (partly recurrent) model: its memory cannot take back a rejected draft");
+  }
+  if (llama_model_is_diffusion(m)) refuse("is a diffusion model: it has no next-token law");
+  if (llama_model_has_encoder(m) || !llama_model_has_decoder(m)) {
+    refuse("is not a decoder-only language model");
+  }
+}
+
+Adapter::Adapter(std::shared_ptr<const Model> model, const std::string& path)
+    : model_(std::move(model)), path_(path) {
+  require_gguf(path);
+  const ErrorScope errors;
+  std::string reason;
+  try {
+    adapter_.reset(llama_adapter_lora_init(model_->model_.get(), path.c_str()));
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  if (adapter_ == nullptr) {
+    throw ModelLoadError(path + " is no LoRA adapter for " + model_->path() + ": " +
+                         (reason.empty() ? errors.reason("llama.cpp gave no reason") : reason));
+  }
+}
+
+void Adapter::Free::operator()(llama_adapter_lora* adapter) const {
+  llama_adapter_lora_free(adapter);
+}
+
+void require_same_vocabulary(const Model& a, const std::string& name_a, const Model& b,
+                             const std::string& name_b) {
+  const int size_a = a.tokenizer().size();
+  const int size_b = b.tokenizer().size();
+  const auto fail = [&](const std::string& what) {
+    throw VocabularyMismatchError("the " + name_a + " (" + a.path() + ") and the " + name_b + " (" +
+                                  b.path() + ") have different vocabularies: " + what);
+  };
+  const int common = std::min(size_a, size_b);
+  for (Token token = 0; token < common; ++token) {
+    const std::string piece_a = a.tokenizer().piece(token, true);
+    const std::string piece_b = b.tokenizer().piece(token, true);
+    if (piece_a != piece_b) {
+      fail("token " + std::to_string(token) + " is '" + piece_a + "' in the " + name_a + " and '" +
+           piece_b + "' in the " + name_b);
+    }
+  }
+  if (std::max(size_a, size_b) - common > kPaddingTolerance) {
+    fail("they have " + std::to_string(size_a) + " and " + std::to_string(size_b) +
+         " tokens, and may differ by " + std::to_string(kPaddingTolerance) + " at most");
+  }
+}
+
+}  // namespace rewardshift::llama

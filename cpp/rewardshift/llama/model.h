@@ -1,0 +1,113 @@
+// A model file in memory: weights and vocabulary, shared by the contexts that use them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rewardshift/llama/tokenizer.h"
+
+struct llama_adapter_lora;
+struct llama_model;
+
+namespace rewardshift::llama {
+
+struct ModelOptions {
+  int n_gpu_layers = -1;   ///< layers kept on the GPU; -1 is all, where there is one
+  bool use_mmap = true;    ///< map the file instead of reading it
+  bool use_mlock = false;  ///< keep the weights from being swapped out
+};
+
+/// Watches a load from another thread.
+struct LoadMonitor {
+  std::atomic<float> progress = 0.0F;   ///< written by the loader, from 0 to 1
+  std::atomic<bool> cancelled = false;  ///< read by it: true ends the load
+};
+
+/// What a file says of itself.
+struct ModelFacts {
+  std::string description;  ///< e.g. "llama 135M Q4_1"
+  std::string architecture;
+  std::string vocabulary_type;
+  std::uint64_t parameters;
+  std::uint64_t bytes;  ///< of all tensors
+  int vocab_size;
+  int context_size_trained;
+  int layers;
+  int embedding_size;
+  int heads;
+  int kv_heads;
+  int sliding_window;  ///< tokens; 0 is none
+  bool can_roll_back;  ///< false for recurrent and hybrid memories
+  std::optional<Token> bos;
+  std::optional<Token> eos;
+  std::vector<Token> end_of_generation;
+};
+
+/// Immutable once loaded, but for the adapters it keeps. Thread-safe.
+class Model {
+ public:
+  /// Throws ModelLoadError with the reason: no such file, not a GGUF, damaged, an architecture
+  /// llama.cpp does not know; CancelledError when the monitor was cancelled. `monitor` may be null.
+  static std::shared_ptr<const Model> load(const std::string& path, const ModelOptions& options,
+                                           LoadMonitor* monitor);
+
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const std::string& path() const { return path_; }
+  ModelFacts facts() const;
+
+  /// Scalar metadata as text, by key.
+  std::map<std::string, std::string> metadata() const;
+
+  /// The Jinja source of the model's chat template, if it has one.
+  std::optional<std::string> chat_template() const;
+
+  /// Throws ModelLoadError unless the model can be decoded with and rolled back.
+  void require_decodable() const;
+
+ private:
+  friend class Adapter;
+  friend class Context;
+  struct Free {
+    void operator()(llama_model* model) const;
+  };
+
+  Model(std::string path, llama_model* model);
+
+  std::string path_;
+  std::unique_ptr<llama_model, Free> model_;
+  Tokenizer tokenizer_;
+};
+
+/// A LoRA adapter for one model, which it keeps alive.
+class Adapter {
+ public:
+  /// Throws ModelLoadError if the file is no adapter, or not one for this model.
+  Adapter(std::shared_ptr<const Model> model, const std::string& path);
+
+  const std::string& path() const { return path_; }
+
+ private:
+  friend class Context;
+  struct Free {
+    void operator()(llama_adapter_lora* adapter) const;
+  };
+
+  std::shared_ptr<const Model> model_;
+  std::string path_;
+  std::unique_ptr<llama_adapter_lora, Free> adapter_;
+};
+
+/// How many ids vocabularies may differ by at their end, as llama.cpp tolerates (padding).
+inline constexpr int kPaddingTolerance = 128;
+
+/// Throws VocabularyMismatchError, naming the first token that differs, unless tokens mean the same
+/// in both models. The names say which roles they play.
+void require_same_vocabulary(const Model& a, const std::string& name_a, const Model& b,
+                             const std::string& name_b);
+
+}  // namespace rewardshift::llama

@@ -1,0 +1,151 @@
+#include "rewardshift/llama/system.h"
+
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <llama.h>
+
+#include <algorithm>
+#include <fstream>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "rewardshift/error.h"
+#include "rewardshift/llama/log.h"
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+#ifndef _WIN32
+#include <unistd.h>
+#endif
+
+namespace rewardshift::llama {
+namespace {
+
+const char* kind_name(enum ggml_backend_dev_type type) {
+  switch (type) {
+    case GGML_BACKEND_DEVICE_TYPE_CPU:
+      return "cpu";
+    case GGML_BACKEND_DEVICE_TYPE_GPU:
+      return "gpu";
+    case GGML_BACKEND_DEVICE_TYPE_IGPU:
+      return "integrated gpu";
+    case GGML_BACKEND_DEVICE_TYPE_ACCEL:
+      return "accelerator";
+    default:
+      return "other";
+  }
+}
+
+/// A function of the CPU backend, which may be a library loaded at run time.
+template <class Function>
+Function cpu_function(const char* name) {
+  ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  if (cpu == nullptr) throw Error("llama.cpp has no CPU backend");
+  ggml_backend_reg_t registry = ggml_backend_dev_backend_reg(cpu);
+  return reinterpret_cast<Function>(ggml_backend_reg_get_proc_address(registry, name));
+}
+
+std::vector<int> allowed_cpus() {
+  std::vector<int> cpus;
+#ifdef __linux__
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+    }
+  }
+#endif
+  if (cpus.empty()) {
+    for (unsigned cpu = 0; cpu < std::max(1U, std::thread::hardware_concurrency()); ++cpu) {
+      cpus.push_back(static_cast<int>(cpu));
+    }
+  }
+  return cpus;
+}
+
+}  // namespace
+
+void initialise() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    collect_log();
+    llama_backend_init();
+  });
+}
+
+std::vector<std::string> backends() {
+  initialise();
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < ggml_backend_reg_count(); ++i) {
+    names.emplace_back(ggml_backend_reg_name(ggml_backend_reg_get(i)));
+  }
+  return names;
+}
+
+std::vector<Device> devices() {
+  initialise();
+  std::vector<Device> found;
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    ggml_backend_dev_t device = ggml_backend_dev_get(i);
+    std::size_t free = 0;
+    std::size_t total = 0;
+    ggml_backend_dev_memory(device, &free, &total);
+    found.push_back({ggml_backend_dev_name(device), ggml_backend_dev_description(device),
+                     kind_name(ggml_backend_dev_type(device)),
+                     ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)), free, total});
+  }
+  return found;
+}
+
+std::vector<std::pair<std::string, std::string>> cpu_features() {
+  initialise();
+  std::vector<std::pair<std::string, std::string>> features;
+  const auto get = cpu_function<ggml_backend_get_features_t>("ggml_backend_get_features");
+  if (get == nullptr) return features;
+  ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  for (auto* f = get(ggml_backend_dev_backend_reg(cpu)); f->name != nullptr; ++f) {
+    features.emplace_back(f->name, f->value);
+  }
+  return features;
+}
+
+int usable_cores() {
+  std::set<std::string> cores;  // hyper-threads of one core name the same siblings
+  for (const int cpu : allowed_cpus()) {
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                       "/topology/thread_siblings_list");
+    std::string siblings;
+    if (!std::getline(file, siblings)) siblings = std::to_string(cpu);
+    cores.insert(siblings);
+  }
+  return static_cast<int>(cores.size());
+}
+
+std::size_t physical_memory() {
+#ifdef _SC_PHYS_PAGES
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  const long page = sysconf(_SC_PAGE_SIZE);
+  if (pages > 0 && page > 0)
+    return static_cast<std::size_t>(pages) * static_cast<std::size_t>(page);
+#endif
+  return 0;
+}
+
+Threadpool::Threadpool(int n_threads) : size_(n_threads) {
+  initialise();
+  const auto create = cpu_function<decltype(&ggml_threadpool_new)>("ggml_threadpool_new");
+  ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
+  pool_.reset(create(&params));
+  if (pool_ == nullptr) {
+    throw OutOfMemoryError("no memory for " + std::to_string(n_threads) + " threads", 0);
+  }
+}
+
+void Threadpool::Free::operator()(ggml_threadpool* pool) const {
+  cpu_function<decltype(&ggml_threadpool_free)>("ggml_threadpool_free")(pool);
+}
+
+}  // namespace rewardshift::llama

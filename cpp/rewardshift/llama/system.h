@@ -1,0 +1,58 @@
+// The machine as llama.cpp and we see it.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+struct ggml_threadpool;
+
+namespace rewardshift::llama {
+
+/// Makes llama.cpp's backends usable; the first call does the work. Thread-safe.
+void initialise();
+
+struct Device {
+  std::string name;
+  std::string description;
+  std::string kind;  ///< "cpu", "gpu", "integrated gpu", "accelerator" or "other"
+  std::string backend;
+  std::size_t free_memory;   ///< bytes
+  std::size_t total_memory;  ///< bytes
+};
+
+/// Backends compiled in, e.g. "CPU", "CUDA".
+std::vector<std::string> backends();
+
+/// Devices that can be used now.
+std::vector<Device> devices();
+
+/// The CPU backend's features, e.g. {"AVX512", "1"}.
+std::vector<std::pair<std::string, std::string>> cpu_features();
+
+/// Physical cores this process may run on.
+int usable_cores();
+
+/// Bytes of physical memory; 0 where that cannot be told.
+std::size_t physical_memory();
+
+/// Worker threads that any number of contexts take turns in using.
+class Threadpool {
+ public:
+  /// Throws OutOfMemoryError if the threads cannot be had.
+  explicit Threadpool(int n_threads);
+
+  ggml_threadpool* get() const { return pool_.get(); }
+  int size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(ggml_threadpool* pool) const;
+  };
+  std::unique_ptr<ggml_threadpool, Free> pool_;
+  int size_;
+};
+
+}  // namespace rewardshift::llama

@@ -1,0 +1,177 @@
+#include "rewardshift/math/distribution.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "rewardshift/math/vector_loops.h"
+
+namespace rewardshift {
+namespace {
+
+template <class T>
+double log_sum_exp_of(std::span<const T> logits, double temperature) {
+  const T* z = logits.data();
+  const double top =
+      static_cast<double>(vector_max<T>(logits.size(), [z](std::size_t i) { return z[i]; }));
+  const double scale = 1.0 / temperature;
+  const double sum = vector_sum(logits.size(), [=](std::size_t i) {
+    return exp_nonpositive((static_cast<double>(z[i]) - top) * scale);
+  });
+  return top * scale + std::log(sum);
+}
+
+/// Probabilities sorted into buckets of equal binary exponent and leading mantissa bits. Buckets
+/// are numbered from the most probable down, so a head of the distribution is a run of buckets.
+struct Histogram {
+  static constexpr std::size_t kBuckets = 512;  // 64 octaves of 8; smaller values share the last
+  std::array<std::size_t, kBuckets> count{};
+  std::array<double, kBuckets> mass{};
+
+  static std::size_t bucket(double p) {
+    constexpr std::uint64_t kOne = std::bit_cast<std::uint64_t>(1.0) >> 49;
+    const std::uint64_t bits = std::bit_cast<std::uint64_t>(p) >> 49;
+    return static_cast<std::size_t>(
+        std::min<std::uint64_t>(kOne - std::min(kOne, bits), kBuckets - 1));
+  }
+};
+
+/// Collects whole buckets into the workspace until they hold `count` tokens or `mass`, then sorts
+/// them. A linear pass: only the few candidates are ever sorted.
+std::vector<std::pair<double, Token>>& collect_head(std::span<const double> probs,
+                                                    std::size_t count, double mass,
+                                                    Workspace& workspace) {
+  Histogram histogram;
+  for (const double p : probs) {
+    const std::size_t b = Histogram::bucket(p);
+    ++histogram.count[b];
+    histogram.mass[b] += p;
+  }
+  std::size_t last = 0;
+  std::size_t collected = histogram.count[0];
+  double collected_mass = histogram.mass[0];
+  while (last + 1 < Histogram::kBuckets && collected < count && collected_mass < mass) {
+    ++last;
+    collected += histogram.count[last];
+    collected_mass += histogram.mass[last];
+  }
+  auto& head = workspace.head;
+  head.clear();
+  for (std::size_t i = 0; i < probs.size(); ++i) {
+    if (probs[i] > 0.0 && Histogram::bucket(probs[i]) <= last) {
+      head.emplace_back(probs[i], static_cast<Token>(i));
+    }
+  }
+  std::sort(head.begin(), head.end(), [](const auto& a, const auto& b) {
+    return a.first > b.first || (a.first == b.first && a.second < b.second);
+  });
+  return head;
+}
+
+double head_mass(std::span<const std::pair<double, Token>> head) {
+  double sum = 0.0;
+  for (const auto& [p, token] : head) sum += p;
+  return sum;
+}
+
+/// Keeps the first tokens of the head that the truncation allows; returns their mass.
+double cut_head(std::vector<std::pair<double, Token>>& head, const Truncation& truncation) {
+  if (truncation.top_k > 0 && head.size() > static_cast<std::size_t>(truncation.top_k)) {
+    head.resize(static_cast<std::size_t>(truncation.top_k));
+  }
+  if (truncation.top_p < 1.0) {
+    const double total = truncation.top_k > 0 ? head_mass(head) : 1.0;
+    double sum = 0.0;
+    std::size_t keep = 0;
+    while (keep < head.size() && (keep == 0 || sum < truncation.top_p * total)) {
+      sum += head[keep++].first;
+    }
+    head.resize(keep);
+  }
+  const double floor = truncation.min_p * head.front().first;
+  while (head.back().first < floor) head.pop_back();
+  return head_mass(head);
+}
+
+double truncate(std::span<double> probs, const Truncation& truncation, Workspace& workspace) {
+  const bool only_min_p = truncation.top_k <= 0 && truncation.top_p >= 1.0;
+  double* p = probs.data();
+  if (only_min_p) {
+    const double top = vector_max<double>(probs.size(), [p](std::size_t i) { return p[i]; });
+    const double floor = truncation.min_p * top;
+    for (double& x : probs) x = x < floor ? 0.0 : x;
+    const double kept = vector_sum(probs.size(), [p](std::size_t i) { return p[i]; });
+    for (double& x : probs) x /= kept;
+    return kept;
+  }
+  // Enough candidates for top_k to choose from and, where it does not, for top_p.
+  const std::size_t count = truncation.top_k > 0 ? static_cast<std::size_t>(truncation.top_k)
+                                                 : std::numeric_limits<std::size_t>::max();
+  const double mass = truncation.top_k > 0 ? std::numeric_limits<double>::infinity()
+                                           : std::min(1.0, truncation.top_p + 1e-9);
+  auto& head = collect_head(probs, count, mass, workspace);
+  const double kept = cut_head(head, truncation);
+  std::fill(probs.begin(), probs.end(), 0.0);
+  for (const auto& [x, token] : head) probs[static_cast<std::size_t>(token)] = x / kept;
+  return kept;
+}
+
+}  // namespace
+
+double log_sum_exp(std::span<const float> logits, double temperature) {
+  return log_sum_exp_of(logits, temperature);
+}
+
+double log_sum_exp(std::span<const double> logits, double temperature) {
+  return log_sum_exp_of(logits, temperature);
+}
+
+void adjust(std::span<double> logits, std::span<const Adjustment> adjustments) {
+  for (const Adjustment& a : adjustments) {
+    double& z = logits[static_cast<std::size_t>(a.token)];
+    z = (z > 0.0 ? z / a.repeat_penalty : z * a.repeat_penalty) + a.bias;
+  }
+}
+
+Shaped shape(std::span<double> logits_to_probs, double temperature, const Truncation& truncation,
+             Workspace& workspace) {
+  double* z = logits_to_probs.data();
+  const std::size_t n = logits_to_probs.size();
+  if (temperature == 0.0) {
+    const double log_normaliser = log_sum_exp(logits_to_probs, 1.0);
+    const auto best = std::max_element(logits_to_probs.begin(), logits_to_probs.end());
+    const auto chosen = best - logits_to_probs.begin();
+    const double log_best = *best - log_normaliser;
+    std::fill(logits_to_probs.begin(), logits_to_probs.end(), 0.0);
+    z[chosen] = 1.0;
+    return {log_normaliser, 1.0, log_best};
+  }
+  const double top = vector_max<double>(n, [z](std::size_t i) { return z[i]; });
+  const double scale = 1.0 / temperature;
+  const double sum =
+      vector_sum(n, [=](std::size_t i) { return z[i] = exp_nonpositive((z[i] - top) * scale); });
+  const double log_normaliser = top * scale + std::log(sum);
+  const double log_best = top * scale - log_normaliser;
+  if (!std::isfinite(log_normaliser)) return {log_normaliser, 1.0, log_best};
+  const double inverse = 1.0 / sum;
+  for (std::size_t i = 0; i < n; ++i) z[i] *= inverse;
+  return {log_normaliser,
+          truncation.is_off() ? 1.0 : truncate(logits_to_probs, truncation, workspace), log_best};
+}
+
+Token sample(std::span<const double> weights, double u) {
+  const double* w = weights.data();
+  return static_cast<Token>(
+      find_cumulative(weights.size(), u, [w](std::size_t i) { return w[i]; }));
+}
+
+std::span<const std::pair<double, Token>> most_probable(std::span<const double> probs,
+                                                        std::size_t n, Workspace& workspace) {
+  auto& head = collect_head(probs, n, std::numeric_limits<double>::infinity(), workspace);
+  if (head.size() > n) head.resize(n);
+  return head;
+}
+
+}  // namespace rewardshift

@@ -1,0 +1,79 @@
+// From logits to a distribution, and from a distribution to a token. Pure functions on spans.
+//
+// Logits are float (as models give them) or double (as combined here); probabilities are double.
+// All spans over the vocabulary have one length. Nothing here allocates once a Workspace has grown
+// to the vocabulary's size.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "rewardshift/language_model.h"
+
+namespace rewardshift {
+
+/// Which tokens stay possible. Applied after the temperature, in this order.
+struct Truncation {
+  int top_k = 0;       ///< keep the k most probable tokens; 0 keeps all
+  double top_p = 1.0;  ///< of those, the fewest most probable ones that reach this mass
+  double min_p = 0.0;  ///< of those, the ones at least this share of the most probable one
+
+  bool is_off() const { return top_k <= 0 && top_p >= 1.0 && min_p <= 0.0; }
+};
+
+/// A change to one token's logit: repeat penalty first, then the bias.
+struct Adjustment {
+  Token token;
+  double bias = 0.0;
+  double repeat_penalty = 1.0;  ///< divides positive logits, multiplies negative ones
+};
+
+/// How logits become the distribution that is sampled from.
+struct Shaping {
+  double temperature = 1.0;  ///< 0 is the argmax; the lowest id wins ties
+  Truncation truncation;
+  std::span<const Adjustment> adjustments;  ///< borrowed
+};
+
+/// Scratch memory for truncation, reused from call to call. One per thread.
+struct Workspace {
+  std::vector<std::pair<double, Token>> head;
+};
+
+/// log sum_x exp(logits(x) / temperature). Not finite exactly when the row is not a distribution:
+/// it holds NaN or +inf, or nothing but -inf. Temperature > 0.
+double log_sum_exp(std::span<const float> logits, double temperature);
+double log_sum_exp(std::span<const double> logits, double temperature);
+
+/// Adds each adjustment to its token's logit, in order.
+void adjust(std::span<double> logits, std::span<const Adjustment> adjustments);
+
+/// What shaping did to a row.
+struct Shaped {
+  double
+      log_normaliser;  ///< log_sum_exp of the adjusted row at the temperature (1 where that is 0)
+  double kept;         ///< the mass that truncation kept, in (0, 1]
+  double log_best;     ///< log-probability of the most probable token, before truncation
+};
+
+/// Turns adjusted logits into the probabilities that are sampled from, in place.
+///
+/// If the row is not a distribution, log_normaliser is not finite and the values are unspecified.
+Shaped shape(std::span<double> logits_to_probs, double temperature, const Truncation& truncation,
+             Workspace& workspace);
+
+/// The first token whose cumulative weight exceeds u * sum(weights), for u in [0, 1).
+///
+/// Weights are non-negative, not all zero, and need not sum to one; a token without weight is
+/// never returned.
+Token sample(std::span<const double> weights, double u);
+
+/// The n most probable tokens with their probabilities, most probable first, lower ids first
+/// among equals. Fewer where fewer are possible.
+std::span<const std::pair<double, Token>> most_probable(std::span<const double> probs,
+                                                        std::size_t n, Workspace& workspace);
+
+}  // namespace rewardshift

@@ -1,0 +1,28 @@
+// Randomness as a pure function: which number is drawn depends only on what it decides.
+#pragma once
+
+#include <cstdint>
+
+namespace rewardshift {
+
+/// What a uniform number decides. One number is drawn per (position, purpose), never twice used.
+enum class Purpose : std::uint32_t { proposal = 0, accept = 1, residual = 2, goal = 3 };
+
+/// The uniform numbers of one request: Philox4x32-10 (Salmon et al., SC 2011) keyed by the seed,
+/// counted by (stream, position, purpose).
+///
+/// A draw depends neither on the order of draws, nor on what else is decoded at the same time,
+/// nor on how long the drafts are. Requests that share a seed differ by their stream.
+class Uniforms {
+ public:
+  Uniforms(std::uint64_t seed, std::uint32_t stream) : seed_(seed), stream_(stream) {}
+
+  /// Uniform in [0, 1) with 53 random bits. `position` counts the tokens of the response from 0.
+  double operator()(std::uint64_t position, Purpose purpose) const;
+
+ private:
+  std::uint64_t seed_;
+  std::uint32_t stream_;
+};
+
+}  // namespace rewardshift

@@ -1,0 +1,49 @@
+#include "rewardshift/table_model.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+namespace rewardshift {
+
+TableModel::TableModel(std::vector<float> logits, int vocab_size, int order, Facts facts)
+    : logits_(std::move(logits)), vocab_size_(vocab_size), order_(order), facts_(std::move(facts)) {
+  if (vocab_size < 1 || order < 0) {
+    throw std::invalid_argument("a TableModel needs vocab_size >= 1 and order >= 0");
+  }
+  std::size_t expected = static_cast<std::size_t>(vocab_size);
+  for (int i = 0; i < order; ++i) expected *= static_cast<std::size_t>(vocab_size);
+  if (logits_.size() != expected) {
+    throw std::invalid_argument("a TableModel of order " + std::to_string(order) + " over " +
+                                std::to_string(vocab_size) + " tokens needs " +
+                                std::to_string(expected) + " logits, not " +
+                                std::to_string(logits_.size()));
+  }
+}
+
+std::string TableModel::piece(Token token) const {
+  const auto i = static_cast<std::size_t>(token);
+  return i < facts_.pieces.size() ? facts_.pieces[i] : std::string{};
+}
+
+std::span<const float* const> TableModel::logits(std::span<const LogitsRequest> requests) {
+  rows_.clear();
+  for (const LogitsRequest& request : requests) {
+    for (int row = request.n_rows - 1; row >= 0; --row) {
+      rows_.push_back(
+          row_after(request.tokens.first(request.tokens.size() - static_cast<std::size_t>(row))));
+    }
+  }
+  return rows_;
+}
+
+const float* TableModel::row_after(std::span<const Token> history) const {
+  const auto latest = history.last(std::min(history.size(), static_cast<std::size_t>(order_)));
+  std::size_t index = 0;
+  for (const Token token : latest) {
+    index = index * static_cast<std::size_t>(vocab_size_) + static_cast<std::size_t>(token);
+  }
+  return logits_.data() + index * static_cast<std::size_t>(vocab_size_);
+}
+
+}  // namespace rewardshift

@@ -1,0 +1,48 @@
+// A language model that is a table of logits: exact tests and experiments without a GGUF.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "rewardshift/language_model.h"
+
+namespace rewardshift {
+
+/// A Markov chain: the logits depend on the last `order` tokens of the history.
+///
+/// The table has vocab_size^order rows of vocab_size logits; the row of a history is the base-
+/// vocab_size number that its last `order` tokens spell, the latest being the lowest digit. A
+/// shorter history counts as if zeros stood before it.
+class TableModel final : public LanguageModel {
+ public:
+  struct Facts {
+    std::set<Token> end_of_generation;
+    std::vector<std::string> pieces;  ///< by token; none means no text
+    int max_sequences = 16;
+    std::size_t context_size = 4096;
+  };
+
+  /// Throws std::invalid_argument if the table's size does not fit vocabulary and order.
+  TableModel(std::vector<float> logits, int vocab_size, int order, Facts facts);
+
+  int vocab_size() const override { return vocab_size_; }
+  int max_sequences() const override { return facts_.max_sequences; }
+  std::size_t context_size() const override { return facts_.context_size; }
+  bool is_end_of_generation(Token token) const override {
+    return facts_.end_of_generation.contains(token);
+  }
+  std::string piece(Token token) const override;
+  std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
+
+ private:
+  const float* row_after(std::span<const Token> history) const;
+
+  std::vector<float> logits_;
+  int vocab_size_;
+  int order_;
+  Facts facts_;
+  std::vector<const float*> rows_;
+};
+
+}  // namespace rewardshift

@@ -1,0 +1,46 @@
+"""Aligned decoding on the user's own machine.
+
+``Decoder`` samples from a big target model p as if it had been aligned the way a small draft q was
+aligned from its reference r: pi* ∝ p · (q/r)^s.
+"""
+
+from __future__ import annotations
+
+from ._core import TableModel, __version__
+from .chat_template import ChatTemplate, Message
+from .decoder import Decoder, Prompt
+from .errors import (
+    CancelledError,
+    ChatTemplateError,
+    ContextOverflowError,
+    Error,
+    EvaluationError,
+    ModelLoadError,
+    OutOfMemoryError,
+    VocabularyMismatchError,
+)
+from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo
+
+__all__ = [
+    "CancelledError",
+    "ChatTemplate",
+    "ChatTemplateError",
+    "Chunk",
+    "Completion",
+    "ContextOverflowError",
+    "Decoder",
+    "Error",
+    "EvaluationError",
+    "Message",
+    "ModelLoadError",
+    "OutOfMemoryError",
+    "Prompt",
+    "Score",
+    "Seconds",
+    "Spread",
+    "Statistics",
+    "TableModel",
+    "TokenInfo",
+    "VocabularyMismatchError",
+    "__version__",
+]

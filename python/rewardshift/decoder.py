@@ -1,0 +1,538 @@
+"""The Pythonic face of the decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from .chat_template import ChatTemplate, Message, with_system
+from .errors import ChatTemplateError, Error, EvaluationError
+from .loading import ModelCache, StrPath, forward_log
+from .options import LoadOptions, SamplingOptions, request_params, split_load_options
+from .results import Chunk, Completion, Score, Statistics, TokenInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+Prompt = str | Sequence[int]
+"""Text, or token ids."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request under way."""
+
+    prompt: list[int]
+    params: _core.RequestParams
+    tokens: list[TokenInfo] = field(default_factory=list)
+    text: bytearray = field(default_factory=bytearray)
+
+
+class Decoder:
+    """Samples from a target as if it had been aligned the way a small draft was.
+
+    With ``target``, ``draft`` and ``reference`` it decodes pi* ∝ p · (q/r)^s by reward-shifted
+    speculative sampling (Li et al., EMNLP 2025; rule "exact" is exactly pi*). With target and draft
+    alone it is lossless speculative sampling of the target; with the target alone, plain decoding.
+
+    Roles that name the same file share its weights. All three files must have one vocabulary.
+
+    Not for several threads at once: a call while another thread is inside raises ``Error``. Many
+    requests at once are decoded together: see ``generate_batch`` and ``submit``.
+
+    Example:
+        >>> from rewardshift import Decoder
+        >>> with Decoder(target="big.gguf", draft="small-dpo.gguf", reference="small.gguf") as d:
+        ...     print(d.generate("Once upon a time").text)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        target: StrPath,
+        draft: StrPath | None = None,
+        reference: StrPath | None = None,
+        *,
+        draft_lora: StrPath | None = None,
+        draft_lora_scale: float = 1.0,
+        progress: bool | None = None,
+        **options: Unpack[LoadOptions],
+    ) -> None:
+        """Loads the models.
+
+        Args:
+            target: GGUF file of p, the model to sample from.
+            draft: GGUF file of q, small and aligned.
+            reference: GGUF file of r, the draft before its alignment.
+            draft_lora: GGUF file of a LoRA adapter: the draft is then the reference (or the draft's
+                file, if only that is given) with the adapter, on one copy of the weights.
+            draft_lora_scale: Factor on the adapter.
+            progress: Whether to show progress bars on stderr; None shows them on a terminal.
+            **options: As in ``rewardshift.options.LoadOptions``.
+
+        Raises:
+            ModelLoadError: If a file cannot be loaded or decoded with.
+            VocabularyMismatchError: If the roles' vocabularies differ; it names the first token.
+            OutOfMemoryError: If the contexts do not fit the memory.
+        """
+        model_options, context_options = split_load_options(options)
+        if draft_lora is not None:
+            draft, reference = draft or reference, reference or draft
+            if draft is None:
+                raise ValueError("draft_lora needs a draft or a reference to adapt")
+        if reference is not None and draft is None:
+            raise ValueError("a reference needs a draft, or a draft_lora, to be the reference of")
+
+        cache = ModelCache(model_options, progress=progress)
+        paths = {"target": target, "draft": draft, "reference": reference}
+        models = {role: cache.get(path) for role, path in paths.items() if path is not None}
+        for role, model in models.items():
+            model.require_decodable()
+            _core.require_same_vocabulary(models["target"], "target", model, role)
+
+        threads = context_options.n_threads or _core.usable_cores()
+        pool = _core.Threadpool(max(threads, context_options.n_threads_batch))
+        context_options.n_threads = threads
+        contexts = {
+            role: _core.Context(model, context_options, pool) for role, model in models.items()
+        }
+        if draft_lora is not None:
+            adapter = _core.Adapter(models["draft"], str(draft_lora))
+            contexts["draft"].apply(adapter, draft_lora_scale)
+
+        self._models = models
+        self._open(contexts["target"], contexts.get("draft"), contexts.get("reference"))
+        forward_log()
+
+    @classmethod
+    def from_models(
+        cls,
+        target: _core.LanguageModel,
+        draft: _core.LanguageModel | None = None,
+        reference: _core.LanguageModel | None = None,
+    ) -> Self:
+        """A decoder over models that are no files, such as ``TableModel``: prompts are token ids."""
+        self = cls.__new__(cls)
+        self._models = {}
+        self._open(target, draft, reference)
+        return self
+
+    def _open(
+        self,
+        target: _core.LanguageModel,
+        draft: _core.LanguageModel | None,
+        reference: _core.LanguageModel | None,
+    ) -> None:
+        self._target: _core.LanguageModel | None = target
+        self._decoder: _core.Decoder | None = _core.Decoder(
+            target, draft, reference, _core.DecoderOptions()
+        )
+        self._pending: dict[int, _Pending] = {}
+        self._held: list[Chunk] = []
+        self._template: ChatTemplate | None = None
+
+    @property
+    def _core(self) -> _core.Decoder:
+        if self._decoder is None:
+            raise Error("this Decoder is closed")
+        return self._decoder
+
+    # --- whole responses ----------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        draft_prompt: Prompt | None = None,
+        reference_prompt: Prompt | None = None,
+        echo: bool = False,
+        **options: Unpack[SamplingOptions],
+    ) -> Completion:
+        """Generates one response.
+
+        Args:
+            prompt: What the target sees, as text or token ids.
+            draft_prompt: What the draft sees instead, to shift by prompt.
+            reference_prompt: What the reference sees instead.
+            echo: Whether the prompt is part of the result, with its scores (for which all roles see
+                the target's prompt).
+            **options: As in ``rewardshift.options.SamplingOptions``.
+
+        Raises:
+            ContextOverflowError: If the prompt leaves no room for a token.
+            EvaluationError: If a model's logits are not a distribution.
+        """
+        request = self.submit(
+            prompt, draft_prompt=draft_prompt, reference_prompt=reference_prompt, **options
+        )
+        completion = self._finish([request])[0]
+        return self._with_prompt(completion, self._ids(prompt), options) if echo else completion
+
+    def generate_batch(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        draft_prompts: Sequence[Prompt] | None = None,
+        reference_prompts: Sequence[Prompt] | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> list[Completion]:
+        """Generates a response to each prompt, decoding them together.
+
+        Request i draws from stream i of the seed: its random numbers do not depend on the others.
+        The arguments are those of ``generate``, one prompt each.
+        """
+        draft_prompts = _as_many(draft_prompts, prompts, "draft_prompts")
+        reference_prompts = _as_many(reference_prompts, prompts, "reference_prompts")
+        seed = request_params(options).seed
+        requests: list[int] = []
+        try:
+            for i, (p, q, r) in enumerate(
+                zip(prompts, draft_prompts, reference_prompts, strict=True)
+            ):
+                params = request_params({**options, "seed": seed}, stream=i)
+                requests.append(self._submit(p, q, r, params))
+        except BaseException:
+            self._abandon(requests)
+            raise
+        return self._finish(requests)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        draft_system: str | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Completion:
+        """Answers a conversation, rendered by the target's own chat template.
+
+        Args:
+            messages: ``{"role": ..., "content": ...}`` each.
+            draft_system: The system message that only the draft sees, to shift by prompt.
+            **options: As in ``rewardshift.options.SamplingOptions``.
+
+        Raises:
+            ChatTemplateError: If the target has no chat template, or it refuses the messages.
+        """
+        prompts = self._chat_prompts(messages, draft_system)
+        return self.generate(prompts[0], draft_prompt=prompts[1], **options)
+
+    # --- responses as they grow ---------------------------------------------------------------
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        draft_prompt: Prompt | None = None,
+        reference_prompt: Prompt | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Iterator[Chunk]:
+        """Like ``generate``, but yields each step's chunk; the last one has the completion.
+
+        Closing the iterator cancels the request.
+        """
+        request = self.submit(
+            prompt, draft_prompt=draft_prompt, reference_prompt=reference_prompt, **options
+        )
+        return self._follow(request)
+
+    def stream_chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        draft_system: str | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Iterator[Chunk]:
+        """Like ``chat``, but yields each step's chunk; the last one has the completion."""
+        prompts = self._chat_prompts(messages, draft_system)
+        return self.stream(prompts[0], draft_prompt=prompts[1], **options)
+
+    # --- for applications with a loop of their own ---------------------------------------------
+
+    def submit(
+        self,
+        prompt: Prompt,
+        *,
+        draft_prompt: Prompt | None = None,
+        reference_prompt: Prompt | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> int:
+        """Queues a request and returns its id; ``step`` advances it. Arguments as ``generate``."""
+        return self._submit(prompt, draft_prompt, reference_prompt, request_params(options))
+
+    def step(self) -> list[Chunk]:
+        """Advances all requests by one step and returns what is new, in order of submission.
+
+        Empty when nothing became known (a long prompt takes several steps) and when there is
+        nothing to do; ``has_work`` tells the two apart. Ctrl-C raises KeyboardInterrupt and loses
+        nothing: the next step goes on.
+        """
+        held, self._held = self._held, []
+        return held + self._advance()
+
+    def cancel(self, request: int) -> None:
+        """Ends a request; its last chunk, with what there is, comes with the next step."""
+        self._core.cancel(request)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return self._core.has_work or bool(self._held)
+
+    # --- scoring ------------------------------------------------------------------------------
+
+    def score(
+        self,
+        prompt: Prompt,
+        continuation: Prompt,
+        *,
+        draft_prompt: Prompt | None = None,
+        reference_prompt: Prompt | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Score:
+        """Log-probabilities of a continuation under each role and pi*, and the implicit reward.
+
+        Args:
+            prompt: What the target sees before it.
+            continuation: Text (tokenised on its own, without a begin-of-text token) or token ids.
+            draft_prompt: What the draft sees instead, to shift by prompt.
+            reference_prompt: What the reference sees instead.
+            **options: Those that shape the goal; the temperature is 1 unless given.
+        """
+        tokens = self._ids(continuation, add_special=False)
+        params = request_params({"temperature": 1.0, **options})
+        scores = self._core.score(
+            self._ids(prompt),
+            self._ids(draft_prompt or ()),
+            self._ids(reference_prompt or ()),
+            tokens,
+            params,
+        )
+        return Score.from_core(scores, tokens)
+
+    # --- vocabulary ---------------------------------------------------------------------------
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            text: Any text.
+            add_special: Whether to add the begin- and end-of-text tokens the model wants.
+            parse_special: Whether control tokens are recognised in the text.
+
+        Raises:
+            ValueError: If the model has no tokenizer, or no tokens for the text.
+        """
+        return self._text_model.tokenize(text, add_special, parse_special)
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """The text of token ids; bytes that are no UTF-8 show as U+FFFD.
+
+        Args:
+            tokens: Ids.
+            special: Whether control tokens show.
+        """
+        return self._text_model.detokenize(list(tokens), special).decode(errors="replace")
+
+    @property
+    def context_size(self) -> int:
+        """Tokens that all requests under way hold together."""
+        return self._core.context_size
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids below this are known to all roles."""
+        return self._core.vocab_size
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Frees the models and their memory; every later call but this raises ``Error``."""
+        self._decoder = None
+        self._target = None
+        self._models = {}
+        self._pending.clear()
+        self._held.clear()
+
+    def __enter__(self) -> Self:
+        """The decoder itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+    # --- how it is done -----------------------------------------------------------------------
+
+    @property
+    def _text_model(self) -> _core.Model:
+        _ = self._core  # closed?
+        if "target" not in self._models:
+            raise ValueError("this Decoder's models have no text; give token ids")
+        return self._models["target"]
+
+    def _ids(self, prompt: Prompt, *, add_special: bool = True) -> list[int]:
+        if isinstance(prompt, str):
+            return self.tokenize(prompt, add_special=add_special)
+        try:
+            return [int(token) for token in prompt]
+        except (TypeError, ValueError):
+            raise TypeError(f"a prompt is text or token ids, not {prompt!r}") from None
+
+    def _submit(
+        self,
+        prompt: Prompt,
+        draft_prompt: Prompt | None,
+        reference_prompt: Prompt | None,
+        params: _core.RequestParams,
+    ) -> int:
+        tokens = self._ids(prompt)
+        request = self._core.submit(
+            tokens, self._ids(draft_prompt or ()), self._ids(reference_prompt or ()), params
+        )
+        self._pending[request] = _Pending(tokens, params)
+        return request
+
+    def _advance(self) -> list[Chunk]:
+        """One step of the core, for everybody's requests."""
+        core = self._core
+        core.step()
+        chunks = [self._chunk(event) for event in core.take_events() if event.id in self._pending]
+        forward_log()
+        return chunks
+
+    def _chunk(self, event: _core.Event) -> Chunk:
+        pending = self._pending[event.id]
+        tokens = tuple(TokenInfo.from_core(t, self._piece(t.id)) for t in event.tokens)
+        pending.tokens += tokens
+        pending.text += event.text
+        chunk = Chunk(event.id, event.text.decode(errors="replace"), tokens)
+        if event.finish is None:
+            return chunk
+        del self._pending[event.id]
+        if event.finish == "error":
+            return replace(chunk, error=event.error)
+        completion = Completion(
+            text=pending.text.decode(errors="replace"),
+            tokens=tuple(token.id for token in pending.tokens),
+            finish_reason=event.finish,  # type: ignore[arg-type]  # the core's names are these
+            steps=tuple(pending.tokens),
+            statistics=Statistics.from_core(event.statistics, pending.tokens),
+            seed=pending.params.seed,
+            prompt_tokens=len(pending.prompt),
+        )
+        return replace(chunk, completion=completion)
+
+    def _piece(self, token: int) -> str:
+        assert self._target is not None
+        return self._target.piece(token).decode(errors="replace")
+
+    def _follow(self, request: int) -> Iterator[Chunk]:
+        """Steps until a request is finished; chunks of others are held for their own askers."""
+        try:
+            while request in self._pending:
+                for chunk in self._take(request):
+                    if chunk.error is not None:
+                        raise EvaluationError(chunk.error)
+                    yield chunk
+        finally:
+            self._abandon([request])
+
+    def _take(self, request: int) -> list[Chunk]:
+        """A request's chunks, held or new."""
+        chunks = self._held if any(c.id == request for c in self._held) else self._advance()
+        mine = [chunk for chunk in chunks if chunk.id == request]
+        others = [chunk for chunk in chunks if chunk.id != request]
+        self._held = others if chunks is self._held else self._held + others
+        return mine
+
+    def _finish(self, requests: Sequence[int]) -> list[Completion]:
+        """Steps until all of the requests are finished."""
+        done: dict[int, Completion] = {}
+        try:
+            while len(done) < len(requests):
+                for chunk in self._advance():
+                    if chunk.id not in requests:
+                        self._held.append(chunk)
+                    elif chunk.error is not None:
+                        raise EvaluationError(chunk.error)
+                    elif chunk.completion is not None:
+                        done[chunk.id] = chunk.completion
+        finally:
+            self._abandon([request for request in requests if request not in done])
+        return [done[request] for request in requests]
+
+    def _abandon(self, requests: Sequence[int]) -> None:
+        """Forgets requests nobody waits for any more."""
+        for request in requests:
+            if self._pending.pop(request, None) is not None and self._decoder is not None:
+                self._decoder.cancel(request)
+
+    def _with_prompt(
+        self, completion: Completion, prompt: Sequence[int], options: Mapping[str, Any]
+    ) -> Completion:
+        scores = None
+        if len(prompt) > 1:
+            shaping = {k: v for k, v in options.items() if k in _SCORING}
+            scores = self.score(prompt[:1], prompt[1:], **shaping)  # type: ignore[arg-type]
+        return replace(
+            completion,
+            text=self.detokenize(prompt) + completion.text,
+            tokens=(*prompt, *completion.tokens),
+            prompt_scores=scores,
+        )
+
+    def _chat_prompts(
+        self, messages: Sequence[Message], draft_system: str | None
+    ) -> tuple[list[int], list[int] | None]:
+        """The target's prompt, and the draft's if it sees another system message."""
+
+        def prompt(shown: Sequence[Message]) -> list[int]:
+            return self.tokenize(self._chat_template.render(shown), add_special=False)
+
+        return (
+            prompt(messages),
+            None if draft_system is None else prompt(with_system(messages, draft_system)),
+        )
+
+    @property
+    def _chat_template(self) -> ChatTemplate:
+        if self._template is None:
+            model = self._text_model
+            source = model.chat_template
+            if source is None:
+                raise ChatTemplateError(
+                    f"{model.path} has no chat template; use generate() with a prompt of your own"
+                )
+            facts = model.facts
+
+            def text(token: int | None) -> str:
+                return "" if token is None else self.detokenize([token], special=True)
+
+            self._template = ChatTemplate(
+                source, bos_token=text(facts.bos), eos_token=text(facts.eos)
+            )
+        return self._template
+
+
+_SCORING = ("strength", "rule", "logit_bias", "temperature", "top_k", "top_p", "min_p")
+
+
+def _as_many(
+    given: Sequence[Prompt] | None, prompts: Sequence[Prompt], name: str
+) -> Sequence[Prompt | None]:
+    if given is None:
+        return [None] * len(prompts)
+    if len(given) != len(prompts):
+        raise ValueError(f"{name} has {len(given)} prompts for {len(prompts)} requests")
+    return given

@@ -1,0 +1,306 @@
+"""What decoding returns. All log-probabilities are natural logarithms."""
+
+from __future__ import annotations
+
+import math
+import statistics as stats
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from . import _core
+
+Origin = Literal["draft", "correction", "bonus"]
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """A token of the response and the opinions that led to it.
+
+    Attributes:
+        id: Its id.
+        text: What it adds to the text; a partial UTF-8 character shows as U+FFFD.
+        origin: An accepted draft, the correction of a rejected one, or a bonus drawn from the goal
+            (after a fully accepted draft, or in decoding without drafts).
+        logprob: Of the law it was sampled from; at temperature 0, where that is a point mass, of
+            pi* at temperature 1.
+        target_logprob: Of the target's own distribution at temperature 1.
+        draft_logprob: Likewise of the draft's; None where it took no part.
+        reference_logprob: Likewise of the reference's.
+        log_z: log Z_s at its position; None without a shift.
+        paper_distance: Total variation between the paper rule's law and pi* at its position; None
+            where nothing was drafted.
+        top_logprobs: The goal's most probable tokens, most probable first, as many as asked for.
+    """
+
+    id: int
+    text: str
+    origin: Origin
+    logprob: float
+    target_logprob: float
+    draft_logprob: float | None
+    reference_logprob: float | None
+    log_z: float | None
+    paper_distance: float | None
+    top_logprobs: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def implicit_reward(self) -> float | None:
+        """log q − log r of the token: the s-free implicit reward of the pair."""
+        if self.draft_logprob is None or self.reference_logprob is None:
+            return None
+        return self.draft_logprob - self.reference_logprob
+
+    @classmethod
+    def from_core(cls, token: _core.EmittedToken, text: str) -> TokenInfo:
+        """Takes over what the core emitted."""
+        return cls(
+            id=token.id,
+            text=text,
+            origin=token.origin,  # type: ignore[arg-type]  # the core's names are these
+            logprob=token.logprob,
+            target_logprob=token.target_logprob,
+            draft_logprob=_known(token.draft_logprob),
+            reference_logprob=_known(token.reference_logprob),
+            log_z=_known(token.log_z),
+            paper_distance=_known(token.paper_distance),
+            top_logprobs=dict(token.top_logprobs),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where the time of a request went; a batch's time is divided equally among its requests."""
+
+    target: float
+    draft: float
+    reference: float
+    own: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.target + self.draft + self.reference + self.own
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean, median and 90th percentile of a quantity over the tokens of a response."""
+
+    mean: float
+    median: float
+    p90: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """The spread of some values; None of none."""
+        if not values:
+            return None
+        ordered = sorted(values)
+        return cls(
+            mean=stats.fmean(ordered),
+            median=stats.median(ordered),
+            p90=ordered[min(len(ordered) - 1, math.ceil(0.9 * len(ordered)) - 1)],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a request cost and how its decisions fell.
+
+    Attributes:
+        tokens: Tokens of the response.
+        rounds: Rounds played; each emits at least one token.
+        drafted: Tokens drafted.
+        accepted: Of these, the ones that became part of the response.
+        acceptance_by_position: Share of the decisions at each position of the draft that accepted.
+        empty_residuals: Corrections drawn from pi* for want of a residual (rule "paper").
+        seconds: Time by role and in our own code, prefill included.
+        z: Z_s over the positions of the response; None without a shift. Near 1 where the paper's
+            assumption of a well aligned draft holds.
+        paper_distance: Total variation between the paper rule's law and pi*, over the positions
+            that were drafted; None without any.
+        implicit_reward: Sum of log q − log r over the response; None without a shift.
+    """
+
+    tokens: int
+    rounds: int
+    drafted: int
+    accepted: int
+    acceptance_by_position: tuple[float, ...]
+    empty_residuals: int
+    seconds: Seconds
+    z: Spread | None
+    paper_distance: Spread | None
+    implicit_reward: float | None
+
+    @property
+    def acceptance(self) -> float | None:
+        """Accepted share of the drafted tokens; None if nothing was drafted."""
+        return self.accepted / self.drafted if self.drafted else None
+
+    @property
+    def tokens_per_round(self) -> float | None:
+        """Tokens emitted per round, which costs the target one evaluation."""
+        return self.tokens / self.rounds if self.rounds else None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens of the response per second of all time spent on the request."""
+        return self.tokens / self.seconds.total if self.seconds.total > 0 else None
+
+    @classmethod
+    def from_core(cls, core: _core.Statistics, tokens: Sequence[TokenInfo]) -> Statistics:
+        """Joins the core's counts with what its tokens say."""
+        target, draft, reference = core.role_seconds
+        rewards = [t.implicit_reward for t in tokens if t.implicit_reward is not None]
+        distances = [t.paper_distance for t in tokens if t.paper_distance is not None]
+        return cls(
+            tokens=len(tokens),
+            rounds=core.rounds,
+            drafted=core.drafted,
+            accepted=core.accepted,
+            acceptance_by_position=tuple(
+                a / d for a, d in zip(core.accepted_at, core.drafted_at, strict=True)
+            ),
+            empty_residuals=core.empty_residuals,
+            seconds=Seconds(target, draft, reference, core.own_seconds),
+            z=Spread.of([math.exp(t.log_z) for t in tokens if t.log_z is not None]),
+            paper_distance=Spread.of(distances),
+            implicit_reward=math.fsum(rewards) if rewards else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A finished response.
+
+    Attributes:
+        text: Its text, without the end-of-generation token or the stop string that ended it. With
+            ``echo``, the prompt's text comes first.
+        tokens: Its token ids, with the end-of-generation token if that ended it. With ``echo``, the
+            prompt's ids come first.
+        finish_reason: "stop" for an end-of-generation token or stop string, "length" for
+            ``max_tokens`` or a full context, "cancelled".
+        steps: The generated tokens, one by one.
+        statistics: Costs and decisions.
+        seed: The seed used: the same again gives the same text.
+        prompt_tokens: Number of tokens of the target's prompt.
+        prompt_scores: With ``echo``, the scores of the prompt after its first token.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: FinishReason
+    steps: tuple[TokenInfo, ...]
+    statistics: Statistics
+    seed: int
+    prompt_tokens: int
+    prompt_scores: Score | None = None
+
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        """Log-probabilities of the generated tokens under the law they were sampled from."""
+        return tuple(step.logprob for step in self.steps)
+
+    @property
+    def usage(self) -> dict[str, object]:
+        """OpenAI's ``usage`` object."""
+        generated, s = len(self.steps), self.statistics
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": generated,
+            "total_tokens": self.prompt_tokens + generated,
+            "completion_tokens_details": {
+                "accepted_prediction_tokens": s.accepted,
+                "rejected_prediction_tokens": s.drafted - s.accepted,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a response as it grows.
+
+    Attributes:
+        id: The request's id.
+        text: Text that became final: whole characters, and no part of a possible stop string.
+        tokens: The tokens of this step; their texts may be ahead of ``text``.
+        completion: The whole response, with the last chunk.
+        error: Why the request failed, with the last chunk, in place of a completion.
+    """
+
+    id: int
+    text: str
+    tokens: tuple[TokenInfo, ...]
+    completion: Completion | None = None
+    error: str | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows."""
+        return self.completion is not None or self.error is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """Log-probabilities of a given continuation; float64 arrays of shape (tokens,).
+
+    Attributes:
+        tokens: The continuation's token ids.
+        target_logprobs: Of the target's own distribution at temperature 1.
+        draft_logprobs: Likewise of the draft's; None without one.
+        reference_logprobs: Likewise of the reference's; None without one.
+        goal_logprobs: Of pi*, with the strength, temperature and truncation asked for; -inf where
+            truncation leaves a token out.
+        log_z: log Z_s by position; zeros without a shift.
+    """
+
+    tokens: tuple[int, ...]
+    target_logprobs: np.ndarray
+    draft_logprobs: np.ndarray | None
+    reference_logprobs: np.ndarray | None
+    goal_logprobs: np.ndarray
+    log_z: np.ndarray
+
+    @property
+    def target_logprob(self) -> float:
+        """Of the whole continuation under the target."""
+        return float(np.sum(self.target_logprobs))
+
+    @property
+    def goal_logprob(self) -> float:
+        """Of the whole continuation under pi*."""
+        return float(np.sum(self.goal_logprobs))
+
+    @property
+    def implicit_reward(self) -> float | None:
+        """Sum of log q − log r: DPO's reward up to its beta; None without draft and reference."""
+        if self.draft_logprobs is None or self.reference_logprobs is None:
+            return None
+        return float(np.sum(self.draft_logprobs - self.reference_logprobs))
+
+    @classmethod
+    def from_core(cls, scores: _core.Scores, tokens: Sequence[int]) -> Score:
+        """Takes over what the core computed."""
+
+        def array(values: Sequence[float]) -> np.ndarray | None:
+            return np.asarray(values) if len(values) else None
+
+        return cls(
+            tokens=tuple(tokens),
+            target_logprobs=np.asarray(scores.target),
+            draft_logprobs=array(scores.draft),
+            reference_logprobs=array(scores.reference),
+            goal_logprobs=np.asarray(scores.goal),
+            log_z=np.asarray(scores.log_z),
+        )

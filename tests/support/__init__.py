@@ -1,0 +1,1 @@
+"""Test support: tiny random models and oracles that share no code with the engine."""
