@@ -150,6 +150,13 @@ void register_decoder(nb::module_& m) {
                               continuation, params);
           },
           "target"_a, "draft"_a, "reference"_a, "continuation"_a, "params"_a)
+      .def(
+          "piece",
+          [](BoundDecoder& self, Token token) {
+            const std::string bytes = self.decoder().piece(token);
+            return nb::bytes(bytes.data(), bytes.size());
+          },
+          "token"_a, "The bytes a token adds to the text.")
       .def_prop_ro("vocab_size", [](BoundDecoder& self) { return self.decoder().vocab_size(); })
       .def_prop_ro("context_size",
                    [](BoundDecoder& self) { return self.decoder().context_size(); });

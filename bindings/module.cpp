@@ -2,7 +2,7 @@
 
 NB_MODULE(_core, m) {
   m.doc() = "The C++ core of rewardshift. Private: use the rewardshift package.";
-  m.attr("__version__") = REWARDSHIFT_VERSION;
+  m.attr("version") = REWARDSHIFT_VERSION;
   using namespace rewardshift::bindings;
   register_errors(m);
   register_options(m);

@@ -13,8 +13,6 @@ namespace {
 /// Levels of Python's logging module.
 int python_level(llama::LogLevel level) {
   switch (level) {
-    case llama::LogLevel::debug:
-      return 10;
     case llama::LogLevel::info:
       return 20;
     case llama::LogLevel::warning:

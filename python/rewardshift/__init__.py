@@ -6,7 +6,8 @@ aligned from its reference r: pi* ∝ p · (q/r)^s.
 
 from __future__ import annotations
 
-from ._core import TableModel, __version__
+from ._core import TableModel
+from ._core import version as __version__
 from .chat_template import ChatTemplate, Message
 from .decoder import Decoder, Prompt
 from .errors import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
@@ -23,9 +23,9 @@ class ChatTemplate:
     """Renders messages into a prompt, as the model was trained to see them.
 
     Example:
-        >>> template = ChatTemplate("{% for m in messages %}{{ m.role }}: {{ m.content }}\\n{% endfor %}")
-        >>> template.render([{"role": "user", "content": "Hi"}])
-        'user: Hi\\n'
+        >>> source = "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %}"
+        >>> ChatTemplate(source).render([{"role": "user", "content": "Hi"}])
+        '<user> Hi'
     """
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
@@ -90,4 +90,4 @@ def _raise_exception(message: str) -> NoReturn:
 
 
 def _strftime_now(format: str) -> str:  # noqa: A002 - the name templates use
-    return datetime.datetime.now().astimezone().strftime(format)
+    return dt.datetime.now().astimezone().strftime(format)

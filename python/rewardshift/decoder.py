@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _core
 from .chat_template import ChatTemplate, Message, with_system
 from .errors import ChatTemplateError, Error, EvaluationError
 from .loading import ModelCache, StrPath, forward_log
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
-from .results import Chunk, Completion, Score, Statistics, TokenInfo
+from .results import Chunk, Completion, FinishReason, Score, Statistics, TokenInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ class Decoder:
         draft: _core.LanguageModel | None = None,
         reference: _core.LanguageModel | None = None,
     ) -> Self:
-        """A decoder over models that are no files, such as ``TableModel``: prompts are token ids."""
+        """A decoder over models that are no files, like ``TableModel``: prompts are token ids."""
         self = cls.__new__(cls)
         self._models = {}
         self._open(target, draft, reference)
@@ -127,7 +127,6 @@ class Decoder:
         draft: _core.LanguageModel | None,
         reference: _core.LanguageModel | None,
     ) -> None:
-        self._target: _core.LanguageModel | None = target
         self._decoder: _core.Decoder | None = _core.Decoder(
             target, draft, reference, _core.DecoderOptions()
         )
@@ -136,7 +135,7 @@ class Decoder:
         self._template: ChatTemplate | None = None
 
     @property
-    def _core(self) -> _core.Decoder:
+    def _engine(self) -> _core.Decoder:
         if self._decoder is None:
             raise Error("this Decoder is closed")
         return self._decoder
@@ -185,14 +184,12 @@ class Decoder:
         Request i draws from stream i of the seed: its random numbers do not depend on the others.
         The arguments are those of ``generate``, one prompt each.
         """
-        draft_prompts = _as_many(draft_prompts, prompts, "draft_prompts")
-        reference_prompts = _as_many(reference_prompts, prompts, "reference_prompts")
+        drafts = _as_many(draft_prompts, prompts, "draft_prompts")
+        references = _as_many(reference_prompts, prompts, "reference_prompts")
         seed = request_params(options).seed
         requests: list[int] = []
         try:
-            for i, (p, q, r) in enumerate(
-                zip(prompts, draft_prompts, reference_prompts, strict=True)
-            ):
+            for i, (p, q, r) in enumerate(zip(prompts, drafts, references, strict=True)):
                 params = request_params({**options, "seed": seed}, stream=i)
                 requests.append(self._submit(p, q, r, params))
         except BaseException:
@@ -217,7 +214,7 @@ class Decoder:
         Raises:
             ChatTemplateError: If the target has no chat template, or it refuses the messages.
         """
-        prompts = self._chat_prompts(messages, draft_system)
+        prompts = self.chat_prompts(messages, draft_system=draft_system)
         return self.generate(prompts[0], draft_prompt=prompts[1], **options)
 
     # --- responses as they grow ---------------------------------------------------------------
@@ -247,7 +244,7 @@ class Decoder:
         **options: Unpack[SamplingOptions],
     ) -> Iterator[Chunk]:
         """Like ``chat``, but yields each step's chunk; the last one has the completion."""
-        prompts = self._chat_prompts(messages, draft_system)
+        prompts = self.chat_prompts(messages, draft_system=draft_system)
         return self.stream(prompts[0], draft_prompt=prompts[1], **options)
 
     # --- for applications with a loop of their own ---------------------------------------------
@@ -263,6 +260,22 @@ class Decoder:
         """Queues a request and returns its id; ``step`` advances it. Arguments as ``generate``."""
         return self._submit(prompt, draft_prompt, reference_prompt, request_params(options))
 
+    def chat_prompts(
+        self, messages: Sequence[Message], *, draft_system: str | None = None
+    ) -> tuple[list[int], list[int] | None]:
+        """What ``chat`` submits: the target's prompt, and the draft's if it sees another one.
+
+        Arguments and errors as ``chat``.
+        """
+
+        def prompt(shown: Sequence[Message]) -> list[int]:
+            return self.tokenize(self._chat_template.render(shown), add_special=False)
+
+        return (
+            prompt(messages),
+            None if draft_system is None else prompt(with_system(messages, draft_system)),
+        )
+
     def step(self) -> list[Chunk]:
         """Advances all requests by one step and returns what is new, in order of submission.
 
@@ -275,12 +288,12 @@ class Decoder:
 
     def cancel(self, request: int) -> None:
         """Ends a request; its last chunk, with what there is, comes with the next step."""
-        self._core.cancel(request)
+        self._engine.cancel(request)
 
     @property
     def has_work(self) -> bool:
         """Whether a step would do anything."""
-        return self._core.has_work or bool(self._held)
+        return self._engine.has_work or bool(self._held)
 
     # --- scoring ------------------------------------------------------------------------------
 
@@ -304,7 +317,7 @@ class Decoder:
         """
         tokens = self._ids(continuation, add_special=False)
         params = request_params({"temperature": 1.0, **options})
-        scores = self._core.score(
+        scores = self._engine.score(
             self._ids(prompt),
             self._ids(draft_prompt or ()),
             self._ids(reference_prompt or ()),
@@ -342,19 +355,18 @@ class Decoder:
     @property
     def context_size(self) -> int:
         """Tokens that all requests under way hold together."""
-        return self._core.context_size
+        return self._engine.context_size
 
     @property
     def vocab_size(self) -> int:
         """Ids below this are known to all roles."""
-        return self._core.vocab_size
+        return self._engine.vocab_size
 
     # --- life ---------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Frees the models and their memory; every later call but this raises ``Error``."""
         self._decoder = None
-        self._target = None
         self._models = {}
         self._pending.clear()
         self._held.clear()
@@ -376,7 +388,7 @@ class Decoder:
 
     @property
     def _text_model(self) -> _core.Model:
-        _ = self._core  # closed?
+        _ = self._engine  # closed?
         if "target" not in self._models:
             raise ValueError("this Decoder's models have no text; give token ids")
         return self._models["target"]
@@ -397,7 +409,7 @@ class Decoder:
         params: _core.RequestParams,
     ) -> int:
         tokens = self._ids(prompt)
-        request = self._core.submit(
+        request = self._engine.submit(
             tokens, self._ids(draft_prompt or ()), self._ids(reference_prompt or ()), params
         )
         self._pending[request] = _Pending(tokens, params)
@@ -405,7 +417,7 @@ class Decoder:
 
     def _advance(self) -> list[Chunk]:
         """One step of the core, for everybody's requests."""
-        core = self._core
+        core = self._engine
         core.step()
         chunks = [self._chunk(event) for event in core.take_events() if event.id in self._pending]
         forward_log()
@@ -425,7 +437,7 @@ class Decoder:
         completion = Completion(
             text=pending.text.decode(errors="replace"),
             tokens=tuple(token.id for token in pending.tokens),
-            finish_reason=event.finish,  # type: ignore[arg-type]  # the core's names are these
+            finish_reason=cast("FinishReason", event.finish),
             steps=tuple(pending.tokens),
             statistics=Statistics.from_core(event.statistics, pending.tokens),
             seed=pending.params.seed,
@@ -434,8 +446,7 @@ class Decoder:
         return replace(chunk, completion=completion)
 
     def _piece(self, token: int) -> str:
-        assert self._target is not None
-        return self._target.piece(token).decode(errors="replace")
+        return self._engine.piece(token).decode(errors="replace")
 
     def _follow(self, request: int) -> Iterator[Chunk]:
         """Steps until a request is finished; chunks of others are held for their own askers."""
@@ -484,25 +495,12 @@ class Decoder:
         scores = None
         if len(prompt) > 1:
             shaping = {k: v for k, v in options.items() if k in _SCORING}
-            scores = self.score(prompt[:1], prompt[1:], **shaping)  # type: ignore[arg-type]
+            scores = self.score(prompt[:1], prompt[1:], **cast("SamplingOptions", shaping))
         return replace(
             completion,
             text=self.detokenize(prompt) + completion.text,
             tokens=(*prompt, *completion.tokens),
             prompt_scores=scores,
-        )
-
-    def _chat_prompts(
-        self, messages: Sequence[Message], draft_system: str | None
-    ) -> tuple[list[int], list[int] | None]:
-        """The target's prompt, and the draft's if it sees another system message."""
-
-        def prompt(shown: Sequence[Message]) -> list[int]:
-            return self.tokenize(self._chat_template.render(shown), add_special=False)
-
-        return (
-            prompt(messages),
-            None if draft_system is None else prompt(with_system(messages, draft_system)),
         )
 
     @property

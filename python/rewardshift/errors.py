@@ -24,6 +24,7 @@ class ContextOverflowError(Error):
     """
 
     def __init__(self, message: str, needed: int, available: int) -> None:
+        """See the class."""
         super().__init__(message)
         self.needed = needed
         self.available = available
@@ -37,6 +38,7 @@ class OutOfMemoryError(Error):
     """
 
     def __init__(self, message: str, bytes: int) -> None:  # noqa: A002 - what it counts
+        """See the class."""
         super().__init__(message)
         self.bytes = bytes
 

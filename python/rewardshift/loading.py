@@ -19,6 +19,7 @@ StrPath = str | os.PathLike[str]
 
 _POLL_SECONDS = 0.05
 _logger = logging.getLogger("rewardshift.llama")
+_logger.addHandler(logging.NullHandler())  # silent until the application configures logging
 
 
 def load_model(
@@ -95,6 +96,7 @@ class ModelCache:
     """Loads each file once: roles that name the same file share its weights."""
 
     def __init__(self, options: _core.ModelOptions, *, progress: bool | None) -> None:
+        """Arguments as ``load_model``."""
         self._load: Callable[[StrPath], _core.Model] = lambda path: load_model(
             path, options, progress=progress
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics as stats
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class TokenInfo:
 
     @property
     def implicit_reward(self) -> float | None:
-        """log q − log r of the token: the s-free implicit reward of the pair."""
+        """The pair's implicit reward of the token, free of s: log q − log r."""
         if self.draft_logprob is None or self.reference_logprob is None:
             return None
         return self.draft_logprob - self.reference_logprob
@@ -66,7 +66,7 @@ class TokenInfo:
         return cls(
             id=token.id,
             text=text,
-            origin=token.origin,  # type: ignore[arg-type]  # the core's names are these
+            origin=cast("Origin", token.origin),
             logprob=token.logprob,
             target_logprob=token.target_logprob,
             draft_logprob=_known(token.draft_logprob),

@@ -67,6 +67,9 @@ class Decoder {
   /// Scores `continuation` after `prompt`, leaving the queued requests as they are.
   Scores score(const Prompt& prompt, std::span<const Token> continuation, RequestParams params);
 
+  /// The bytes a token adds to the text; they may end inside a UTF-8 character.
+  std::string piece(Token token) const { return model_of(Role::target).model().piece(token); }
+
   /// Ids below this are known to all roles; the others are impossible in each.
   int vocab_size() const { return vocab_size_; }
 

@@ -31,10 +31,8 @@ LogLevel level_of(ggml_log_level level) {
       return LogLevel::error;
     case GGML_LOG_LEVEL_WARN:
       return LogLevel::warning;
-    case GGML_LOG_LEVEL_INFO:
-      return LogLevel::info;
     default:
-      return LogLevel::debug;
+      return LogLevel::info;
   }
 }
 
@@ -48,6 +46,7 @@ void keep(Log& log, LogLine line) {
 }
 
 void receive(ggml_log_level level, const char* text, void*) {
+  if (level == GGML_LOG_LEVEL_DEBUG) return;  // hundreds of lines per context, as in llama.cpp
   Log& log = the_log();
   const std::lock_guard lock(log.mutex);
   if (level != GGML_LOG_LEVEL_CONT) log.partial_level = level_of(level);

@@ -6,7 +6,7 @@
 
 namespace rewardshift::llama {
 
-enum class LogLevel { debug, info, warning, error };
+enum class LogLevel { info, warning, error };
 
 struct LogLine {
   LogLevel level;

@@ -1,0 +1,39 @@
+"""All commands under one name."""
+
+from typing import Annotated
+
+import typer
+
+from rewardshift import __version__
+
+from . import chat, doctor, generate, inspect_files, score
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rewardshift {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def rewardshift(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Align a large language model while it decodes, by the shift of a small one.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C.
+    """
+
+
+for module in (generate, chat, score, inspect_files, doctor):
+    module.add_to(app)

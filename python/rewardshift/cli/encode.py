@@ -1,0 +1,64 @@
+"""Results as JSON."""
+
+import dataclasses
+import json
+import math
+import sys
+
+import numpy as np
+
+from rewardshift.results import Completion, Score, Statistics
+
+
+def print_json(value: object) -> None:
+    """Writes one JSON object to stdout."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def plain(value: object) -> object:
+    """What JSON can hold; numbers that it cannot, such as -inf, become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def completion_object(completion: Completion) -> dict[str, object]:
+    """A response, its tokens and its statistics."""
+    return {
+        "text": completion.text,
+        "finish_reason": completion.finish_reason,
+        "seed": completion.seed,
+        "tokens": completion.steps,
+        "statistics": statistics_object(completion.statistics),
+        "usage": completion.usage,
+    }
+
+
+def statistics_object(statistics: Statistics) -> dict[str, object]:
+    """Statistics with the rates that follow from them."""
+    return {
+        **{f.name: getattr(statistics, f.name) for f in dataclasses.fields(statistics)},
+        "acceptance": statistics.acceptance,
+        "tokens_per_round": statistics.tokens_per_round,
+        "tokens_per_second": statistics.tokens_per_second,
+    }
+
+
+def score_object(score: Score, texts: list[str]) -> dict[str, object]:
+    """Scores by token, with their sums."""
+    return {
+        "texts": texts,
+        **{f.name: getattr(score, f.name) for f in dataclasses.fields(score)},
+        "target_logprob": score.target_logprob,
+        "goal_logprob": score.goal_logprob,
+        "implicit_reward": score.implicit_reward,
+    }

