@@ -64,7 +64,7 @@ void Decoder::score_token(Request& request, Token token, std::size_t i, const Ro
   const std::size_t position = request.prompt_of(Role::target) + request.generated + i;
   const auto add_own = [&](std::vector<double>& to, std::span<const float> row, Role role) {
     if (row.empty()) return;
-    const double log_normaliser = log_sum_exp(row, 1.0);
+    const double log_normaliser = log_normalisers(row, 1.0).at_one;
     require_distribution(log_normaliser, role, position);
     to.push_back(static_cast<double>(row[static_cast<std::size_t>(token)]) - log_normaliser);
   };

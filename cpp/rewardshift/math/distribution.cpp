@@ -11,16 +11,19 @@
 namespace rewardshift {
 namespace {
 
-template <class T>
-double log_sum_exp_of(std::span<const T> logits, double temperature) {
-  const T* z = logits.data();
-  const double top =
-      static_cast<double>(vector_max<T>(logits.size(), [z](std::size_t i) { return z[i]; }));
+/// Logits to unnormalised probabilities exp((z - max) / temperature), in place.
+struct Exponentiated {
+  double top;  ///< the largest logit
+  double sum;  ///< of the unnormalised probabilities
+};
+
+Exponentiated exponentiate(std::span<double> logits, double temperature) {
+  double* z = logits.data();
+  const double top = vector_max<double>(logits.size(), [z](std::size_t i) { return z[i]; });
   const double scale = 1.0 / temperature;
-  const double sum = vector_sum(logits.size(), [=](std::size_t i) {
-    return exp_nonpositive((static_cast<double>(z[i]) - top) * scale);
-  });
-  return top * scale + std::log(sum);
+  const double sum = vector_sum(
+      logits.size(), [=](std::size_t i) { return z[i] = exp_nonpositive((z[i] - top) * scale); });
+  return {top, sum};
 }
 
 /// Probabilities sorted into buckets of equal binary exponent and leading mantissa bits. Buckets
@@ -120,12 +123,18 @@ double truncate(std::span<double> probs, const Truncation& truncation, Workspace
 
 }  // namespace
 
-double log_sum_exp(std::span<const float> logits, double temperature) {
-  return log_sum_exp_of(logits, temperature);
-}
-
-double log_sum_exp(std::span<const double> logits, double temperature) {
-  return log_sum_exp_of(logits, temperature);
+LogNormalisers log_normalisers(std::span<const float> logits, double temperature) {
+  const float* z = logits.data();
+  const float top = vector_max<float>(logits.size(), [z](std::size_t i) { return z[i]; });
+  const auto at = [=, n = logits.size()](double t) {
+    const float scale = static_cast<float>(1.0 / t);
+    const double sum = vector_sum(n, [=](std::size_t i) {
+      return static_cast<double>(exp_nonpositive((z[i] - top) * scale));
+    });
+    return static_cast<double>(top) / t + std::log(sum);
+  };
+  const double at_one = at(1.0);
+  return {at_one, temperature == 1.0 ? at_one : at(temperature)};
 }
 
 void adjust(std::span<double> logits, std::span<const Adjustment> adjustments) {
@@ -137,26 +146,22 @@ void adjust(std::span<double> logits, std::span<const Adjustment> adjustments) {
 
 Shaped shape(std::span<double> logits_to_probs, double temperature, const Truncation& truncation,
              Workspace& workspace) {
-  double* z = logits_to_probs.data();
+  double* p = logits_to_probs.data();
   const std::size_t n = logits_to_probs.size();
-  if (temperature == 0.0) {
-    const double log_normaliser = log_sum_exp(logits_to_probs, 1.0);
-    const auto best = std::max_element(logits_to_probs.begin(), logits_to_probs.end());
-    const auto chosen = best - logits_to_probs.begin();
-    const double log_best = *best - log_normaliser;
-    std::fill(logits_to_probs.begin(), logits_to_probs.end(), 0.0);
-    z[chosen] = 1.0;
+  const bool greedy = temperature == 0.0;
+  const std::ptrdiff_t best = greedy ? std::max_element(p, p + n) - p : 0;
+  const double t = greedy ? 1.0 : temperature;
+  const auto [top, sum] = exponentiate(logits_to_probs, t);
+  const double log_normaliser = top / t + std::log(sum);
+  const double log_best = -std::log(sum);
+  if (!std::isfinite(log_normaliser)) return {log_normaliser, 1.0, log_best};
+  if (greedy) {
+    std::fill(p, p + n, 0.0);
+    p[best] = 1.0;
     return {log_normaliser, 1.0, log_best};
   }
-  const double top = vector_max<double>(n, [z](std::size_t i) { return z[i]; });
-  const double scale = 1.0 / temperature;
-  const double sum =
-      vector_sum(n, [=](std::size_t i) { return z[i] = exp_nonpositive((z[i] - top) * scale); });
-  const double log_normaliser = top * scale + std::log(sum);
-  const double log_best = top * scale - log_normaliser;
-  if (!std::isfinite(log_normaliser)) return {log_normaliser, 1.0, log_best};
   const double inverse = 1.0 / sum;
-  for (std::size_t i = 0; i < n; ++i) z[i] *= inverse;
+  for (std::size_t i = 0; i < n; ++i) p[i] *= inverse;
   return {log_normaliser,
           truncation.is_off() ? 1.0 : truncate(logits_to_probs, truncation, workspace), log_best};
 }

@@ -43,20 +43,23 @@ struct Workspace {
   std::vector<std::pair<double, Token>> head;
 };
 
-/// log sum_x exp(logits(x) / temperature). Not finite exactly when the row is not a distribution:
-/// it holds NaN or +inf, or nothing but -inf. Temperature > 0.
-double log_sum_exp(std::span<const float> logits, double temperature);
-double log_sum_exp(std::span<const double> logits, double temperature);
+/// log sum_x exp(logits(x) / temperature), to float precision (about 1e-7), at two temperatures.
+/// Not finite exactly when the row is not a distribution: it holds NaN or +inf, or nothing but
+/// -inf.
+struct LogNormalisers {
+  double at_one;
+  double tempered;
+};
+LogNormalisers log_normalisers(std::span<const float> logits, double temperature);
 
 /// Adds each adjustment to its token's logit, in order.
 void adjust(std::span<double> logits, std::span<const Adjustment> adjustments);
 
 /// What shaping did to a row.
 struct Shaped {
-  double
-      log_normaliser;  ///< log_sum_exp of the adjusted row at the temperature (1 where that is 0)
-  double kept;         ///< the mass that truncation kept, in (0, 1]
-  double log_best;     ///< log-probability of the most probable token, before truncation
+  double log_normaliser;  ///< log sum exp of the row over the temperature (1 where that is 0)
+  double kept;            ///< the mass that truncation kept, in (0, 1]
+  double log_best;        ///< log-probability of the most probable token, before truncation
 };
 
 /// Turns adjusted logits into the probabilities that are sampled from, in place.

@@ -47,8 +47,6 @@ class DecisionLaw {
   double per_goal_ = 0.0;
 };
 
-double normaliser(std::span<const float> logits) { return log_sum_exp(logits, 1.0); }
-
 }  // namespace
 
 void goal_logits(const RoleLogits& roles, double strength, std::span<double> out) {
@@ -72,26 +70,22 @@ void goal_logits(const RoleLogits& roles, double strength, std::span<double> out
 
 Goal goal(const RoleLogits& roles, double strength, const Shaping& shaping, Workspace& workspace,
           std::span<double> probs) {
-  const bool shifted = strength != 0.0;
-  Goal result;
-  result.log_normaliser.target = normaliser(roles.target);
-  if (shifted) {
-    result.log_normaliser.draft = normaliser(roles.draft);
-    result.log_normaliser.reference = normaliser(roles.reference);
-  }
-
   goal_logits(roles, strength, probs);
   adjust(probs, shaping.adjustments);
   const Shaped shaped = shape(probs, shaping.temperature, shaping.truncation, workspace);
 
+  // Z at the temperature that is sampled at; greedy decoding shows that of 1.
   const double t = shaping.temperature == 0.0 ? 1.0 : shaping.temperature;
-  const auto tempered = [t](std::span<const float> row, double at_one) {
-    return t == 1.0 ? at_one : log_sum_exp(row, t);
-  };
-  result.log_z = shaped.log_normaliser - tempered(roles.target, result.log_normaliser.target);
-  if (shifted) {
-    result.log_z -= strength * (tempered(roles.draft, result.log_normaliser.draft) -
-                                tempered(roles.reference, result.log_normaliser.reference));
+  Goal result;
+  const auto target = log_normalisers(roles.target, t);
+  result.log_normaliser.target = target.at_one;
+  result.log_z = shaped.log_normaliser - target.tempered;
+  if (strength != 0.0) {
+    const auto draft = log_normalisers(roles.draft, t);
+    const auto reference = log_normalisers(roles.reference, t);
+    result.log_normaliser.draft = draft.at_one;
+    result.log_normaliser.reference = reference.at_one;
+    result.log_z -= strength * (draft.tempered - reference.tempered);
   }
   result.best_log_probability = shaped.log_best;
   if (shaping.temperature != 0.0) result.paper_scale = std::exp(result.log_z) * shaped.kept;

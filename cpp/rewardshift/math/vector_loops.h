@@ -15,34 +15,60 @@ namespace rewardshift {
 
 inline constexpr std::size_t kLanes = 16;
 
-/// e^x for x <= 0 in double, below 2 ulp; exactly 0 under -708; NaN for NaN. No branches.
-inline double exp_nonpositive(double x) {
-  constexpr double kLog2e = 1.4426950408889634;
-  constexpr double kLn2High = 0.6931471803691238;
-  constexpr double kLn2Low = 1.9082149292705877e-10;
-  constexpr double kRound = 0x1.8p52;  // adding it rounds to an integer, kept in the low bits
+/// What e^x needs to know of a floating-point type: its integer of the same size, the constants of
+/// the range reduction x = n ln2 + r, and how many terms of Taylor's series reach its precision.
+template <class T>
+struct ExpTraits;
 
-  const double shifted = x * kLog2e + kRound;
-  const double n = shifted - kRound;
-  const double r = (x - n * kLn2High) - n * kLn2Low;
-  // Taylor's series to r^13: its remainder is under 2^-54 for |r| <= ln(2)/2.
-  double e = 1.0 / 6227020800.0;
-  e = e * r + 1.0 / 479001600.0;
-  e = e * r + 1.0 / 39916800.0;
-  e = e * r + 1.0 / 3628800.0;
-  e = e * r + 1.0 / 362880.0;
-  e = e * r + 1.0 / 40320.0;
-  e = e * r + 1.0 / 5040.0;
-  e = e * r + 1.0 / 720.0;
-  e = e * r + 1.0 / 120.0;
-  e = e * r + 1.0 / 24.0;
-  e = e * r + 1.0 / 6.0;
-  e = e * r + 0.5;
-  e = e * r + 1.0;
-  e = e * r + 1.0;
-  const std::uint64_t exponent = (std::bit_cast<std::uint64_t>(shifted) + 1023) << 52;
-  const double value = e * std::bit_cast<double>(exponent);
-  return x < -708.0 ? 0.0 : value;
+template <>
+struct ExpTraits<double> {
+  using Bits = std::uint64_t;
+  static constexpr int kMantissaBits = 52;
+  static constexpr Bits kBias = 1023;
+  static constexpr double kRound =
+      0x1.8p52;  // adding it rounds to an integer, kept in the low bits
+  static constexpr double kLn2High = 0.6931471803691238;
+  static constexpr double kLn2Low = 1.9082149292705877e-10;
+  static constexpr double kLeast = -708.0;
+  static constexpr int kDegree = 13;
+};
+
+template <>
+struct ExpTraits<float> {
+  using Bits = std::uint32_t;
+  static constexpr int kMantissaBits = 23;
+  static constexpr Bits kBias = 127;
+  static constexpr float kRound = 0x1.8p23F;
+  static constexpr float kLn2High = 0.693359375F;
+  static constexpr float kLn2Low = -2.12194440e-4F;
+  static constexpr float kLeast = -87.0F;
+  static constexpr int kDegree = 7;
+};
+
+/// 1 / n! for n in [0, 13].
+inline constexpr auto kInverseFactorials = [] {
+  std::array<double, 14> inverse{1.0};
+  for (std::size_t n = 1; n < inverse.size(); ++n) {
+    inverse[n] = inverse[n - 1] / static_cast<double>(n);
+  }
+  return inverse;
+}();
+
+/// e^x for x <= 0, below 2 ulp; exactly 0 under ExpTraits::kLeast; NaN for NaN. No branches.
+template <class T>
+T exp_nonpositive(T x) {
+  using Traits = ExpTraits<T>;
+  const T shifted = x * static_cast<T>(1.4426950408889634) + Traits::kRound;
+  const T n = shifted - Traits::kRound;
+  const T r = (x - n * Traits::kLn2High) - n * Traits::kLn2Low;
+  T e = static_cast<T>(kInverseFactorials[Traits::kDegree]);
+  for (int i = Traits::kDegree - 1; i >= 0; --i) {
+    e = e * r + static_cast<T>(kInverseFactorials[static_cast<std::size_t>(i)]);
+  }
+  using Bits = typename Traits::Bits;
+  const Bits exponent = (std::bit_cast<Bits>(shifted) + Traits::kBias) << Traits::kMantissaBits;
+  const T value = e * std::bit_cast<T>(exponent);
+  return x < Traits::kLeast ? T{0} : value;
 }
 
 /// sum of term(i) for i in [0, n), or of fewer terms where `term` yields 0.
