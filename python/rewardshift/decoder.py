@@ -46,9 +46,14 @@ class Decoder:
     requests at once are decoded together: see ``generate_batch`` and ``submit``.
 
     Example:
-        >>> from rewardshift import Decoder
-        >>> with Decoder(target="big.gguf", draft="small-dpo.gguf", reference="small.gguf") as d:
-        ...     print(d.generate("Once upon a time").text)  # doctest: +SKIP
+        >>> import numpy as np
+        >>> from rewardshift import Decoder, TableModel
+        >>> def model(*logits):
+        ...     return TableModel(np.array([logits], dtype=np.float32))
+        >>> target, draft, reference = model(1, 2, 0), model(3, 0, 0), model(0, 0, 0)
+        >>> with Decoder.from_models(target, draft, reference) as decoder:
+        ...     decoder.generate([0], max_tokens=4, temperature=0).tokens
+        (0, 0, 0, 0)
     """
 
     def __init__(

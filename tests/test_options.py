@@ -1,0 +1,65 @@
+"""Options are defined once, in C++; Python repeats only their names and types."""
+
+from __future__ import annotations
+
+import pytest
+
+from rewardshift import _core
+from rewardshift.options import (
+    ContextOptions,
+    ModelOptions,
+    SamplingOptions,
+    fill,
+    request_params,
+    split_load_options,
+)
+
+
+def fields(struct: type) -> set[str]:
+    return {name for name in dir(struct) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("typed", "struct", "private"),
+    [
+        (ModelOptions, _core.ModelOptions, set()),
+        (ContextOptions, _core.ContextOptions, set()),
+        (SamplingOptions, _core.RequestParams, {"stream"}),
+    ],
+)
+def test_names_are_the_same_on_both_sides(typed: type, struct: type, private: set[str]) -> None:
+    assert set(typed.__annotations__) == fields(struct) - private
+
+
+@pytest.mark.parametrize(
+    "struct", [_core.ModelOptions, _core.ContextOptions, _core.RequestParams, _core.DecoderOptions]
+)
+def test_every_option_is_documented(struct: type) -> None:
+    for name in fields(struct):
+        assert getattr(struct, name).__doc__, name
+
+
+def test_unknown_option_is_named_with_the_known_ones() -> None:
+    with pytest.raises(TypeError, match=r"unknown option 'temprature'; there are .*temperature"):
+        fill(_core.RequestParams(), {"temprature": 1.0})
+
+
+def test_wrong_type_is_named_with_its_value() -> None:
+    with pytest.raises(TypeError, match="temperature cannot be 'hot'"):
+        fill(_core.RequestParams(), {"temperature": "hot"})
+
+
+def test_load_options_go_where_they_belong() -> None:
+    model, context = split_load_options({"use_mmap": False, "n_ctx": 77})
+    assert model.use_mmap is False
+    assert context.n_ctx == 77
+
+
+def test_user_forms_become_the_core_s() -> None:
+    params = request_params({"stop": "x", "logit_bias": {3: 1.5}, "max_tokens": None, "seed": 9})
+    assert (params.stop, params.logit_bias, params.max_tokens) == (["x"], [(3, 1.5)], -1)
+    assert params.seed == 9
+
+
+def test_missing_seeds_are_drawn() -> None:
+    assert request_params({}).seed != request_params({"seed": None}).seed
