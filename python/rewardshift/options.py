@@ -86,6 +86,7 @@ def split_load_options(
     model, context = _core.ModelOptions(), _core.ContextOptions()
     for name, value in options.items():
         fill(model if name in _fields(model) else context, {name: value})
+    _core.validate(context)
     return model, context
 
 

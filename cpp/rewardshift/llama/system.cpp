@@ -8,6 +8,8 @@
 #include <fstream>
 #include <mutex>
 #include <set>
+#include <stdexcept>
+#include <string>
 #include <thread>
 
 #include "rewardshift/error.h"
@@ -135,6 +137,10 @@ std::size_t physical_memory() {
 }
 
 Threadpool::Threadpool(int n_threads) : size_(n_threads) {
+  if (n_threads < 1 || n_threads > GGML_MAX_N_THREADS) {
+    throw std::invalid_argument("a pool has 1 to " + std::to_string(GGML_MAX_N_THREADS) +
+                                " threads, not " + std::to_string(n_threads));
+  }
   initialise();
   const auto create = cpu_function<decltype(&ggml_threadpool_new)>("ggml_threadpool_new");
   ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);

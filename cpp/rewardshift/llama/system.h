@@ -41,7 +41,7 @@ std::size_t physical_memory();
 /// Worker threads that any number of contexts take turns in using.
 class Threadpool {
  public:
-  /// Throws OutOfMemoryError if the threads cannot be had.
+  /// Throws std::invalid_argument for a silly number, OutOfMemoryError if it cannot be had.
   explicit Threadpool(int n_threads);
 
   ggml_threadpool* get() const { return pool_.get(); }

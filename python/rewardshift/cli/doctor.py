@@ -159,7 +159,7 @@ def _show(report: Report) -> None:
         console.print(problem, style="bold yellow", soft_wrap=not console.is_terminal)
 
 
-def _rows(report: Report) -> Iterator[tuple[str, object]]:
+def _rows(report: Report) -> Iterator[tuple[str, str]]:
     yield "rewardshift", report.version
     yield "llama.cpp", f"{report.llama_cpp_commit} (of llama-cpp-python {report.llama_cpp_version})"
     yield "Python", f"{report.python} on {report.system}"

@@ -74,7 +74,7 @@ class _Inspected:
             "problem": self.unusable,
         }
 
-    def rows(self) -> Iterator[tuple[str, object]]:
+    def rows(self) -> Iterator[tuple[str, str]]:
         """What a person wants to know."""
         facts, metadata = self.model.facts, self.model.metadata
         if name := metadata.get("general.name"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -14,17 +15,17 @@ from rich.text import Text
 from .origins import OriginTracker, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TextIO
 
-    from rewardshift.results import Chunk, Completion, Origin, Score, Spread, Statistics
+    from rewardshift.results import Chunk, Completion, Origin, Score, Spread, Statistics, TokenInfo
 
     from .origins import Piece
 
-STYLES: dict[Origin, str] = {"draft": "green", "correction": "bold bright_red", "bonus": "cyan"}
+STYLES: dict[Origin, str] = {"draft": "green", "correction": "bold yellow", "bonus": "cyan"}
 _NAMES: dict[Origin, str] = {
-    "draft": "accepted draft",
-    "correction": "correction",
+    "draft": "accepted",
+    "correction": "corrected",
     "bonus": "bonus",
 }
 _LOG_WIDTH = 100
@@ -65,9 +66,12 @@ def coloured_completion(completion: Completion) -> Text:
     return coloured(pieces(completion.text, completion.steps))
 
 
-def legend() -> Text:
-    """What the colours mean."""
-    return Text("  ").join(Text(_NAMES[origin], style) for origin, style in STYLES.items())
+def legend(tokens: Sequence[TokenInfo]) -> Text:
+    """How many tokens came from where, in the colours that mean it."""
+    counts = Counter(token.origin for token in tokens)
+    shown = [origin for origin in STYLES if counts[origin]]
+    names = (Text(f"{counts[origin]} {_NAMES[origin]}", STYLES[origin]) for origin in shown)
+    return Text(", ").join(names)
 
 
 def plain_writer(console: Console) -> Callable[[Chunk], None]:
@@ -95,37 +99,42 @@ def coloured_writer(console: Console) -> Callable[[Chunk], None]:
 
 
 def summary(completion: Completion, console: Console) -> RenderableType:
-    """The statistics of a response: in a box, with the legend, where there are colours."""
-    table = statistics_table(completion.statistics)
-    table.add_row("finish", f"{completion.finish_reason}, seed {completion.seed}")
+    """The statistics of a response, in a box on a terminal."""
+    table = statistics_table(completion)
     if not console.is_terminal:
         return table
-    body: list[RenderableType] = [table]
-    if console.color_system is not None:
-        body.insert(0, Group(legend(), Text()))
-    return Panel(Group(*body), title="statistics", title_align="left", expand=False, style="dim")
+    return Panel(table, title="statistics", title_align="left", expand=False, border_style="dim")
 
 
-def statistics_table(s: Statistics) -> Table:
+def statistics_table(completion: Completion) -> Table:
     """Names and values, two columns."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(overflow="fold")
-    for name, value in _statistics(s):
-        table.add_row(name, value)
-    return table
+    rows = [
+        *_decisions(completion),
+        *_costs(completion.statistics),
+        *_laws(completion.statistics),
+        ("finish", f"{completion.finish_reason}, seed {completion.seed}"),
+    ]
+    return facts_table(rows)
 
 
-def _statistics(s: Statistics) -> Iterable[tuple[str, str]]:
+def _decisions(completion: Completion) -> Iterable[tuple[str, str | Text]]:
+    s = completion.statistics
     per_round = "" if s.tokens_per_round is None else f", {s.tokens_per_round:.2f} a round"
     yield "tokens", f"{s.tokens} in {_count(s.rounds, 'round')}{per_round}"
-    if s.acceptance is not None:
-        yield "acceptance", f"{s.acceptance:.0%} ({s.accepted} of {s.drafted} drafted)"
-        shares = "  ".join(f"{share:.0%}" for share in s.acceptance_by_position)
-        yield "  by position", shares
+    if s.acceptance is None:
+        return
+    yield "origins", legend(completion.steps)
+    yield "acceptance", f"{s.acceptance:.0%}, {s.accepted} of {s.drafted} drafted"
+    yield "by position", "  ".join(f"{share:.0%}" for share in s.acceptance_by_position)
+
+
+def _costs(s: Statistics) -> Iterable[tuple[str, str]]:
     if s.tokens_per_second is not None:
         yield "speed", f"{s.tokens_per_second:.1f} tokens/s"
     yield "time", _seconds(s)
+
+
+def _laws(s: Statistics) -> Iterable[tuple[str, str]]:
     if s.z is not None:
         yield "Z", _spread(s.z)
     if s.paper_distance is not None:
@@ -183,13 +192,13 @@ def score_table(score: Score, texts: list[str]) -> Table:
 # --- facts ------------------------------------------------------------------------------------
 
 
-def facts_table(rows: Iterable[tuple[str, object]]) -> Table:
+def facts_table(rows: Iterable[tuple[str, str | Text]]) -> Table:
     """Names and values, two columns; long values wrap."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, value if isinstance(value, Text) else str(value))
+        table.add_row(name, value)
     return table
 
 

@@ -1,0 +1,317 @@
+"""Plain and aligned answers of a small real model, side by side: ``python -m rewardshift.demo``.
+
+The target is SmolLM2-135M-Instruct as distributed; draft and reference are one copy of its Q4_0
+re-quantisation. Only the draft is told to be warm and cheerful, and that shift is applied to the
+target while it decodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from .cli.origins import pieces
+from .cli.render import coloured, legend, stdout
+from .decoder import Decoder
+from .errors import Error, EvaluationError
+from .models import smollm2, smollm2_q4_0
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .options import SamplingOptions
+    from .results import Completion, TokenInfo
+
+PROMPTS = (
+    "What should I do this weekend?",
+    "I baked my first bread.",
+    "My code finally works.",
+    "It is raining again.",
+)
+DRAFT_SYSTEM = (
+    "You are a warm, cheerful friend. You love to encourage people and celebrate with them!"
+)
+STRENGTH = 2.0
+SAMPLING: SamplingOptions = {"max_tokens": 64, "temperature": 0.3, "seed": 2}
+
+_TWO_COLUMNS = 90  # characters a terminal needs for them
+_SVG_WIDTH = 100
+_CELL_WIDTH = 12.2  # of a character in rich's pictures
+_LEADING_SPACES = re.compile(
+    r'x="([\d.]+)"( y="[\d.]+" textLength=)"([\d.]+)"([^>]*>)((?:&#160;)+)'
+)
+_FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
+
+
+@dataclass(slots=True)
+class Run:
+    """A response so far, and the time its decoding took after the first tokens came."""
+
+    text: str = ""
+    tokens: list[TokenInfo] = field(default_factory=list)
+    completion: Completion | None = None
+    timed_tokens: int = 0
+    timed_seconds: float = 0.0
+
+    @property
+    def cut(self) -> str:
+        """What shows that the text might have gone on."""
+        return " …" if self.completion and self.completion.finish_reason == "length" else ""
+
+    def follow(self, decoder: Decoder, request: int, show: Callable[[], None]) -> None:
+        """Steps to the end; the time of showing is not counted."""
+        while self.completion is None:
+            start = time.perf_counter()
+            chunks = decoder.step()
+            seconds = time.perf_counter() - start
+            for chunk in chunks:
+                if chunk.id != request:
+                    continue
+                if chunk.error is not None:
+                    raise EvaluationError(chunk.error)
+                if self.tokens:  # the first ones waited for the prompt
+                    self.timed_tokens += len(chunk.tokens)
+                    self.timed_seconds += seconds
+                self.text += chunk.text
+                self.tokens += chunk.tokens
+                self.completion = chunk.completion
+            if chunks:
+                show()
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One prompt, answered in three ways."""
+
+    prompt: str
+    plain: Run = field(default_factory=Run)
+    aligned: Run = field(default_factory=Run)
+    undrafted: Run = field(default_factory=Run)
+
+    def play(self, decoder: Decoder, show: Callable[[], None]) -> None:
+        """Fills the runs."""
+        target, draft = decoder.chat_prompts(
+            [{"role": "user", "content": self.prompt}], draft_system=DRAFT_SYSTEM
+        )
+
+        def follow(
+            run: Run,
+            draft_prompt: Sequence[int] | None,
+            show: Callable[[], None],
+            **options: object,
+        ) -> None:
+            asked: SamplingOptions = {**SAMPLING, **options}  # type: ignore[typeddict-item]
+            run.follow(decoder, decoder.submit(target, draft_prompt=draft_prompt, **asked), show)
+
+        follow(self.plain, None, show, strength=0.0, num_draft_tokens=0)
+        follow(self.aligned, draft, show, strength=STRENGTH)
+        follow(self.undrafted, draft, lambda: None, strength=STRENGTH, num_draft_tokens=0)
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+
+def heading(target: Path, small: Path) -> RenderableType:
+    """What the demo does."""
+    text = Text()
+    text.append("rewardshift", "bold")
+    text.append(" aligns a model while it decodes: pi* ∝ p · (q/r)^s\n")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, what in (
+        ("target p", f"{_name(target)}, as distributed"),
+        ("draft q", f"{_name(small)}, and it alone is told: “{DRAFT_SYSTEM}”"),
+        ("reference r", "the draft's file and weights, not told"),
+        ("strength s", f"{STRENGTH:g}; temperature {SAMPLING['temperature']:g}"),
+    ):
+        table.add_row(name, what)
+    return Group(text, table, Text())
+
+
+def _name(path: Path) -> str:
+    """A cached file's name without the hash."""
+    return path.stem.rsplit("-", 1)[0]
+
+
+def answers(exchange: Exchange, *, columns: bool) -> RenderableType:
+    """Both answers to a prompt, beside or below each other."""
+    plain, aligned = exchange.plain, exchange.aligned
+    plain_text = Text(plain.text).append(plain.cut, "dim")
+    aligned_text = coloured(pieces(aligned.text, aligned.tokens)).append(aligned.cut, "dim")
+    notes = legend(aligned.tokens)
+    if not columns:
+        return Group(
+            Text(f"> {exchange.prompt}", "bold"),
+            Text("plain:", "dim"),
+            Padding(plain_text, (0, 0, 0, 4)),
+            Text("aligned:", "dim"),
+            Padding(aligned_text, (0, 0, 0, 4)),
+            Padding(Text("(").append_text(notes).append(")"), (0, 0, 0, 4)),
+            Text(),
+        )
+    table = Table.grid(expand=True, padding=(0, 2), pad_edge=False)
+    table.add_column(ratio=1)
+    table.add_column(ratio=1)
+    table.add_row(Text("plain", "dim"), Text("aligned", "dim"))
+    table.add_row(plain_text, aligned_text)
+    table.add_row(Text(), Group(Text(), notes))
+    return Panel(
+        table, title=Text(exchange.prompt, "not dim bold"), title_align="left", border_style="dim"
+    )
+
+
+def statistics(exchanges: Sequence[Exchange]) -> RenderableType:
+    """What the decisions and the time came to, over all prompts."""
+    done = [e.aligned.completion.statistics for e in exchanges if e.aligned.completion]
+    drafted, accepted = sum(s.drafted for s in done), sum(s.accepted for s in done)
+    tokens, rounds = sum(s.tokens for s in done), sum(s.rounds for s in done)
+    seconds, own = sum(s.seconds.total for s in done), sum(s.seconds.own for s in done)
+    zs = sorted(s.z.median for s in done if s.z is not None)
+    distances = [s.paper_distance.mean for s in done if s.paper_distance is not None]
+    distance = sum(distances) / len(distances)
+    facts = (
+        ("accepted drafts", f"{accepted / drafted:.0%} of {drafted}"),
+        ("tokens a round", f"{tokens / rounds:.2f}, for one evaluation of the target"),
+        ("Z", f"medians {zs[0]:.2f} to {zs[-1]:.2f}; the paper's rule takes it for 1"),
+        (
+            "paper's rule",
+            f"is {distance:.2f} from pi* in total variation",
+        ),
+        ("our own code", f"{own / seconds:.1%} of the time"),
+    )
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    for name, value in facts:
+        table.add_row(name, value)
+    return table
+
+
+def speeds(exchanges: Sequence[Exchange]) -> RenderableType:
+    """Tokens a second in three ways, and what to make of it."""
+    plain = _speed([e.plain for e in exchanges])
+    undrafted = _speed([e.undrafted for e in exchanges])
+    aligned = _speed([e.aligned for e in exchanges])
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    table.add_row("target alone", f"{plain:.1f} tokens/s")
+    table.add_row("aligned, no drafts", f"{undrafted:.1f} tokens/s")
+    table.add_row("aligned, with drafts", f"{aligned:.1f} tokens/s")
+    return Group(table, Text(), Text(_verdict(plain, undrafted, aligned)))
+
+
+def _verdict(plain: float, undrafted: float, aligned: float) -> str:
+    if aligned > plain:
+        return f"Aligned text came {aligned / plain:.1f} times as fast as plain text."
+    slower = ", and slower with drafts than without" if aligned < undrafted else ""
+    return (
+        f"Aligned text came at {aligned / plain:.2f} times the speed of plain text{slower}: draft "
+        "and reference are as large as the target here, so that drafting a token costs as much as "
+        "the evaluation of the target it may save. Drafting pays where the draft is many times "
+        "smaller than the target; the law of the text is the same either way."
+    )
+
+
+def _speed(runs: Sequence[Run]) -> float:
+    seconds = sum(run.timed_seconds for run in runs)
+    return sum(run.timed_tokens for run in runs) / seconds if seconds else 0.0
+
+
+# --- the program --------------------------------------------------------------------------------
+
+
+def play(console: Console) -> list[Exchange]:
+    """Runs the demo; returns what was said."""
+    target, small = smollm2(), smollm2_q4_0()
+    exchanges = [Exchange(prompt) for prompt in PROMPTS]
+    console.print(heading(target, small))
+    with Decoder(target, small, small, n_ctx=1024) as decoder:
+        for exchange in exchanges:
+            _play_shown(decoder, exchange, console)
+    for part in closing(exchanges):
+        console.print(part)
+    return exchanges
+
+
+def closing(exchanges: Sequence[Exchange]) -> Sequence[RenderableType]:
+    """What follows the answers."""
+    return (
+        Text(),
+        Rule("aligned decoding", align="left", style="dim"),
+        statistics(exchanges),
+        Text(),
+        Rule("speed on this machine", align="left", style="dim"),
+        speeds(exchanges),
+    )
+
+
+def _play_shown(decoder: Decoder, exchange: Exchange, console: Console) -> None:
+    columns = console.is_terminal and console.width >= _TWO_COLUMNS
+    if not console.is_terminal:
+        exchange.play(decoder, lambda: None)
+        console.print(answers(exchange, columns=columns))
+        return
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        exchange.play(
+            decoder, lambda: live.update(answers(exchange, columns=columns), refresh=True)
+        )
+
+
+def picture(exchanges: Sequence[Exchange]) -> str:
+    """The demo's output as an SVG that loads nothing."""
+    console = Console(
+        record=True, file=io.StringIO(), width=_SVG_WIDTH, force_terminal=True, highlight=False
+    )
+    console.print(heading(smollm2(), smollm2_q4_0()))
+    for part in (*(answers(e, columns=True) for e in exchanges), *closing(exchanges)):
+        console.print(part)
+    svg = console.export_svg(title="python -m rewardshift.demo")
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = svg.replace("Fira Code, monospace", _FONTS)
+    return _LEADING_SPACES.sub(_indent, svg)
+
+
+def _indent(match: re.Match[str]) -> str:
+    """Moves text to the right in place of its leading spaces, which some viewers drop."""
+    x, y, length, rest, spaces = match.groups()
+    width = spaces.count(";") * _CELL_WIDTH
+    if float(length) - width < _CELL_WIDTH / 2:
+        return match.group()
+    return f'x="{float(x) + width:g}"{y}"{float(length) - width:g}"{rest}'
+
+
+def main() -> int:
+    """Runs the demo from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="save a picture of the output")
+    arguments = parser.parse_args()
+    try:
+        exchanges = play(stdout())
+        if arguments.svg is not None:
+            arguments.svg.write_text(picture(exchanges), encoding="utf-8")
+    except KeyboardInterrupt:
+        sys.stderr.write("rewardshift: interrupted\n")
+        return 130
+    except (Error, OSError) as error:
+        sys.stderr.write(f"rewardshift: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
