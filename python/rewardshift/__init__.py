@@ -10,6 +10,7 @@ from ._core import TableModel
 from ._core import version as __version__
 from .chat_template import ChatTemplate, Message
 from .decoder import Decoder, Prompt
+from .engine import Stream
 from .errors import (
     CancelledError,
     ChatTemplateError,
@@ -40,6 +41,7 @@ __all__ = [
     "Seconds",
     "Spread",
     "Statistics",
+    "Stream",
     "TableModel",
     "TokenInfo",
     "VocabularyMismatchError",

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _core
 from .chat_template import ChatTemplate, Message, with_system
-from .errors import ChatTemplateError, Error, EvaluationError
+from .engine import Engine, Stream
+from .errors import ChatTemplateError
 from .loading import ModelCache, StrPath, forward_log
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
-from .results import Chunk, Completion, FinishReason, Score, Statistics, TokenInfo
+from .results import Chunk, Completion, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
 Prompt = str | Sequence[int]
 """Text, or token ids."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A request under way."""
-
-    prompt: list[int]
-    params: _core.RequestParams
-    tokens: list[TokenInfo] = field(default_factory=list)
-    text: bytearray = field(default_factory=bytearray)
 
 
 class Decoder:
@@ -132,18 +122,8 @@ class Decoder:
         draft: _core.LanguageModel | None,
         reference: _core.LanguageModel | None,
     ) -> None:
-        self._decoder: _core.Decoder | None = _core.Decoder(
-            target, draft, reference, _core.DecoderOptions()
-        )
-        self._pending: dict[int, _Pending] = {}
-        self._held: list[Chunk] = []
+        self._engine = Engine(target, draft, reference)
         self._template: ChatTemplate | None = None
-
-    @property
-    def _engine(self) -> _core.Decoder:
-        if self._decoder is None:
-            raise Error("this Decoder is closed")
-        return self._decoder
 
     # --- whole responses ----------------------------------------------------------------------
 
@@ -170,10 +150,8 @@ class Decoder:
             ContextOverflowError: If the prompt leaves no room for a token.
             EvaluationError: If a model's logits are not a distribution.
         """
-        request = self.submit(
-            prompt, draft_prompt=draft_prompt, reference_prompt=reference_prompt, **options
-        )
-        completion = self._finish([request])[0]
+        request = self._submit(prompt, draft_prompt, reference_prompt, request_params(options))
+        completion = self._engine.finish([request])[0]
         return self._with_prompt(completion, self._ids(prompt), options) if echo else completion
 
     def generate_batch(
@@ -198,9 +176,9 @@ class Decoder:
                 params = request_params({**options, "seed": seed}, stream=i)
                 requests.append(self._submit(p, q, r, params))
         except BaseException:
-            self._abandon(requests)
+            self._engine.abandon(requests)
             raise
-        return self._finish(requests)
+        return self._engine.finish(requests)
 
     def chat(
         self,
@@ -231,15 +209,13 @@ class Decoder:
         draft_prompt: Prompt | None = None,
         reference_prompt: Prompt | None = None,
         **options: Unpack[SamplingOptions],
-    ) -> Iterator[Chunk]:
+    ) -> Stream:
         """Like ``generate``, but yields each step's chunk; the last one has the completion.
 
-        Closing the iterator cancels the request.
+        Closing or dropping the stream cancels the request.
         """
-        request = self.submit(
-            prompt, draft_prompt=draft_prompt, reference_prompt=reference_prompt, **options
-        )
-        return self._follow(request)
+        request = self._submit(prompt, draft_prompt, reference_prompt, request_params(options))
+        return self._engine.follow(request)
 
     def stream_chat(
         self,
@@ -247,7 +223,7 @@ class Decoder:
         *,
         draft_system: str | None = None,
         **options: Unpack[SamplingOptions],
-    ) -> Iterator[Chunk]:
+    ) -> Stream:
         """Like ``chat``, but yields each step's chunk; the last one has the completion."""
         prompts = self.chat_prompts(messages, draft_system=draft_system)
         return self.stream(prompts[0], draft_prompt=prompts[1], **options)
@@ -263,7 +239,8 @@ class Decoder:
         **options: Unpack[SamplingOptions],
     ) -> int:
         """Queues a request and returns its id; ``step`` advances it. Arguments as ``generate``."""
-        return self._submit(prompt, draft_prompt, reference_prompt, request_params(options))
+        params = request_params(options)
+        return self._submit(prompt, draft_prompt, reference_prompt, params, claimed=False)
 
     def chat_prompts(
         self, messages: Sequence[Message], *, draft_system: str | None = None
@@ -288,17 +265,16 @@ class Decoder:
         nothing to do; ``has_work`` tells the two apart. Ctrl-C raises KeyboardInterrupt and loses
         nothing: the next step goes on.
         """
-        held, self._held = self._held, []
-        return held + self._advance()
+        return self._engine.step()
 
     def cancel(self, request: int) -> None:
         """Ends a request; its last chunk, with what there is, comes with the next step."""
-        self._engine.cancel(request)
+        self._engine.core.cancel(request)
 
     @property
     def has_work(self) -> bool:
         """Whether a step would do anything."""
-        return self._engine.has_work or bool(self._held)
+        return self._engine.has_work
 
     # --- scoring ------------------------------------------------------------------------------
 
@@ -322,7 +298,7 @@ class Decoder:
         """
         tokens = self._ids(continuation, add_special=False)
         params = request_params({"temperature": 1.0, **options})
-        scores = self._engine.score(
+        scores = self._engine.core.score(
             self._ids(prompt),
             self._ids(draft_prompt or ()),
             self._ids(reference_prompt or ()),
@@ -360,21 +336,19 @@ class Decoder:
     @property
     def context_size(self) -> int:
         """Tokens that all requests under way hold together."""
-        return self._engine.context_size
+        return self._engine.core.context_size
 
     @property
     def vocab_size(self) -> int:
         """Ids below this are known to all roles."""
-        return self._engine.vocab_size
+        return self._engine.core.vocab_size
 
     # --- life ---------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Frees the models and their memory; every later call but this raises ``Error``."""
-        self._decoder = None
+        self._engine.close()
         self._models = {}
-        self._pending.clear()
-        self._held.clear()
 
     def __enter__(self) -> Self:
         """The decoder itself."""
@@ -393,7 +367,7 @@ class Decoder:
 
     @property
     def _text_model(self) -> _core.Model:
-        _ = self._engine  # closed?
+        _ = self._engine.core  # closed?
         if "target" not in self._models:
             raise ValueError("this Decoder's models have no text; give token ids")
         return self._models["target"]
@@ -412,87 +386,16 @@ class Decoder:
         draft_prompt: Prompt | None,
         reference_prompt: Prompt | None,
         params: _core.RequestParams,
+        *,
+        claimed: bool = True,
     ) -> int:
-        tokens = self._ids(prompt)
-        request = self._engine.submit(
-            tokens, self._ids(draft_prompt or ()), self._ids(reference_prompt or ()), params
+        return self._engine.submit(
+            self._ids(prompt),
+            self._ids(draft_prompt or ()),
+            self._ids(reference_prompt or ()),
+            params,
+            claimed=claimed,
         )
-        self._pending[request] = _Pending(tokens, params)
-        return request
-
-    def _advance(self) -> list[Chunk]:
-        """One step of the core, for everybody's requests."""
-        core = self._engine
-        core.step()
-        chunks = [self._chunk(event) for event in core.take_events() if event.id in self._pending]
-        forward_log()
-        return chunks
-
-    def _chunk(self, event: _core.Event) -> Chunk:
-        pending = self._pending[event.id]
-        tokens = tuple(TokenInfo.from_core(t, self._piece(t.id)) for t in event.tokens)
-        pending.tokens += tokens
-        pending.text += event.text
-        chunk = Chunk(event.id, event.text.decode(errors="replace"), tokens)
-        if event.finish is None:
-            return chunk
-        del self._pending[event.id]
-        if event.finish == "error":
-            return replace(chunk, error=event.error)
-        completion = Completion(
-            text=pending.text.decode(errors="replace"),
-            tokens=tuple(token.id for token in pending.tokens),
-            finish_reason=cast("FinishReason", event.finish),
-            steps=tuple(pending.tokens),
-            statistics=Statistics.from_core(event.statistics, pending.tokens),
-            seed=pending.params.seed,
-            prompt_tokens=len(pending.prompt),
-        )
-        return replace(chunk, completion=completion)
-
-    def _piece(self, token: int) -> str:
-        return self._engine.piece(token).decode(errors="replace")
-
-    def _follow(self, request: int) -> Iterator[Chunk]:
-        """Steps until a request is finished; chunks of others are held for their own askers."""
-        try:
-            while request in self._pending:
-                for chunk in self._take(request):
-                    if chunk.error is not None:
-                        raise EvaluationError(chunk.error)
-                    yield chunk
-        finally:
-            self._abandon([request])
-
-    def _take(self, request: int) -> list[Chunk]:
-        """A request's chunks, held or new."""
-        chunks = self._held if any(c.id == request for c in self._held) else self._advance()
-        mine = [chunk for chunk in chunks if chunk.id == request]
-        others = [chunk for chunk in chunks if chunk.id != request]
-        self._held = others if chunks is self._held else self._held + others
-        return mine
-
-    def _finish(self, requests: Sequence[int]) -> list[Completion]:
-        """Steps until all of the requests are finished."""
-        done: dict[int, Completion] = {}
-        try:
-            while len(done) < len(requests):
-                for chunk in self._advance():
-                    if chunk.id not in requests:
-                        self._held.append(chunk)
-                    elif chunk.error is not None:
-                        raise EvaluationError(chunk.error)
-                    elif chunk.completion is not None:
-                        done[chunk.id] = chunk.completion
-        finally:
-            self._abandon([request for request in requests if request not in done])
-        return [done[request] for request in requests]
-
-    def _abandon(self, requests: Sequence[int]) -> None:
-        """Forgets requests nobody waits for any more."""
-        for request in requests:
-            if self._pending.pop(request, None) is not None and self._decoder is not None:
-                self._decoder.cancel(request)
 
     def _with_prompt(
         self, completion: Completion, prompt: Sequence[int], options: Mapping[str, Any]

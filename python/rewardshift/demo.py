@@ -144,7 +144,7 @@ def heading(target: Path, small: Path) -> RenderableType:
 
 
 def _name(path: Path) -> str:
-    """A cached file's name without the hash."""
+    """A cached file's name without the hash that ends it."""
     return path.stem.rsplit("-", 1)[0]
 
 
@@ -235,17 +235,37 @@ def _speed(runs: Sequence[Run]) -> float:
 # --- the program --------------------------------------------------------------------------------
 
 
-def play(console: Console) -> list[Exchange]:
-    """Runs the demo; returns what was said."""
-    target, small = smollm2(), smollm2_q4_0()
-    exchanges = [Exchange(prompt) for prompt in PROMPTS]
-    console.print(heading(target, small))
-    with Decoder(target, small, small, n_ctx=1024) as decoder:
-        for exchange in exchanges:
-            _play_shown(decoder, exchange, console)
-    for part in closing(exchanges):
-        console.print(part)
-    return exchanges
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What is decoded with, and what is asked."""
+
+    target: Path
+    small: Path
+    prompts: Sequence[str] = PROMPTS
+
+    def play(self, console: Console) -> list[Exchange]:
+        """Prints everything as it comes; returns what was said."""
+        exchanges = [Exchange(prompt) for prompt in self.prompts]
+        console.print(heading(self.target, self.small))
+        with Decoder(self.target, self.small, self.small, n_ctx=1024) as decoder:
+            for exchange in exchanges:
+                _play_shown(decoder, exchange, console)
+        for part in closing(exchanges):
+            console.print(part)
+        return exchanges
+
+    def picture(self, exchanges: Sequence[Exchange]) -> str:
+        """What was printed, as an SVG that loads nothing."""
+        console = Console(
+            record=True, file=io.StringIO(), width=_SVG_WIDTH, force_terminal=True, highlight=False
+        )
+        console.print(heading(self.target, self.small))
+        for part in (*(answers(e, columns=True) for e in exchanges), *closing(exchanges)):
+            console.print(part)
+        svg = console.export_svg(title="python -m rewardshift.demo")
+        svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+        svg = svg.replace("Fira Code, monospace", _FONTS)
+        return _LEADING_SPACES.sub(_indent, svg)
 
 
 def closing(exchanges: Sequence[Exchange]) -> Sequence[RenderableType]:
@@ -272,20 +292,6 @@ def _play_shown(decoder: Decoder, exchange: Exchange, console: Console) -> None:
         )
 
 
-def picture(exchanges: Sequence[Exchange]) -> str:
-    """The demo's output as an SVG that loads nothing."""
-    console = Console(
-        record=True, file=io.StringIO(), width=_SVG_WIDTH, force_terminal=True, highlight=False
-    )
-    console.print(heading(smollm2(), smollm2_q4_0()))
-    for part in (*(answers(e, columns=True) for e in exchanges), *closing(exchanges)):
-        console.print(part)
-    svg = console.export_svg(title="python -m rewardshift.demo")
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
-    svg = svg.replace("Fira Code, monospace", _FONTS)
-    return _LEADING_SPACES.sub(_indent, svg)
-
-
 def _indent(match: re.Match[str]) -> str:
     """Moves text to the right in place of its leading spaces, which some viewers drop."""
     x, y, length, rest, spaces = match.groups()
@@ -301,9 +307,10 @@ def main() -> int:
     parser.add_argument("--svg", type=Path, metavar="FILE", help="save a picture of the output")
     arguments = parser.parse_args()
     try:
-        exchanges = play(stdout())
+        demo = Demo(smollm2(), smollm2_q4_0())
+        exchanges = demo.play(stdout())
         if arguments.svg is not None:
-            arguments.svg.write_text(picture(exchanges), encoding="utf-8")
+            arguments.svg.write_text(demo.picture(exchanges), encoding="utf-8")
     except KeyboardInterrupt:
         sys.stderr.write("rewardshift: interrupted\n")
         return 130

@@ -69,10 +69,19 @@ def smollm2_q4_0() -> Path:
         Error: If the original cannot be had, or not be written again.
     """
     source = smollm2()
-    path = source.with_name(source.name.replace("Q4_1", "Q4_0"))
+    return requantised(source, source.with_name(source.name.replace("Q4_1", "Q4_0")), "Q4_0")
+
+
+def requantised(source: Path, path: Path, kind: str) -> Path:
+    """``path``, to which ``source`` is written with weights of another type unless it is there.
+
+    Raises:
+        ModelLoadError: If the source cannot be read.
+        ValueError: If there is no such type.
+    """
     if not path.exists():
         with _replacing(path) as fresh:
-            _core.quantize(str(source), str(fresh), "Q4_0", _core.usable_cores())
+            _core.quantize(str(source), str(fresh), kind, _core.usable_cores())
             forward_log()
     return path
 

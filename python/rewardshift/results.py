@@ -18,6 +18,13 @@ Origin = Literal["draft", "correction", "bonus"]
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
+
+
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
@@ -174,7 +181,7 @@ class Statistics:
             ),
             empty_residuals=core.empty_residuals,
             seconds=Seconds(target, draft, reference, core.own_seconds),
-            z=Spread.of([math.exp(t.log_z) for t in tokens if t.log_z is not None]),
+            z=Spread.of([_exp(t.log_z) for t in tokens if t.log_z is not None]),
             paper_distance=Spread.of(distances),
             implicit_reward=math.fsum(rewards) if rewards else None,
         )

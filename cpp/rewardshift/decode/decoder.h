@@ -110,6 +110,7 @@ class Decoder {
   double goal_log_probability(const Request& request, Token token, const Goal& goal) const;
   EmittedToken describe(const Request& request, Token token, Origin origin, const RoleLogits& rows,
                         const Goal& goal);
+  LawSummary paper_law(const Request& request, const Goal& goal, Token token);
   void commit(Request& request, EmittedToken&& token);
   void fail(Request& request);
   void finish(Request& request, FinishReason reason);
@@ -137,7 +138,8 @@ class Decoder {
   std::vector<Request*> ready_;   ///< and a prefilled prompt: they play the round
   std::vector<LogitsRequest> batch_;
   std::vector<DraftRequest> drafts_;
-  std::vector<double> goal_;  ///< pi* at the position being decided
+  std::vector<double> goal_;   ///< pi* at the position being decided
+  std::vector<double> draft_;  ///< q there, where it is not what was proposed from
   std::vector<Adjustment> adjustments_;
   Workspace workspace_;
 

@@ -1,11 +1,13 @@
 #include "rewardshift/decode/drafter.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace rewardshift {
 
 void DraftBlock::start(int length, int vocab_size) {
   tokens.clear();
+  exhausted = false;
   failure.clear();
   vocab_size_ = static_cast<std::size_t>(vocab_size);
   const std::size_t needed = static_cast<std::size_t>(length) * vocab_size_;
@@ -40,7 +42,7 @@ void ModelDrafter::draft(std::span<DraftRequest> requests) {
 
 bool ModelDrafter::is_complete(const DraftRequest& request) const {
   const DraftBlock& block = *request.block;
-  return !block.failure.empty() ||
+  return !block.failure.empty() || block.exhausted ||
          block.tokens.size() == static_cast<std::size_t>(request.length) ||
          model_->model().is_end_of_generation(block.tokens.back());
 }
@@ -61,7 +63,11 @@ void ModelDrafter::extend(const DraftRequest& request, std::span<const float> lo
     adjust(proposal, adjustments_);
   }
   const Shaped shaped = shape(proposal, params.temperature, truncation, workspace_);
-  require_distribution(shaped.log_normaliser, Role::draft, request.history->size());
+  if (!std::isfinite(shaped.log_normaliser)) {
+    require_distribution(log_normalisers(logits, 1.0).at_one, Role::draft, request.history->size());
+    block.exhausted = true;
+    return;
+  }
 
   const Token token =
       sample(proposal, (*request.uniforms)(request.position + i, Purpose::proposal));

@@ -16,6 +16,9 @@ class DraftBlock {
  public:
   std::vector<Token> tokens;
 
+  /// Nothing more can be proposed: the parameters forbid all that the draft model could say.
+  bool exhausted = false;
+
   /// Why drafting broke off; empty where it did not. Concerns this request alone.
   std::string failure;
 
@@ -28,6 +31,9 @@ class DraftBlock {
 
   /// z_q at the same position: the draft model's logits.
   std::span<float> draft_logits(std::size_t i) { return row<float>(draft_logits_, i); }
+  std::span<const float> draft_logits(std::size_t i) const {
+    return row<const float>(draft_logits_, i);
+  }
 
  private:
   template <class T, class Rows>

@@ -20,7 +20,7 @@ const char* name_of(Role role);
 struct RequestParams {
   /// Most tokens to generate; -1 goes on until the context is full.
   int max_tokens = 128;
-  double temperature = 0.8;  ///< of the goal; 0 is greedy
+  double temperature = 0.8;  ///< of the goal; 0 (or below 1e-6) is greedy
   int top_k = 0;             ///< 0 is off
   double top_p = 1.0;
   double min_p = 0.0;

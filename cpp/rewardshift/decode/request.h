@@ -48,7 +48,8 @@ struct Round {
   std::span<const float* const> target_rows;     ///< z_p after each draft; the model's memory
   std::span<const float* const> reference_rows;  ///< z_r likewise; empty where not needed
   std::vector<EmittedToken> emitted;
-  int accepted = 0;
+  std::size_t accepted = 0;
+  std::size_t rejected = 0;  ///< 0 or 1
   int empty_residuals = 0;
   bool wants_bonus = false;  ///< all drafts were accepted and the text goes on
   std::string failure;       ///< why this request cannot go on; empty if it can

@@ -102,7 +102,10 @@ void Decoder::verify(Request& request) {
     const Origin origin = decision.accepted ? Origin::draft : Origin::correction;
     round.emitted.push_back(describe(request, decision.token, origin, rows, goal));
     round.empty_residuals += decision.empty_residual ? 1 : 0;
-    if (!decision.accepted) return;
+    if (!decision.accepted) {
+      ++round.rejected;
+      return;
+    }
     ++round.accepted;
     if (model_of(Role::target).model().is_end_of_generation(decision.token)) return;
   }
@@ -145,13 +148,13 @@ void Decoder::emit() {
     Round& round = request->round;
     request->forget_drafts();
     if (!round.failure.empty()) continue;
-    const auto decided = static_cast<int>(round.emitted.size()) - (round.wants_bonus ? 1 : 0);
-    request->statistics.count_round(decided, round.accepted,
-                                    static_cast<int>(request->block.tokens.size()));
-    request->statistics.empty_residuals += round.empty_residuals;
+    const std::size_t before = request->generated;
     for (EmittedToken& token : round.emitted) {
       if (!request->is_finished()) commit(*request, std::move(token));
     }
+    request->statistics.count_round(request->block.tokens.size(), round.accepted, round.rejected,
+                                    request->generated - before);
+    request->statistics.empty_residuals += round.empty_residuals;
     if (!request->is_finished()) request->event.text += request->text.take();
   }
   for (Request* request : active_) {
@@ -192,7 +195,7 @@ Goal Decoder::goal_at(const Request& request, std::size_t i, const RoleLogits& r
 
 /// Greedy decoding samples from a point mass; what is worth knowing there is pi* itself.
 double Decoder::goal_log_probability(const Request& request, Token token, const Goal& goal) const {
-  if (request.params.temperature == 0.0) return goal.best_log_probability;
+  if (is_greedy(request.params.temperature)) return goal.best_log_probability;
   return std::log(goal_[static_cast<std::size_t>(token)]);
 }
 
@@ -208,10 +211,11 @@ EmittedToken Decoder::describe(const Request& request, Token token, Origin origi
                        kNothing,
                        {}};
   if (origin != Origin::bonus && request.is_aligned()) {
-    const LawSummary paper = summarise_law(
-        goal_, request.block.proposal(request.round.emitted.size()), goal.paper_scale, token);
+    const LawSummary paper = paper_law(request, goal, token);
     emitted.paper_distance = paper.distance;
-    if (request.params.rule == Rule::paper) emitted.logprob = paper.log_probability;
+    if (request.params.rule == Rule::paper && !is_greedy(request.params.temperature)) {
+      emitted.logprob = paper.log_probability;
+    }
   }
   if (request.params.top_logprobs > 0) {
     const auto n = static_cast<std::size_t>(request.params.top_logprobs);
@@ -220,6 +224,22 @@ EmittedToken Decoder::describe(const Request& request, Token token, Origin origi
     }
   }
   return emitted;
+}
+
+/// What the paper's rule would do at the position being decided, whichever rule decides. The paper
+/// proposes from q itself; where truncation or adjustments made g another one, q is computed anew.
+LawSummary Decoder::paper_law(const Request& request, const Goal& goal, Token token) {
+  const RequestParams& params = request.params;
+  const std::size_t i = request.round.emitted.size();
+  const Truncation truncation{params.top_k, params.top_p, params.min_p};
+  const DraftBlock& block = request.block;
+  if (params.rule == Rule::paper || (truncation.is_off() && adjustments_.empty())) {
+    return summarise_law(goal_, block.proposal(i), goal.paper_scale, token);
+  }
+  const auto logits = block.draft_logits(i);
+  draft_.assign(logits.begin(), logits.end());
+  shape(draft_, params.temperature, {}, workspace_);
+  return summarise_law(goal_, draft_, goal.paper_scale, token);
 }
 
 /// Makes one token part of the response and notices if it is the last.

@@ -26,7 +26,10 @@ struct Statistics {
   std::array<double, kRoles> role_seconds{};
   double own_seconds = 0.0;
 
-  void count_round(int decided, int accepted_tokens, int drafted_tokens);
+  /// Counts a round of which `emitted` tokens became part of the response, all but those behind
+  /// the end of the text.
+  void count_round(std::size_t drafted_tokens, std::size_t accepted_tokens,
+                   std::size_t rejected_tokens, std::size_t emitted);
 };
 
 }  // namespace rewardshift

@@ -148,7 +148,7 @@ Shaped shape(std::span<double> logits_to_probs, double temperature, const Trunca
              Workspace& workspace) {
   double* p = logits_to_probs.data();
   const std::size_t n = logits_to_probs.size();
-  const bool greedy = temperature == 0.0;
+  const bool greedy = is_greedy(temperature);
   const std::ptrdiff_t best = greedy ? std::max_element(p, p + n) - p : 0;
   const double t = greedy ? 1.0 : temperature;
   const auto [top, sum] = exponentiate(logits_to_probs, t);

@@ -24,6 +24,9 @@ struct Truncation {
   bool is_off() const { return top_k <= 0 && top_p >= 1.0 && min_p <= 0.0; }
 };
 
+/// Whether a temperature means the argmax: 0, or so near that no float logits could tell.
+inline bool is_greedy(double temperature) { return temperature < 1e-6; }
+
 /// A change to one token's logit: repeat penalty first, then the bias.
 struct Adjustment {
   Token token;

@@ -9,32 +9,30 @@
 namespace rewardshift {
 namespace {
 
-double residual_weight(double goal_x, double proposal_x, double scale) {
-  return std::max(scale * goal_x - proposal_x, 0.0);
-}
-
-double residual_mass(std::span<const double> goal, std::span<const double> proposal, double scale) {
-  return vector_sum(goal.size(), [g = goal.data(), q = proposal.data(), scale](std::size_t i) {
-    return residual_weight(g[i], q[i], scale);
-  });
-}
-
 /// The law of one decision, token by token, once its two sums are known.
 class DecisionLaw {
  public:
   DecisionLaw(std::span<const double> goal, std::span<const double> proposal, double scale)
       : goal_(goal.data()), proposal_(proposal.data()), scale_(scale) {
-    const double kept = vector_sum(goal.size(), [&](std::size_t i) { return accepted(i); });
-    const double mass = residual_mass(goal, proposal, scale);
+    const double kept = vector_sum(goal.size(), [this](std::size_t i) { return accepted(i); });
+    const double mass = vector_sum(goal.size(), [this](std::size_t i) { return residual(i); });
     const double rejected = std::max(1.0 - kept, 0.0);
-    // Where the residual is empty the correction comes from the goal itself.
-    per_residual_ = mass > 0.0 ? rejected / mass : 0.0;
-    per_goal_ = mass > 0.0 ? 0.0 : rejected;
+    // Under rule exact the two are equal. Under rule paper a residual may be empty but for the
+    // rounding of float logits, which must not decide what is emitted.
+    constexpr double kRounding = 1e-6;
+    empty_ = mass <= kRounding * rejected || mass == 0.0;
+    per_residual_ = empty_ ? 0.0 : rejected / mass;
+    per_goal_ = empty_ ? rejected : 0.0;
   }
 
+  /// Whether corrections come from the goal itself, for want of a residual.
+  bool has_empty_residual() const { return empty_; }
+
+  /// (c pi* - g)+, not normalised.
+  double residual(std::size_t i) const { return std::max(scale_ * goal_[i] - proposal_[i], 0.0); }
+
   double operator()(std::size_t i) const {
-    return accepted(i) + per_residual_ * residual_weight(goal_[i], proposal_[i], scale_) +
-           per_goal_ * goal_[i];
+    return accepted(i) + per_residual_ * residual(i) + per_goal_ * goal_[i];
   }
 
  private:
@@ -43,8 +41,9 @@ class DecisionLaw {
   const double* goal_;
   const double* proposal_;
   double scale_;
-  double per_residual_ = 0.0;
-  double per_goal_ = 0.0;
+  bool empty_;
+  double per_residual_;
+  double per_goal_;
 };
 
 }  // namespace
@@ -75,7 +74,8 @@ Goal goal(const RoleLogits& roles, double strength, const Shaping& shaping, Work
   const Shaped shaped = shape(probs, shaping.temperature, shaping.truncation, workspace);
 
   // Z at the temperature that is sampled at; greedy decoding shows that of 1.
-  const double t = shaping.temperature == 0.0 ? 1.0 : shaping.temperature;
+  const bool greedy = is_greedy(shaping.temperature);
+  const double t = greedy ? 1.0 : shaping.temperature;
   Goal result;
   const auto target = log_normalisers(roles.target, t);
   result.log_normaliser.target = target.at_one;
@@ -88,7 +88,8 @@ Goal goal(const RoleLogits& roles, double strength, const Shaping& shaping, Work
     result.log_z -= strength * (draft.tempered - reference.tempered);
   }
   result.best_log_probability = shaped.log_best;
-  if (shaping.temperature != 0.0) result.paper_scale = std::exp(result.log_z) * shaped.kept;
+  constexpr double kMost = 1e300;  // infinity times the zeros of pi* would not be a number
+  if (!greedy) result.paper_scale = std::min(std::exp(result.log_z) * shaped.kept, kMost);
   return result;
 }
 
@@ -106,14 +107,11 @@ Decision decide(Token drafted, std::span<const double> goal, std::span<const dou
   if (accept_uniform < accept_probability(goal[x], proposal[x], scale)) {
     return {drafted, true, false};
   }
-  if (residual_mass(goal, proposal, scale) > 0.0) {
-    const auto weight = [g = goal.data(), q = proposal.data(), scale](std::size_t i) {
-      return residual_weight(g[i], q[i], scale);
-    };
-    return {static_cast<Token>(find_cumulative(goal.size(), residual_uniform, weight)), false,
-            false};
-  }
-  return {sample(goal, residual_uniform), false, true};
+  const DecisionLaw law(goal, proposal, scale);
+  if (law.has_empty_residual()) return {sample(goal, residual_uniform), false, true};
+  const std::size_t corrected = find_cumulative(goal.size(), residual_uniform,
+                                                [&law](std::size_t i) { return law.residual(i); });
+  return {static_cast<Token>(corrected), false, false};
 }
 
 void law(std::span<const double> goal, std::span<const double> proposal, double scale,

@@ -141,8 +141,8 @@ def gpu_problems(
         if not compiled:
             yield (
                 f"There is a GPU of {gpu.vendor} ({gpu.found}), but this build has no backend for "
-                "it and computes on the CPU. To use it: pip install --force-reinstall "
-                f"--no-cache-dir -C cmake.define.{gpu.define}=ON rewardshift"
+                "it and computes on the CPU. To use it, install again from the source folder: "
+                f"pip install --force-reinstall . -Ccmake.define.{gpu.define}=ON"
             )
         elif not set(compiled) & set(device_backends):
             yield (

@@ -200,11 +200,10 @@ class OutputFlags:
     ] = False
 
     def set_up_log(self) -> None:
-        """Shows the log on stderr, or nowhere."""
-        logger = logging.getLogger("rewardshift")
-        logger.handlers = [logging.StreamHandler() if self.verbose else logging.NullHandler()]
-        logger.setLevel(logging.DEBUG)
-        logger.propagate = False
+        """Shows the log on stderr, if that is asked for."""
+        if self.verbose:
+            logging.basicConfig(format="%(name)s: %(message)s")
+            logging.getLogger("rewardshift").setLevel(logging.DEBUG)
 
 
 @dataclass(frozen=True, kw_only=True)
