@@ -3,9 +3,17 @@
 
 #include <nanobind/nanobind.h>
 
+#include <string_view>
+
 namespace rewardshift::bindings {
 
 namespace nb = nanobind;
+
+/// Text from a file that may be damaged: bytes that are no UTF-8 become U+FFFD.
+inline nb::str to_str(std::string_view text) {
+  return nb::steal<nb::str>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
 
 void register_errors(nb::module_& m);
 void register_options(nb::module_& m);

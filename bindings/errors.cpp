@@ -10,7 +10,7 @@ namespace {
 template <class... Figures>
 void raise(const char* name, const std::exception& error, Figures... figures) {
   const nb::object type = nb::module_::import_("rewardshift.errors").attr(name);
-  const nb::object value = type(error.what(), figures...);
+  const nb::object value = type(to_str(error.what()), figures...);
   PyErr_SetObject(type.ptr(), value.ptr());
 }
 

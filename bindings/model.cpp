@@ -1,6 +1,5 @@
 #include "rewardshift/llama/model.h"
 
-#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -25,8 +24,8 @@ nb::bytes to_bytes(const std::string& text) { return nb::bytes(text.data(), text
 
 void register_facts(nb::module_& m) {
   nb::class_<ModelFacts>(m, "ModelFacts", "What a model file says of itself.")
-      .def_ro("description", &ModelFacts::description)
-      .def_ro("architecture", &ModelFacts::architecture)
+      .def_prop_ro("description", [](const ModelFacts& f) { return to_str(f.description); })
+      .def_prop_ro("architecture", [](const ModelFacts& f) { return to_str(f.architecture); })
       .def_ro("vocabulary_type", &ModelFacts::vocabulary_type)
       .def_ro("parameters", &ModelFacts::parameters)
       .def_ro("bytes", &ModelFacts::bytes, "Of all tensors.")
@@ -60,8 +59,19 @@ void register_model(nb::module_& m) {
                   "Raises ModelLoadError or CancelledError.")
       .def_prop_ro("path", &Model::path)
       .def_prop_ro("facts", &Model::facts)
-      .def_prop_ro("metadata", &Model::metadata, "Scalar metadata as text, by key.")
-      .def_prop_ro("chat_template", &Model::chat_template)
+      .def_prop_ro(
+          "metadata",
+          [](const Model& model) {
+            nb::typed<nb::dict, nb::str, nb::str> items;
+            for (const auto& [key, value] : model.metadata()) items[to_str(key)] = to_str(value);
+            return items;
+          },
+          "Scalar metadata as text, by key.")
+      .def_prop_ro("chat_template",
+                   [](const Model& model) {
+                     const auto source = model.chat_template();
+                     return source ? std::optional<nb::str>(to_str(*source)) : std::nullopt;
+                   })
       .def("require_decodable", &Model::require_decodable)
       .def(
           "tokenize",

@@ -43,9 +43,9 @@ void register_system(nb::module_& m) {
   m.def(
       "drain_log",
       [] {
-        std::vector<std::pair<int, std::string>> lines;
-        for (auto& line : llama::drain_log()) {
-          lines.emplace_back(python_level(line.level), std::move(line.text));
+        std::vector<std::pair<int, nb::str>> lines;
+        for (const auto& line : llama::drain_log()) {
+          lines.emplace_back(python_level(line.level), to_str(line.text));
         }
         return lines;
       },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -300,8 +301,8 @@ class Decoder:
         params = request_params({"temperature": 1.0, **options})
         scores = self._engine.core.score(
             self._ids(prompt),
-            self._ids(draft_prompt or ()),
-            self._ids(reference_prompt or ()),
+            self._role_ids(draft_prompt),
+            self._role_ids(reference_prompt),
             tokens,
             params,
         )
@@ -331,7 +332,7 @@ class Decoder:
             tokens: Ids.
             special: Whether control tokens show.
         """
-        return self._text_model.detokenize(list(tokens), special).decode(errors="replace")
+        return self._text_model.detokenize(self._ids(tokens), special).decode(errors="replace")
 
     @property
     def context_size(self) -> int:
@@ -376,9 +377,17 @@ class Decoder:
         if isinstance(prompt, str):
             return self.tokenize(prompt, add_special=add_special)
         try:
-            return [int(token) for token in prompt]
-        except (TypeError, ValueError):
+            tokens = [operator.index(token) for token in prompt]
+        except TypeError:
             raise TypeError(f"a prompt is text or token ids, not {prompt!r}") from None
+        for token in tokens:
+            if not 0 <= token < self.vocab_size:
+                raise ValueError(f"token {token} is outside the vocabulary [0, {self.vocab_size})")
+        return tokens
+
+    def _role_ids(self, prompt: Prompt | None) -> list[int]:
+        """A role's own prompt; none is the target's, which the core stands in for nothing."""
+        return [] if prompt is None else self._ids(prompt)
 
     def _submit(
         self,
@@ -391,8 +400,8 @@ class Decoder:
     ) -> int:
         return self._engine.submit(
             self._ids(prompt),
-            self._ids(draft_prompt or ()),
-            self._ids(reference_prompt or ()),
+            self._role_ids(draft_prompt),
+            self._role_ids(reference_prompt),
             params,
             claimed=claimed,
         )

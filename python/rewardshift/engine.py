@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +14,7 @@ from .loading import forward_log
 from .results import Chunk, Completion, FinishReason, Statistics, TokenInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from typing_extensions import Self
 
@@ -87,6 +89,7 @@ class Engine:
         self._requests: dict[int, _Request] = {}
         self._claimed: dict[int, deque[Chunk]] = {}
         self._unclaimed: list[Chunk] = []
+        self._lock = threading.RLock()
 
     @property
     def core(self) -> _core.Decoder:
@@ -110,10 +113,11 @@ class Engine:
         claimed: bool,
     ) -> int:
         """Queues a request with a prompt per role; an empty one is the target's."""
-        request = self.core.submit(target, draft, reference, params)
-        self._requests[request] = _Request(len(target), params.seed)
-        if claimed:
-            self._claimed[request] = deque()
+        with self._alone():
+            request = self.core.submit(target, draft, reference, params)
+            self._requests[request] = _Request(len(target), params.seed)
+            if claimed:
+                self._claimed[request] = deque()
         return request
 
     def step(self) -> list[Chunk]:
@@ -135,6 +139,7 @@ class Engine:
         """
         inbox = self._claimed.get(request, ())
         while not inbox:
+            _ = self.core  # closed?
             if request not in self._requests:
                 return None
             self._advance()
@@ -152,15 +157,17 @@ class Engine:
 
     def abandon(self, requests: Sequence[int]) -> None:
         """Ends claimed requests nobody waits for any more."""
-        for request in requests:
-            self._claimed.pop(request, None)
-            if self._requests.pop(request, None) is not None and self._core is not None:
-                self._core.cancel(request)
+        with self._lock:  # waits for a step in another thread
+            for request in requests:
+                self._claimed.pop(request, None)
+                if self._requests.pop(request, None) is not None and self._core is not None:
+                    self._core.cancel(request)
 
     def close(self) -> None:
         """Lets go of the core."""
         self._core = None
         self._requests.clear()
+        self._claimed.clear()
         self._unclaimed.clear()
 
     def _completion(self, request: int) -> Completion:
@@ -172,12 +179,26 @@ class Engine:
         return completion
 
     def _advance(self) -> None:
-        self.core.step()
-        for event in self.core.take_events():
-            if event.id in self._requests:
-                chunk = self._chunk(event)
-                self._claimed.get(event.id, self._unclaimed).append(chunk)
+        with self._alone():
+            self.core.step()
+            for event in self.core.take_events():
+                if event.id in self._requests:
+                    chunk = self._chunk(event)
+                    self._claimed.get(event.id, self._unclaimed).append(chunk)
         forward_log()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Turns what would be a race with another thread into an error."""
+        if not self._lock.acquire(blocking=False):
+            raise Error(
+                "this Decoder is in use by another thread; give each thread its own, or submit "
+                "all requests to one and step it from one thread"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _chunk(self, event: _core.Event) -> Chunk:
         request = self._requests[event.id]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 from . import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 RuleName = Literal["exact", "paper", "speculative"]
 
@@ -67,43 +67,68 @@ Struct = TypeVar("Struct")
 
 
 def fill(struct: Struct, values: Mapping[str, Any]) -> Struct:
-    """Sets the struct's fields; raises TypeError for unknown names and wrong types."""
-    for name, value in values.items():
-        if name not in _fields(struct):
-            known = ", ".join(_fields(struct))
-            raise TypeError(f"unknown option {name!r}; there are {known}")
-        try:
+    """Sets the struct's fields; raises TypeError for values of a wrong type."""
+    name = ""
+    try:
+        for name, value in values.items():
             setattr(struct, name, value)
-        except TypeError:
-            raise TypeError(f"{name} cannot be {value!r}") from None
+    except TypeError:
+        raise _wrong_type(name, values[name]) from None
     return struct
 
 
 def split_load_options(
     options: Mapping[str, Any],
 ) -> tuple[_core.ModelOptions, _core.ContextOptions]:
-    """Sorts loading options into those of files and those of contexts."""
+    """Sorts loading options into those of files and those of contexts.
+
+    Raises:
+        TypeError: For unknown names and wrong types.
+        ValueError: For values out of range.
+    """
+    _require_known(options, LoadOptions)
     model, context = _core.ModelOptions(), _core.ContextOptions()
     for name, value in options.items():
-        fill(model if name in _fields(model) else context, {name: value})
+        fill(model if name in ModelOptions.__annotations__ else context, {name: value})
     _core.validate(context)
     return model, context
 
 
 def request_params(options: Mapping[str, Any], *, stream: int = 0) -> _core.RequestParams:
-    """The core's parameters from a user's options; draws a seed if there is none."""
+    """The core's parameters from a user's options; draws a seed if there is none.
+
+    Raises:
+        TypeError: For unknown names and wrong types.
+    """
+    _require_known(options, SamplingOptions)
     values = {**options, "stream": stream}
     if values.get("seed") is None:
         values["seed"] = secrets.randbits(64)
     if values.get("max_tokens", 0) is None:
         values["max_tokens"] = -1
-    stop = values.get("stop", ())
-    values["stop"] = [stop] if isinstance(stop, str) else list(stop or ())
-    values["logit_bias"] = [
-        (int(token), float(bias)) for token, bias in dict(values.get("logit_bias") or {}).items()
-    ]
+    name = ""
+    try:
+        for name, convert in (("stop", _stop_list), ("logit_bias", _bias_pairs)):
+            values[name] = convert(values.get(name))
+    except (TypeError, ValueError):
+        raise _wrong_type(name, values[name]) from None
     return fill(_core.RequestParams(), values)
 
 
-def _fields(struct: object) -> Iterator[str]:
-    return (name for name in dir(type(struct)) if not name.startswith("_"))
+def _stop_list(stop: str | Sequence[str] | None) -> list[str]:
+    return [stop] if isinstance(stop, str) else list(stop or ())
+
+
+def _bias_pairs(bias: Mapping[int, float] | None) -> list[tuple[int, float]]:
+    return [(int(token), float(value)) for token, value in dict(bias or {}).items()]
+
+
+def _require_known(options: Mapping[str, Any], known: type) -> None:
+    for name in options:
+        if name not in known.__annotations__:
+            names = ", ".join(sorted(known.__annotations__))
+            raise TypeError(f"unknown option {name!r}; there are {names}")
+
+
+def _wrong_type(name: str, value: object) -> TypeError:
+    return TypeError(f"{name} cannot be {value!r}")

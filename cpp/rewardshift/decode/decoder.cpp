@@ -16,16 +16,6 @@ std::size_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
       std::mismatch(a.begin(), a.begin() + static_cast<long>(n), b.begin()).first - a.begin());
 }
 
-void check_tokens(std::span<const Token> tokens, int vocab_size, Role role) {
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;
-    std::ostringstream message;
-    message << "the " << name_of(role) << "'s token " << i << " is " << tokens[i]
-            << ", outside the vocabulary [0, " << vocab_size << ")";
-    throw std::invalid_argument(message.str());
-  }
-}
-
 }  // namespace
 
 Decoder::Decoder(const Roles& roles, const DecoderOptions& options, Clock clock)
@@ -108,9 +98,9 @@ void Decoder::complete(Prompt& prompt) const {
   if (prompt.target.empty()) throw std::invalid_argument("the prompt has no tokens");
   if (prompt.draft.empty()) prompt.draft = prompt.target;
   if (prompt.reference.empty()) prompt.reference = prompt.target;
-  check_tokens(prompt.target, vocab_size_, Role::target);
-  check_tokens(prompt.draft, vocab_size_, Role::draft);
-  check_tokens(prompt.reference, vocab_size_, Role::reference);
+  check_tokens(prompt.target, vocab_size_, "target's prompt");
+  check_tokens(prompt.draft, vocab_size_, "draft's prompt");
+  check_tokens(prompt.reference, vocab_size_, "reference's prompt");
 }
 
 double Decoder::resolve_strength(const RequestParams& params) const {

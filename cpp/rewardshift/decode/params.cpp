@@ -65,6 +65,16 @@ void validate(const RequestParams& p, int vocab_size) {
   }
 }
 
+void check_tokens(std::span<const Token> tokens, int vocab_size, const char* whose) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;
+    std::ostringstream message;
+    message << "token " << i << " of the " << whose << " is " << tokens[i]
+            << ", outside the vocabulary [0, " << vocab_size << ")";
+    throw std::invalid_argument(message.str());
+  }
+}
+
 void adjustments_at(const RequestParams& params, std::span<const Token> history,
                     std::vector<Adjustment>& out) {
   out.clear();

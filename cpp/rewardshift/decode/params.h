@@ -52,6 +52,9 @@ struct Prompt {
   std::vector<Token> reference;
 };
 
+/// Throws std::invalid_argument, naming the first token that is not in [0, vocab_size).
+void check_tokens(std::span<const Token> tokens, int vocab_size, const char* whose);
+
 /// The adjustments of one position after `history` (prompt and response so far), into `out`.
 void adjustments_at(const RequestParams& params, std::span<const Token> history,
                     std::vector<Adjustment>& out);

@@ -15,6 +15,7 @@ Scores Decoder::score(const Prompt& given, std::span<const Token> continuation,
   validate(params, vocab_size_);
   Prompt prompt = given;
   complete(prompt);
+  check_tokens(continuation, vocab_size_, "continuation");
   const double strength = resolve_strength(params);
   Request request(-1, std::move(prompt), std::move(params), strength);
   for (auto& history : request.history) {

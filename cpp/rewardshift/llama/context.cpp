@@ -3,6 +3,8 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <new>
 #include <stdexcept>
 #include <utility>
@@ -16,20 +18,36 @@ namespace {
 constexpr int kDefaultContext = 4096;
 constexpr std::size_t kMostRows = 64;  // bounds the logits' share of llama.cpp's compute buffer
 
+void require(bool ok, const char* option, const std::string& range, const std::string& given) {
+  if (!ok)
+    throw std::invalid_argument(std::string(option) + " must be " + range + ", not " + given);
+}
+
+/// The types that the CPU backend can write rows of; it aborts on others.
+constexpr std::array kCacheTypes = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
+                                    GGML_TYPE_Q8_0, GGML_TYPE_Q5_1, GGML_TYPE_Q5_0,
+                                    GGML_TYPE_Q4_1, GGML_TYPE_Q4_0, GGML_TYPE_IQ4_NL};
+
 std::optional<ggml_type> cache_type(const std::string& name) {
-  for (int i = 0; i < GGML_TYPE_COUNT; ++i) {
-    const auto type = static_cast<ggml_type>(i);
-    const char* known = ggml_type_name(type);
-    const bool holds_numbers = ggml_is_quantized(type) || type == GGML_TYPE_F32 ||
-                               type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
-    if (known != nullptr && holds_numbers && name == known) return type;
+  for (const ggml_type type : kCacheTypes) {
+    if (name == ggml_type_name(type)) return type;
   }
   return std::nullopt;
 }
 
-void require(bool ok, const char* option, const std::string& range, const std::string& given) {
-  if (!ok)
-    throw std::invalid_argument(std::string(option) + " must be " + range + ", not " + given);
+/// Throws std::invalid_argument unless quantised cache types fit the model's heads.
+void require_fitting_cache(const llama_context_params& params, const ModelFacts& facts) {
+  const int head = facts.embedding_size / std::max(facts.heads, 1);
+  for (const auto& [option, type] :
+       {std::pair{"type_k", params.type_k}, std::pair{"type_v", params.type_v}}) {
+    const auto block = ggml_blck_size(type);
+    require(head % block == 0, option,
+            "a type whose blocks divide the model's heads of " + std::to_string(head) + " values",
+            std::string(ggml_type_name(type)) + " (blocks of " + std::to_string(block) + ")");
+  }
+  require(
+      !ggml_is_quantized(params.type_v) || params.flash_attn_type != LLAMA_FLASH_ATTN_TYPE_DISABLED,
+      "type_v", "f32, f16 or bf16 without flash attention", ggml_type_name(params.type_v));
 }
 
 std::size_t cache_bytes(const ModelFacts& facts, std::size_t cells, ggml_type k, ggml_type v) {
@@ -90,8 +108,8 @@ void validate(const ContextOptions& o) {
           "at most " + std::to_string(GGML_MAX_N_THREADS), std::to_string(o.n_threads_batch));
   for (const auto& [option, name] :
        {std::pair{"type_k", o.type_k}, std::pair{"type_v", o.type_v}}) {
-    require(cache_type(name).has_value(), option, "a ggml type such as f16, f32 or q8_0",
-            "'" + name + "'");
+    require(cache_type(name).has_value(), option,
+            "one of f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 and iq4_nl", "'" + name + "'");
   }
 }
 
@@ -123,6 +141,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   }
   params.kv_unified = true;  // sequences share cells: a prompt in common is stored once
   params.swa_full = true;    // a pruned sliding window could not be rolled back
+  require_fitting_cache(params, facts);
   if (interrupt_ != nullptr) {
     params.abort_callback = should_abort;
     params.abort_callback_data = const_cast<std::atomic<bool>*>(interrupt_);
@@ -154,6 +173,7 @@ Context::~Context() = default;
 void Context::Free::operator()(llama_context* context) const { llama_free(context); }
 
 void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
+  require(std::isfinite(scale), "draft_lora_scale", "finite", std::to_string(scale));
   llama_adapter_lora* raw = adapter->adapter_.get();
   if (llama_set_adapters_lora(context_.get(), &raw, 1, &scale) != 0) {
     throw ModelLoadError("the adapter " + adapter->path() + " cannot be applied");

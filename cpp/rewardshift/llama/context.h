@@ -45,7 +45,7 @@ class Context final : public LanguageModel {
           std::shared_ptr<Threadpool> pool, const std::atomic<bool>* interrupt);
   ~Context() override;
 
-  /// Decodes with an adapter from now on; forgets all histories.
+  /// Decodes with an adapter from now on; forgets all histories. The scale is finite.
   void apply(std::shared_ptr<const Adapter> adapter, float scale);
 
   int vocab_size() const override { return model_->tokenizer().size(); }

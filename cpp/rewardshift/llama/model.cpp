@@ -1,26 +1,22 @@
 #include "rewardshift/llama/model.h"
 
-#include <gguf.h>
 #include <llama.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <new>
 #include <sstream>
-#include <system_error>
 #include <utility>
 
 #include "rewardshift/error.h"
+#include "rewardshift/llama/gguf_check.h"
 #include "rewardshift/llama/log.h"
 #include "rewardshift/llama/system.h"
 
 namespace rewardshift::llama {
 namespace {
-
-namespace fs = std::filesystem;
 
 /// Calls a llama.cpp function of the form f(..., buffer, size) that returns the length.
 template <class Function>
@@ -33,20 +29,6 @@ std::string read_string(Function function) {
   function(large.data(), large.size());
   large.pop_back();
   return large;
-}
-
-/// Looks at the file before llama.cpp does, whose messages would not say this plainly.
-void require_gguf(const std::string& path) {
-  std::error_code error;
-  if (!fs::exists(path, error)) throw ModelLoadError(path + ": no such file");
-  if (fs::is_directory(path, error)) throw ModelLoadError(path + " is a directory, not a GGUF");
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw ModelLoadError(path + " cannot be read");
-  std::array<char, 4> magic{};
-  file.read(magic.data(), magic.size());
-  if (std::string(magic.data(), magic.size()) != "GGUF") {
-    throw ModelLoadError(path + " is not a GGUF file");
-  }
 }
 
 bool report_progress(float progress, void* data) {
@@ -108,7 +90,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOpt
   try {
     model = llama_model_load_from_file(path.c_str(), params);
   } catch (const std::bad_alloc&) {
-    throw OutOfMemoryError("no memory to load " + path, fs::file_size(path));
+    throw OutOfMemoryError("no memory to load " + path, std::filesystem::file_size(path));
   } catch (const std::exception& error) {
     throw ModelLoadError(path + " cannot be loaded: " + error.what());
   }
