@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.support.tiny_gguf import TinyModel, TinySpec, write_model
 
 if TYPE_CHECKING:
@@ -15,12 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass
 class Files:
     """Writes each tiny model once per session, whoever asks for it."""
 
-    folder: Path
-    models: dict[TinySpec, TinyModel] = field(default_factory=dict)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.models: dict[TinySpec, TinyModel] = {}
 
     def model(self, **spec: object) -> TinyModel:
         """The model of a spec, given as its keyword arguments."""

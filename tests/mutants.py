@@ -27,7 +27,7 @@ WORK = ROOT / "build" / "mutants"
 SOURCE, BUILD, PACKAGE = WORK / "source", WORK / "cmake", WORK / "python"
 INPUTS = ("CMakeLists.txt", "pyproject.toml", "bindings", "cmake", "cpp", "third_party")
 TESTS = ("test_rule.py", "test_engine_invariance.py", "test_engine_law.py")
-TIMEOUT_SECONDS = 600
+TEST_SECONDS = 600  # then a mutant counts as killed
 
 RULE = "math/rule.cpp"
 DISTRIBUTION = "math/distribution.cpp"
@@ -73,14 +73,14 @@ MUTANTS = (
     Mutant(
         "subtraction dropped",
         RULE,
-        "return std::max(scale * goal_x - proposal_x, 0.0);",
-        "return scale * goal_x + 0.0 * proposal_x;",
+        "return std::max(scale_ * goal_[i] - proposal_[i], 0.0);",
+        "return scale_ * goal_[i];",
     ),
     Mutant(
         "subtraction dropped where tokens are drawn, not in law()",
         RULE,
-        "return residual_weight(g[i], q[i], scale);\n    };",
-        "return scale * g[i] + 0.0 * q[i];\n    };",
+        "[&law](std::size_t i) { return law.residual(i); }",
+        "[&](std::size_t i) { return scale * goal[i]; }",
     ),
     Mutant(
         "q and r swapped",
@@ -97,8 +97,8 @@ MUTANTS = (
     Mutant(
         "residual not renormalised in law()",
         RULE,
-        "per_residual_ = mass > 0.0 ? rejected / mass : 0.0;",
-        "per_residual_ = mass > 0.0 ? 1.0 : 0.0;",
+        "per_residual_ = empty_ ? 0.0 : rejected / mass;",
+        "per_residual_ = empty_ ? 0.0 : 1.0;",
     ),
     Mutant(
         "residual not renormalised where tokens are drawn",
@@ -116,14 +116,20 @@ MUTANTS = (
     Mutant(
         "truncated mass left out of the paper's scale",
         RULE,
-        "std::exp(result.log_z) * shaped.kept;",
-        "std::exp(result.log_z);",
+        "std::min(std::exp(result.log_z) * shaped.kept, kMost)",
+        "std::min(std::exp(result.log_z), kMost)",
+    ),
+    Mutant(
+        "what rounding leaves of a residual decides",
+        RULE,
+        "empty_ = mass <= kRounding * rejected || mass == 0.0;",
+        "empty_ = mass == 0.0;",
     ),
     Mutant(
         "greedy ties go to the highest id",
         DISTRIBUTION,
-        "std::max_element(logits_to_probs.begin(), logits_to_probs.end());",
-        "std::max_element(logits_to_probs.begin(), logits_to_probs.end(), std::less_equal<>());",
+        "greedy ? std::max_element(p, p + n) - p : 0;",
+        "greedy ? std::max_element(p, p + n, std::less_equal<>()) - p : 0;",
     ),
     Mutant(
         "top_k ties go to the highest id",
@@ -219,8 +225,14 @@ MUTANTS = (
     Mutant(
         "paper's log-probabilities are those of pi*",
         ROUND,
-        "if (request.params.rule == Rule::paper",
-        "if (request.params.rule == Rule::speculative",
+        "if (request.params.rule == Rule::paper &&",
+        "if (request.params.rule == Rule::speculative &&",
+    ),
+    Mutant(
+        "drafts behind a stop string count as accepted",
+        "decode/statistics.cpp",
+        "const std::size_t kept = std::min(accepted_tokens, emitted);",
+        "const std::size_t kept = accepted_tokens;",
     ),
     # text and limits
     Mutant(
@@ -256,7 +268,7 @@ MUTANTS = (
 )
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """What should work whatever the mutant does not."""
 
 
@@ -286,15 +298,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(PACKAGE), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(word) for word in command],
-        cwd=cwd,
+        cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=seconds,
         check=False,
     )
 
@@ -302,7 +314,7 @@ def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[s
 def must_run(*command: str | Path) -> None:
     done = run(*command)
     if done.returncode:
-        raise Broken(f"{' '.join(map(str, command))} failed:\n{done.stdout[-4000:]}")
+        raise BrokenError(f"{' '.join(map(str, command))} failed:\n{done.stdout[-4000:]}")
 
 
 def configure() -> None:
@@ -323,9 +335,9 @@ def build() -> None:
 
 def killer() -> str | None:
     """What fails in the tests, None if nothing does."""
-    tests = [ROOT / "tests" / name for name in TESTS]
+    pytest = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
     try:
-        done = run(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests)
+        done = run(*pytest, *(ROOT / "tests" / name for name in TESTS), seconds=TEST_SECONDS)
     except subprocess.TimeoutExpired:
         return "timeout"
     if done.returncode == 0:
@@ -335,22 +347,44 @@ def killer() -> str | None:
         return failed[1]
     if done.returncode < 0 or "Fatal Python error" in done.stdout:
         return f"crash (exit {done.returncode})"
-    raise Broken(f"pytest exited with {done.returncode}:\n{done.stdout[-4000:]}")
+    raise BrokenError(f"pytest exited with {done.returncode}:\n{done.stdout[-4000:]}")
+
+
+def source_of(mutant: Mutant) -> tuple[Path, str]:
+    """The file that a mutant changes, in the copy, and its unmutated text."""
+    path = SOURCE / "cpp" / "rewardshift" / mutant.path
+    original = path.read_text()
+    times = original.count(mutant.old)
+    if times != 1:
+        raise BrokenError(f"{mutant.name!r}: its string occurs {times} times in {mutant.path}")
+    return path, original
 
 
 @contextlib.contextmanager
 def mutated(mutant: Mutant) -> Iterator[None]:
     """Applies a mutant to the copy, for as long as it is looked at."""
-    path = SOURCE / "cpp" / "rewardshift" / mutant.path
-    original = path.read_text()
-    if original.count(mutant.old) != 1:
-        times = original.count(mutant.old)
-        raise Broken(f"{mutant.name!r}: its string occurs {times} times in {mutant.path}")
+    path, original = source_of(mutant)
     path.write_text(original.replace(mutant.old, mutant.new))
     try:
         yield
     finally:
         path.write_text(original)
+
+
+def prepare(mutants: list[Mutant]) -> None:
+    """Builds the unmutated copy and requires that it passes."""
+    start = time.monotonic()
+    copy_tree()
+    for mutant in mutants:  # a string that is gone should not be found out after an hour
+        source_of(mutant)
+    configure()
+    build()
+    print(f"built the copy in {time.monotonic() - start:.0f} s", flush=True)
+    start = time.monotonic()
+    failure = killer()
+    if failure is not None:
+        raise BrokenError(f"the unmutated tree fails {failure}")
+    print(f"the unmutated tree passes in {time.monotonic() - start:.0f} s", flush=True)
 
 
 def check(mutants: list[Mutant]) -> int:
@@ -376,22 +410,10 @@ def main() -> int:
     mutants = [m for m in MUTANTS if not names or any(name in m.name for name in names)]
     if not mutants:
         parser.error(f"no mutant is named like {names}")
-    start = time.monotonic()
     try:
-        copy_tree()
-        for mutant in mutants:  # a string that is gone should not be found out after an hour
-            with mutated(mutant):
-                pass
-        configure()
-        build()
-        print(f"built the copy in {time.monotonic() - start:.0f} s", flush=True)
-        start = time.monotonic()
-        failure = killer()
-        if failure is not None:
-            raise Broken(f"the unmutated tree fails {failure}")
-        print(f"the unmutated tree passes in {time.monotonic() - start:.0f} s", flush=True)
+        prepare(mutants)
         survivors = check(mutants)
-    except Broken as error:
+    except BrokenError as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{len(mutants) - survivors} of {len(mutants)} mutants killed")

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rewardshift import Decoder, EvaluationError
-
 from tests.support import numpy_forward
 from tests.support.engine import EXACT, open_context, rows
 from tests.support.tiny_gguf import spm_vocab
+
+from rewardshift import Decoder, EvaluationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from rewardshift import _core
-
     from tests.conftest import Files
     from tests.support.engine import History
     from tests.support.tiny_gguf import TinyModel
+
+    from rewardshift import _core
 
 ARCHITECTURES = ("llama", "qwen2", "olmo2")
 TOLERANCE = 3e-5
@@ -150,8 +150,9 @@ def test_a_shared_prompt_is_evaluated_once(files: Files) -> None:
     rows(context, (0, prompt, 1))
     assert newly_evaluated(context, (1, [*prompt, 4], 1)) == 1
     check(context, model, (1, [*prompt, 4], 1))
-    assert newly_evaluated(context, (2, [*prompt[:20], 5, 6], 1)) == 2
-    check(context, model, (2, [*prompt[:20], 5, 6], 2))
+    other_way = [*prompt[:20], 1, 6]
+    assert newly_evaluated(context, (2, other_way, 1)) == 2
+    check(context, model, (2, other_way, 2))
 
 
 def test_sharers_of_a_prompt_diverge_without_disturbing_each_other(files: Files) -> None:
@@ -164,12 +165,13 @@ def test_sharers_of_a_prompt_diverge_without_disturbing_each_other(files: Files)
 
 def test_forgetting_costs_time_but_no_truth(files: Files) -> None:
     model = files.model()
-    context, history = open_context(model, n_ctx=256, n_seq_max=4), tokens_of(60)
-    rows(context, (0, history, 1))
-    rows(context, *((i, tokens_of(60, i), 1) for i in range(1, 4)))
-    rows(context, (4, tokens_of(60, 4), 1))  # no cells are left: the first must go
-    assert newly_evaluated(context, (0, history, 1)) == 60
-    check(context, model, (0, history, 4))
+    context = open_context(model, n_ctx=256, n_seq_max=4)
+    histories = [[3 + i, *tokens_of(59, i)] for i in range(5)]
+    rows(context, (0, histories[0], 1))
+    rows(context, *((i, histories[i], 1) for i in range(1, 4)))
+    rows(context, (4, histories[4], 1))  # no cells are left: the first must go
+    assert newly_evaluated(context, (0, histories[0], 1)) == 60
+    check(context, model, (0, histories[0], 4))
 
 
 def test_a_full_context_is_an_error_and_leaves_the_context_usable(files: Files) -> None:
@@ -323,14 +325,33 @@ def test_generation_does_not_depend_on_chunk_size_or_reuse(
         assert [_greedy(decoder, [p], k)[0] for p in reversed(prompts)] == wanted[::-1]
 
 
-def test_the_next_turn_of_a_conversation_costs_only_its_new_tokens(files: Files) -> None:
-    paths = [m.path for m in files.trio()]
+@pytest.mark.parametrize("k", [0, 3])
+def test_the_next_turn_of_a_conversation_costs_only_its_new_tokens(files: Files, k: int) -> None:
+    contexts = [open_context(model, n_ctx=512) for model in files.trio()]
     prompt, turn = tokens_of(150), tokens_of(10, 2)
-    options = {"max_tokens": 20, "temperature": 0.0, "logit_bias": {2: -50}}
+    options = {"max_tokens": 20, "temperature": 0.0, "logit_bias": {2: -50}, "num_draft_tokens": k}
+    with Decoder.from_models(*contexts) as decoder:
+        decoder.generate([1, *tokens_of(40, 7)], **options)
+        answer = decoder.generate(prompt, **options)
+        before = [context.evaluated_tokens for context in contexts]
+        again = decoder.generate([*prompt, *answer.tokens, *turn], **options)
+        spent = [c.evaluated_tokens - b for c, b in zip(contexts, before, strict=True)]
+    new = len(turn) + 20 + 1  # the turn, its answer, and the last token of the old answer
+    drafted = again.statistics.drafted + again.statistics.rounds
+    assert max(spent) <= new + (drafted if k else 0)
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_a_sliding_window_does_not_show_in_batches_and_conversations(files: Files, k: int) -> None:
+    """Long after its window is full, and when an earlier history is taken up again."""
+    spec = {"arch": "olmo2", "sliding_window": 6, "vocab": spm_vocab(30), "scale": 3.0}
+    paths = [m.path for m in files.trio(**spec)]
+    prompts = [[3 + i, *tokens_of(20 + 7 * i, i)] for i in range(4)]
+    wanted = []
+    for prompt in prompts:
+        with Decoder(*paths, **EXACT) as fresh:
+            wanted += _greedy(fresh, [prompt], 0)
     with Decoder(*paths, **{**EXACT, "n_ctx": 512}) as decoder:
-        decoder.generate(tokens_of(40, 7), **options)
-        answer = decoder.generate(prompt, **options).tokens
-        before = decoder._target.evaluated_tokens
-        decoder.generate([*prompt, *answer, *turn], **options, num_draft_tokens=0)
-        spent = decoder._target.evaluated_tokens - before
-    assert spent <= len(turn) + 20 + 1  # the turn, the new answer, and the last old token at most
+        assert _greedy(decoder, prompts, k) == wanted
+        assert _greedy(decoder, prompts[::-1], k) == wanted[::-1]
+        assert [_greedy(decoder, [p], k)[0] for p in prompts] == wanted

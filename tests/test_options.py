@@ -41,7 +41,7 @@ def test_every_option_is_documented(struct: type) -> None:
 
 def test_unknown_option_is_named_with_the_known_ones() -> None:
     with pytest.raises(TypeError, match=r"unknown option 'temprature'; there are .*temperature"):
-        fill(_core.RequestParams(), {"temprature": 1.0})
+        request_params({"temprature": 1.0})
 
 
 def test_wrong_type_is_named_with_its_value() -> None:

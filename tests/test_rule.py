@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from rewardshift import _core
 from scipy import stats
-
 from tests.support import enumerate_law as oracle
+
+from rewardshift import _core
 
 THOROUGH = settings(derandomize=True, deadline=None, max_examples=400)
 QUICK = settings(derandomize=True, deadline=None, max_examples=100)
 LARGEST_UNIFORM = 1 - 2.0**-53
+LOOSE = 2e-6  # the roles' normalisers, and Z and the paper's scale with them, are floats
 STRENGTHS = st.sampled_from([-1.5, -1.0, 0.0, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 3.0])
 TEMPERATURES = st.sampled_from([0.0, 0.1, 0.5, 0.8, 1.0, 1.0, 1.7, 5.0])
 CUTS = st.fixed_dictionaries(
@@ -139,8 +140,8 @@ def test_z_and_the_papers_scale_count_the_bias_as_part_of_p(data, given, strengt
     probs, log_z, scale = core_goal(
         given, strength, temperature=temperature, logit_bias=bias, **cuts
     )
-    assert log_z == pytest.approx(math.log(weight.sum()), abs=1e-11)
-    assert scale == pytest.approx(weight[probs > 0].sum(), rel=1e-10)
+    assert log_z == pytest.approx(math.log(weight.sum()), abs=LOOSE)
+    assert scale == pytest.approx(weight[probs > 0].sum(), rel=LOOSE)
 
 
 @QUICK
@@ -151,8 +152,8 @@ def test_without_a_shift_draft_and_reference_are_not_read(given):
     beside, _, _ = _core.goal(given.p, nan, nan, strength=0.0)
     np.testing.assert_array_equal(alone, beside)
     np.testing.assert_allclose(alone, given.probs()[0], rtol=0, atol=1e-15)
-    assert log_z == pytest.approx(0, abs=1e-12)
-    assert scale == pytest.approx(1, abs=1e-12)
+    assert log_z == pytest.approx(0, abs=LOOSE)
+    assert scale == pytest.approx(1, abs=LOOSE)
 
 
 @pytest.mark.parametrize("role", ["p", "q", "r"])
@@ -207,11 +208,12 @@ def test_extreme_logits_and_temperatures_give_a_distribution(temperature):
     r = np.array([0, 1e4, 1, 1e4, 0], dtype=np.float32)
     for strength in (0.0, 1.0, -1.0):
         probs = core_goal(Roles(p, q, r), strength, temperature=temperature)[0]
-        expected = oracle.goal(p, q, r, strength=strength, temperature=temperature)
+        # Temperatures that no float logits could tell from 0 are 0.
+        t = temperature if temperature >= 1e-6 else 0
+        expected = oracle.goal(p, q, r, strength=strength, temperature=t)
         np.testing.assert_allclose(probs, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.xfail(reason="1 / temperature overflows below 1e-304")
 @pytest.mark.parametrize("temperature", [1e-305, 5e-324])
 def test_smallest_temperatures_are_greedy(temperature):
     p = np.array([1e4, -1e4, 9999], dtype=np.float32)
@@ -309,9 +311,10 @@ def test_law_of_paper_is_its_stated_law(given, strength, temperature, cuts):
     goal, _, scale = core_goal(given, strength, temperature=temperature, **cuts)
     weight = oracle.shifted(p, q, r, strength) * (goal > 0)
     assume(np.maximum(weight - q, 0).sum() > 1e-3)  # else rounding decides what the residual is
-    law = _core.law(goal, q, scale)
     expected = oracle.emission(weight, q, goal).law
+    law = _core.law(goal, q, weight.sum())
     np.testing.assert_allclose(law, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(_core.law(goal, q, scale), expected, rtol=0, atol=LOOSE)
     if not cuts:
         stated = oracle.paper_law(p, q, r, strength)
         np.testing.assert_allclose(law, stated, rtol=0, atol=1e-12)
@@ -373,7 +376,16 @@ def test_empty_residual_is_corrected_from_the_goal():
     np.testing.assert_allclose(_core.law(goal, g, scale), kept + (1 - kept.sum()) * goal)
 
 
-@pytest.mark.xfail(reason="rounding noise in c pi* - g counts as a residual")
+def test_token_outside_the_goal_is_rejected_even_where_z_overflows():
+    """At temperature 0.01, Z is e^800, and rho of the last token is e^-400."""
+    p, q, r = (np.array(row, dtype=np.float32) for row in ([0, 8, 4], [0, 8, 8], [8, 0, 8]))
+    goal, _, scale = _core.goal(p, q, r, temperature=0.01)
+    g = np.array([0.0, 0.5, 0.5])
+    np.testing.assert_allclose(_core.law(goal, g, scale), [0, 1, 0], rtol=0, atol=1e-12)
+    assert _core.decide(2, goal, g, scale, 0.0, 0.5)[:2] == (1, False)
+    assert _core.decide(1, goal, g, scale, LARGEST_UNIFORM, 0.5)[:2] == (1, True)
+
+
 def test_residual_that_is_empty_but_for_rounding_is_corrected_from_the_goal():
     """Target and reference agree, so rho is 1 or, for truncated tokens, 0: no residual."""
     rng = np.random.default_rng(0)

@@ -45,7 +45,9 @@ def rows(context: _core.Context, *histories: History) -> NDArray[np.float32]:
     return context.logits([(s, [int(t) for t in tokens], n) for s, tokens, n in histories])
 
 
-def run_python(code: str, *, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run_python(
+    code: str, *, timeout: float = 120, pass_fds: Sequence[int] = ()
+) -> subprocess.CompletedProcess[str]:
     """Runs a program in a process of its own, with the same package and test support."""
     package = Path(rewardshift.__file__).parents[1]
     tests = Path(__file__).parents[1]
@@ -56,4 +58,5 @@ def run_python(code: str, *, timeout: float = 120) -> subprocess.CompletedProces
         text=True,
         timeout=timeout,
         check=False,
+        pass_fds=pass_fds,
     )

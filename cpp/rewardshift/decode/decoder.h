@@ -96,6 +96,7 @@ class Decoder {
 
   // round.cpp: the algorithm
   void play_round();
+  void play(std::span<Request* const> players);
   void draft();
   void score_blocks();
   void verify();
@@ -113,9 +114,11 @@ class Decoder {
   LawSummary paper_law(const Request& request, const Goal& goal, Token token);
   void commit(Request& request, EmittedToken&& token);
   void fail(Request& request);
+  void forget_histories();
   void finish(Request& request, FinishReason reason);
 
   // score.cpp
+  Scores score_continuation(Request& request, std::span<const Token> continuation);
   void score_rows(Request& request, std::span<const Token> tokens, std::size_t begin,
                   Scores& scores);
   void score_token(Request& request, Token token, std::size_t i, const RoleLogits& rows,
@@ -134,8 +137,9 @@ class Decoder {
   std::vector<std::vector<Token>> last_history_;    ///< by sequence: the target's, for reuse
 
   // One step's work, kept to reuse its memory.
-  std::vector<Request*> active_;  ///< have a sequence
-  std::vector<Request*> ready_;   ///< and a prefilled prompt: they play the round
+  std::vector<Request*> active_;   ///< have a sequence
+  std::vector<Request*> players_;  ///< and a prefilled prompt: they play the round
+  std::vector<Request*> ready_;    ///< those of them that are deciding together
   std::vector<LogitsRequest> batch_;
   std::vector<DraftRequest> drafts_;
   std::vector<double> goal_;   ///< pi* at the position being decided

@@ -78,6 +78,7 @@ struct Request {
 
   bool is_aligned() const { return strength != 0.0; }
   bool is_finished() const { return event.finish.has_value(); }
+  bool has_failed() const { return !round.failure.empty(); }
 
   void append(Token token) {
     for (auto& tokens : history) tokens.push_back(token);

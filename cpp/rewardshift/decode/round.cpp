@@ -1,4 +1,5 @@
 // One round of reward-shifted speculative sampling, for all requests at once.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -18,16 +19,30 @@ double log_probability(std::span<const float> logits, Token token, double log_no
 }  // namespace
 
 void Decoder::play_round() {
-  ready_.clear();
+  players_.clear();
   for (Request* request : active_) {
-    if (is_prefilled(*request)) ready_.push_back(request);
+    if (is_prefilled(*request)) players_.push_back(request);
   }
-  if (ready_.empty()) return;
+  if (players_.empty()) return;
+  play(players_);
+  if (players_.size() > 1 && std::ranges::any_of(players_, &Request::has_failed)) {
+    // A NaN can spread through a cache from one request to its neighbours. Asked alone, with the
+    // same random numbers, the innocent decide what they would have decided.
+    for (Request*& player : players_) {
+      forget_histories();
+      play({&player, 1});
+    }
+  }
+  emit();
+}
+
+/// Reward-shifted speculative sampling, one block for each player.
+void Decoder::play(std::span<Request* const> players) {
+  ready_.assign(players.begin(), players.end());
   draft();         // x_1 .. x_K ~ g
   score_blocks();  // p and r after each of them, one batch each
   verify();        // accept each with min(1, c pi*/g), or correct the first that fails
   add_bonus();     // all accepted: q at position K+1, and one more from the goal
-  emit();
 }
 
 void Decoder::draft() {
@@ -43,7 +58,7 @@ void Decoder::draft() {
   }
   if (drafter_ != nullptr) drafter_->draft(drafts_);
   for (Request* request : ready_) request->round.failure = request->block.failure;
-  std::erase_if(ready_, [](const Request* r) { return !r->round.failure.empty(); });
+  std::erase_if(ready_, [](const Request* request) { return request->has_failed(); });
 }
 
 /// Never more than can be emitted: the bonus or correction needs the last place.
@@ -144,10 +159,13 @@ void Decoder::add_bonus(Request& request, std::span<const float> draft_row) {
 }
 
 void Decoder::emit() {
-  for (Request* request : ready_) {
+  for (Request* request : players_) {
     Round& round = request->round;
     request->forget_drafts();
-    if (!round.failure.empty()) continue;
+    if (request->has_failed()) {
+      fail(*request);
+      continue;
+    }
     const std::size_t before = request->generated;
     for (EmittedToken& token : round.emitted) {
       if (!request->is_finished()) commit(*request, std::move(token));
@@ -156,9 +174,6 @@ void Decoder::emit() {
                                     request->generated - before);
     request->statistics.empty_residuals += round.empty_residuals;
     if (!request->is_finished()) request->event.text += request->text.take();
-  }
-  for (Request* request : active_) {
-    if (!request->round.failure.empty()) fail(*request);
   }
 }
 
@@ -260,6 +275,10 @@ void Decoder::commit(Request& request, EmittedToken&& token) {
 void Decoder::fail(Request& request) {
   request.event.error = request.round.failure;
   finish(request, FinishReason::error);
+  forget_histories();
+}
+
+void Decoder::forget_histories() {
   for (const auto& model : models_) {
     if (model != nullptr) model->forget();
   }

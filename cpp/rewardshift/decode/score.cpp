@@ -29,6 +29,15 @@ Scores Decoder::score(const Prompt& given, std::span<const Token> continuation,
   }
   request.sequence = static_cast<int>(last_history_.size());
 
+  try {
+    return score_continuation(request, continuation);
+  } catch (const EvaluationError&) {
+    forget_histories();  // a NaN may stay behind
+    throw;
+  }
+}
+
+Scores Decoder::score_continuation(Request& request, std::span<const Token> continuation) {
   Scores scores;
   constexpr std::size_t kRowsAtOnce = 64;
   for (std::size_t begin = 0; begin < continuation.size(); begin += kRowsAtOnce) {

@@ -119,6 +119,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   validate(options);
   model_->require_decodable();
   const ModelFacts facts = model_->facts();
+  window_ = static_cast<std::size_t>(facts.sliding_window);
   cells_ = static_cast<std::size_t>(
       options.n_ctx > 0 ? options.n_ctx : std::min(facts.context_size_trained, kDefaultContext));
   batch_tokens_ = std::min(static_cast<std::size_t>(options.n_batch), cells_);
@@ -192,6 +193,7 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
   ++clock_;
   for (const LogitsRequest& request : requests) keep_common(request);
   for (const LogitsRequest& request : requests) borrow_prefix(request);
+  for (const LogitsRequest& request : requests) drop_if_pruned(request.sequence);
   make_room(requests);
   list_pending(requests);
 
@@ -265,6 +267,16 @@ void Context::borrow_prefix(const LogitsRequest& request) {
   llama_memory_seq_cp(llama_get_memory(context_.get()), donor, request.sequence,
                       static_cast<llama_pos>(from), static_cast<llama_pos>(most));
   sequence.cached.assign(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(most));
+}
+
+/// A sliding-window cache gives cells beyond the window to whoever needs them. A sequence whose
+/// last window is not whole any more, after a rollback or in a borrowed prefix, starts anew.
+void Context::drop_if_pruned(int sequence) {
+  const std::size_t kept = sequences_[static_cast<std::size_t>(sequence)].cached.size();
+  if (window_ == 0 || kept == 0) return;
+  const llama_pos least = llama_memory_seq_pos_min(llama_get_memory(context_.get()), sequence);
+  const std::size_t needed_from = kept + 1 > window_ ? kept + 1 - window_ : 0;
+  if (least < 0 || static_cast<std::size_t>(least) > needed_from) drop_tail(sequence, 0);
 }
 
 /// Drops idle sequences until the new tokens fit, counting shared cells once for each sharer.

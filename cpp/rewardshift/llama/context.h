@@ -80,6 +80,7 @@ class Context final : public LanguageModel {
   void keep_common(const LogitsRequest& request);
   void borrow_prefix(const LogitsRequest& request);
   void make_room(std::span<const LogitsRequest> requests);
+  void drop_if_pruned(int sequence);
   void drop_tail(int sequence, std::size_t keep);
   void list_pending(std::span<const LogitsRequest> requests);
   void evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens);
@@ -91,6 +92,7 @@ class Context final : public LanguageModel {
   std::shared_ptr<Threadpool> pool_;
   const std::atomic<bool>* interrupt_;
   std::size_t cells_;
+  std::size_t window_;  ///< of sliding attention; 0 is none
   std::size_t batch_tokens_;
   std::size_t batch_rows_;
   std::unique_ptr<llama_context, Free> context_;

@@ -63,8 +63,8 @@ void require_gguf(const std::string& path) {
   const ErrorScope errors;
   const Gguf gguf(gguf_init_from_file(path.c_str(), {/*no_alloc=*/true, /*ctx=*/nullptr}));
   if (gguf == nullptr) {
-    throw ModelLoadError(path +
-                         " is a damaged GGUF file: " + errors.reason("llama.cpp gave no reason"));
+    throw ModelLoadError(
+        path + " cannot be loaded: it is damaged: " + errors.reason("llama.cpp gave no reason"));
   }
   require_distinct_tokens(path, gguf.get());
 }

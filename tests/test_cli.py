@@ -1,0 +1,648 @@
+"""The command line: what each command prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+from tests.support.tiny_gguf import (
+    CHATML_TEMPLATE,
+    TinySpec,
+    bpe_vocab,
+    spm_vocab,
+    write_lora,
+    write_model,
+    write_recurrent,
+)
+from typer.testing import CliRunner
+
+import rewardshift
+from rewardshift import Decoder
+from rewardshift.cli import doctor, render
+from rewardshift.cli.app import app
+from rewardshift.cli.origins import OriginTracker, pieces
+from rewardshift.demo import Demo
+from rewardshift.results import TokenInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.conftest import Files
+
+VOCAB = spm_vocab(byte_tokens=True)
+SMALL = ("-c", "256", "-t", "1")
+SECONDS = 120
+"""More than any step of these tests takes; a hang ends there."""
+
+
+@dataclass(frozen=True)
+class Trio:
+    """Files of three roles, and the flags that name them."""
+
+    target: Path
+    draft: Path
+    reference: Path
+
+    @property
+    def load_flags(self) -> tuple[str, ...]:
+        return (
+            *("-m", str(self.target), "-md", str(self.draft), "--reference", str(self.reference)),
+            *SMALL,
+        )
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return (*self.load_flags, "-s", "1")
+
+
+@pytest.fixture
+def trio(files: Files) -> Trio:
+    models = files.trio(vocab=VOCAB, chat_template=CHATML_TEMPLATE)
+    return Trio(*(model.path for model in models))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run() -> Callable[..., Outcome]:
+    """Runs a command in this process."""
+
+    def invoke(*arguments: object, stdin: str | bytes | None = None) -> Outcome:
+        result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return invoke
+
+
+def command_line(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "rewardshift.cli", *map(str, arguments)]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    package = str(Path(rewardshift.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": package, "PYTHONUNBUFFERED": "1", **variables}
+
+
+def run_process(*arguments: object, stdin: str = "", **variables: str) -> Outcome:
+    """Runs a command as a user does."""
+    process = subprocess.run(
+        command_line(*arguments),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env=environment(**variables),
+    )
+    return Outcome(process.returncode, process.stdout, process.stderr)
+
+
+# --- the program ------------------------------------------------------------------------------
+
+
+def test_help_and_version(run: Callable[..., Outcome]) -> None:
+    assert run("--version").out == f"rewardshift {rewardshift.__version__}\n"
+    shown = run("--help").out
+    for command in ("generate", "chat", "score", "inspect", "doctor"):
+        assert command in shown
+        assert run(command, "--help").code == 0
+
+
+def test_help_shows_the_cores_defaults(run: Callable[..., Outcome]) -> None:
+    defaults = rewardshift._core.RequestParams()
+    shown = " ".join(re.sub(r"[│\s]+", " ", run("generate", "--help").out).split())
+    assert f"(default {defaults.temperature})" in shown
+    assert f"(default {defaults.max_tokens})" in shown
+
+
+def test_importing_the_package_imports_no_command_line() -> None:
+    code = "import sys, rewardshift; print(*[m for m in ('rich', 'typer') if m in sys.modules])"
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+        env=environment(),
+    )
+    assert process.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("command", ["generate", "chat", "score", "inspect"])
+def test_a_missing_option_is_wrong_usage(run: Callable[..., Outcome], command: str) -> None:
+    outcome = run(command)
+    assert (outcome.code, outcome.out) == (2, "")
+
+
+@pytest.mark.parametrize("command", ["generate", "score", "chat"])
+def test_a_missing_file_is_one_line_on_stderr(run: Callable[..., Outcome], command: str) -> None:
+    prompts = {"generate": ["a"], "score": ["a", "b"], "chat": []}[command]
+    outcome = run(command, "-m", "no-such.gguf", *prompts, stdin="a")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.count("\n") == 1
+    assert "no-such.gguf" in outcome.err
+
+
+def test_a_bad_value_is_wrong_usage(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("generate", *trio.flags, "--top-p", "3", "ab")
+    assert outcome.code == 2
+    assert "top_p" in outcome.err
+    assert run("generate", *trio.flags, "--rule", "golden", "ab").code == 2
+
+
+def test_too_long_a_prompt_says_what_makes_room(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("generate", *trio.flags, "abc" * 200)
+    assert outcome.code == 1
+    assert "-c" in outcome.err
+
+
+def test_verbose_shows_the_log(trio: Trio) -> None:
+    quiet = run_process("generate", *trio.flags, "-n", "2", "ab")
+    loud = run_process("generate", *trio.flags, "-n", "2", "--verbose", "ab")
+    assert quiet.err == ""
+    assert "llama" in loud.err
+    assert quiet.out == loud.out
+
+
+# --- generate ---------------------------------------------------------------------------------
+
+
+def test_generate_prints_what_the_decoder_says(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("generate", *trio.flags, "-n", "20", "ab cd")
+    roles = (trio.target, trio.draft, trio.reference)
+    with Decoder(*roles, n_ctx=256, n_threads=1) as decoder:
+        expected = decoder.generate("ab cd", seed=1, max_tokens=20)
+    assert outcome.code == 0
+    assert outcome.out == expected.text + "\n"
+
+
+@pytest.mark.parametrize("arguments", [["-"], []])
+def test_generate_reads_stdin(
+    run: Callable[..., Outcome], trio: Trio, arguments: list[str]
+) -> None:
+    given = run("generate", *trio.flags, "-n", "12", "ab cd")
+    piped = run("generate", *trio.flags, "-n", "12", *arguments, stdin="ab cd\n")
+    assert piped == given
+
+
+def test_stdin_that_is_no_text_is_wrong_usage(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("generate", *trio.flags, "-", stdin=b"\xff\xfe")
+    assert outcome.code == 2
+    assert "UTF-8" in outcome.err
+
+
+def test_generate_json_is_one_object(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("generate", *trio.flags, "-n", "20", "-K", "2", "--json", "ab cd")
+    result = json.loads(outcome.out)
+    assert outcome.err == ""
+    assert result["seed"] == 1
+    assert result["finish_reason"] in ("stop", "length")
+    assert result["statistics"]["tokens"] == len(result["tokens"])
+    assert len(result["statistics"]["acceptance_by_position"]) == 2
+    assert {token["origin"] for token in result["tokens"]} <= {"draft", "correction", "bonus"}
+    assert result["usage"]["completion_tokens"] == len(result["tokens"])
+
+
+def test_every_flag_reaches_the_decoder(
+    run: Callable[..., Outcome], trio: Trio, files: Files, tmp_path: Path
+) -> None:
+    base = files.model(vocab=VOCAB, chat_template=CHATML_TEMPLATE)
+    lora = write_lora(tmp_path / "lora.gguf", base).path
+    outcome = run(
+        *("generate", "-m", trio.target, "--reference", base.path, "--draft-lora", lora),
+        *("--draft-lora-scale", 0.5, "-c", 128, "-ngl", 0, "-t", 1, "-s", 7, "--temp", 0.9),
+        *("--top-k", 40, "--top-p", 0.9, "--min-p", 0.01, "-n", 9, "--strength", 1.5, "-K", 3),
+        *("--rule", "exact", "--stop", "zzz", "--stop", "yyy", "--json", "ab"),
+    )
+    with Decoder(
+        *(trio.target, None, base.path),
+        draft_lora=lora,
+        draft_lora_scale=0.5,
+        n_ctx=128,
+        n_gpu_layers=0,
+        n_threads=1,
+    ) as decoder:
+        expected = decoder.generate(
+            "ab",
+            seed=7,
+            temperature=0.9,
+            top_k=40,
+            top_p=0.9,
+            min_p=0.01,
+            max_tokens=9,
+            strength=1.5,
+            num_draft_tokens=3,
+            rule="exact",
+            stop=["zzz", "yyy"],
+        )
+    result = json.loads(outcome.out)
+    assert [token["id"] for token in result["tokens"]] == list(expected.tokens)
+    assert result["statistics"]["drafted"] == expected.statistics.drafted
+
+
+def test_a_system_message_means_the_chat_template(run: Callable[..., Outcome], trio: Trio) -> None:
+    arguments = ("generate", *trio.flags, "-n", "8", "--json")
+    chat = json.loads(run(*arguments, "--chat", "ab").out)
+    raw = json.loads(run(*arguments, "--raw", "ab").out)
+    system = json.loads(run(*arguments, "--system", "cd", "ab").out)
+    shifted = json.loads(run(*arguments, "--draft-system", "cd", "ab").out)
+    prompts = [answer["usage"]["prompt_tokens"] for answer in (raw, chat, system, shifted)]
+    assert prompts[0] < prompts[1] < prompts[2]
+    assert prompts[3] == prompts[1]
+    assert run(*arguments, "--raw", "--system", "cd", "ab").code == 2
+
+
+def test_a_missing_chat_template_says_what_to_do(run: Callable[..., Outcome], files: Files) -> None:
+    outcome = run("generate", "-m", files.model(vocab=VOCAB).path, *SMALL, "--chat", "ab")
+    assert outcome.code == 1
+    assert "--raw" in outcome.err
+
+
+def test_vocabularies_that_differ_point_to_inspect(
+    run: Callable[..., Outcome], trio: Trio, files: Files
+) -> None:
+    other = files.model(vocab=VOCAB.renamed(260, "other")).path
+    outcome = run("generate", "-m", trio.target, "-md", other, "ab")
+    assert outcome.code == 1
+    assert "260" in outcome.err
+    assert "rewardshift inspect" in outcome.err
+
+
+def test_show_reads_well_in_a_log(run: Callable[..., Outcome], trio: Trio) -> None:
+    plain = run("generate", *trio.flags, "-n", "20", "ab cd")
+    shown = run("generate", *trio.flags, "-n", "20", "--show", "ab cd")
+    assert shown.out.startswith(plain.out)
+    for word in ("rounds", "acceptance", "by position", "tokens/s", "Z", "paper's law", "reward"):
+        assert word in shown.out
+    assert "\x1b" not in shown.out
+
+
+# --- what a terminal shows ----------------------------------------------------------------------
+
+
+def token(text: str, origin: str = "draft") -> TokenInfo:
+    return TokenInfo(0, text, origin, -1.0, -1.0, None, None, None, None)  # type: ignore[arg-type]
+
+
+def terminal(**options: Any) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False, **options)
+
+
+def printed(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_terminal_shows_origins_in_colours(trio: Trio) -> None:
+    with Decoder(trio.target, trio.draft, trio.reference, n_ctx=256, n_threads=1) as decoder:
+        chunks = list(decoder.stream("ab cd", seed=1, max_tokens=20))
+    completion = chunks[-1].completion
+    assert completion is not None
+    console = terminal(color_system="standard", _environ={})
+    write = render.coloured_writer(console)
+    for chunk in chunks:
+        write(chunk)
+    console.print(render.summary(completion, console))
+    assert "\x1b[" in printed(console)
+    assert "statistics" in printed(console)
+
+
+def test_no_color_leaves_no_colours(trio: Trio) -> None:
+    with Decoder(trio.target, trio.draft, trio.reference, n_ctx=256, n_threads=1) as decoder:
+        completion = decoder.generate("ab cd", seed=1, max_tokens=20)
+    console = terminal(_environ={"NO_COLOR": "1", "TERM": "xterm-256color"})
+    console.print(render.coloured(pieces(completion.text, completion.steps)))
+    console.print(render.summary(completion, console))
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]", printed(console))
+
+
+def test_pieces_are_the_text_cut_at_tokens() -> None:
+    tokens = [token("Hello"), token(", ", "bonus"), token("you", "correction")]
+    expected = [("Hello", "draft"), (", ", "bonus"), ("you", "correction")]
+    assert pieces("Hello, you", tokens) == expected
+
+
+def test_pieces_may_come_later_than_their_tokens() -> None:
+    tracker = OriginTracker()
+    first = list(tracker.feed("Hel", [token("Hello"), token("!", "bonus")]))
+    rest = list(tracker.feed("lo!", []))
+    assert first + rest == [("Hel", "draft"), ("lo", "draft"), ("!", "bonus")]
+
+
+def test_text_that_was_dropped_is_not_shown() -> None:
+    tokens = [token("ab"), token("STOP"), token("</s>", "bonus")]
+    assert pieces("ab", tokens) == [("ab", "draft")]
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [("a🙂b", ["a", "\ufffd", "\ufffd", "b"]), ("éü!", ["\ufffd", "\ufffd\ufffd", "\ufffd", "!"])],
+)
+def test_characters_of_several_tokens_are_shown_once(text: str, texts: Sequence[str]) -> None:
+    cut = pieces(text, [token(t) for t in texts])
+    assert "".join(piece for piece, _ in cut) == text
+
+
+# --- chat ---------------------------------------------------------------------------------------
+
+
+def test_chat_answers_one_message_from_stdin(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("chat", *trio.flags, "-n", "12", stdin="ab cd\n")
+    with Decoder(trio.target, trio.draft, trio.reference, n_ctx=256, n_threads=1) as decoder:
+        answer = decoder.chat([{"role": "user", "content": "ab cd"}], seed=1, max_tokens=12)
+    assert (outcome.code, outcome.out) == (0, answer.text + "\n")
+
+
+def test_chat_json_holds_the_conversation(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("chat", *trio.flags, "-n", "5", "--system", "cd", "--json", stdin="ab")
+    result = json.loads(outcome.out)
+    assert [message["role"] for message in result["messages"]] == ["system", "user", "assistant"]
+    assert len(result["responses"]) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_chat_keeps_the_conversation_on_a_terminal(trio: Trio) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command_line("chat", *trio.flags, "-n", "4", "--json"),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    os.close(theirs)
+    os.write(ours, b"ab\n/clear\ncd\nab\n/exit\n")
+    out, err = process.communicate(timeout=SECONDS)
+    os.close(ours)
+    assert process.returncode == 0, err
+    result = json.loads(out)
+    contents = [m["content"] for m in result["messages"] if m["role"] == "user"]
+    assert contents == ["cd", "ab"]
+    assert len(result["responses"]) == 2
+
+
+# --- score --------------------------------------------------------------------------------------
+
+
+def test_score_prints_a_row_for_each_token(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("score", *trio.load_flags, "ab", "cd ab")
+    with Decoder(trio.target, trio.draft, trio.reference, n_ctx=256, n_threads=1) as decoder:
+        expected = decoder.score("ab", "cd ab")
+    lines = outcome.out.strip().splitlines()
+    assert len(lines) == len(expected.tokens) + 2
+    assert expected.implicit_reward is not None
+    assert f"{expected.implicit_reward:.3f}" in lines[-1]
+
+
+def test_score_json_has_every_role(run: Callable[..., Outcome], trio: Trio) -> None:
+    result = json.loads(run("score", *trio.load_flags, "--json", "ab", "cd").out)
+    rewards = [
+        q - r for q, r in zip(result["draft_logprobs"], result["reference_logprobs"], strict=True)
+    ]
+    assert math.isclose(math.fsum(rewards), result["implicit_reward"], abs_tol=1e-9)
+    assert result["texts"] == ["cd"]
+
+
+def test_score_writes_what_is_no_number_as_null(run: Callable[..., Outcome], trio: Trio) -> None:
+    result = json.loads(
+        run("score", *trio.load_flags, "--top-k", "1", "--json", "ab", "cd ab d").out
+    )
+    assert None in result["goal_logprobs"]
+
+
+# --- inspect ------------------------------------------------------------------------------------
+
+
+def test_inspect_tells_what_a_file_is(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("inspect", trio.target)
+    assert outcome.code == 0
+    for fact in ("llama", "F32", "268 tokens", "512 tokens", "</s> (2)", "chat template  yes"):
+        assert fact in outcome.out
+
+
+def test_inspect_says_that_files_fit(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("inspect", trio.target, trio.draft, trio.reference, "--json")
+    result = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert result["fit"]
+    assert [file["usable"] for file in result["files"]] == [True] * 3
+    assert result["files"][0]["vocab_size"] == len(VOCAB.tokens)
+
+
+def test_inspect_names_the_token_that_differs(
+    run: Callable[..., Outcome], trio: Trio, files: Files
+) -> None:
+    other = files.model(vocab=VOCAB.renamed(260, "other")).path
+    outcome = run("inspect", trio.target, trio.draft, other)
+    assert outcome.code == 1
+    assert "260" in outcome.out
+    assert "other" in outcome.out
+    foreign = files.model(vocab=bpe_vocab()).path
+    assert run("inspect", trio.target, foreign).code == 1
+
+
+def test_inspect_says_what_cannot_be_decoded_with(
+    run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = run("inspect", write_recurrent(tmp_path / "mamba.gguf"), "--json")
+    (file,) = json.loads(outcome.out)["files"]
+    assert not file["usable"]
+    assert file["problem"]
+
+
+def test_inspect_of_what_is_no_gguf_fails(
+    run: Callable[..., Outcome], new_file: Callable[[bytes], Path]
+) -> None:
+    outcome = run("inspect", new_file(b"hello"))
+    assert (outcome.code, outcome.out) == (1, "")
+
+
+# --- doctor -------------------------------------------------------------------------------------
+
+
+def test_doctor_tells_about_the_build(run: Callable[..., Outcome]) -> None:
+    outcome = run("doctor")
+    assert outcome.code == 0
+    assert rewardshift.__version__ in outcome.out
+    assert rewardshift._core.llama_cpp_commit in outcome.out
+    result = json.loads(run("doctor", "--json").out)
+    assert "CPU" in result["backends"]
+    assert result["cores"] >= 1
+
+
+def plant(root: Path, path: str, content: str = "") -> None:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "vendor", "define"),
+    [
+        ("proc/driver/nvidia/version", "NVRM", "NVIDIA", "GGML_CUDA"),
+        ("dev/nvidia0", "", "NVIDIA", "GGML_CUDA"),
+        ("sys/class/drm/card0/device/vendor", "0x10de\n", "NVIDIA", "GGML_CUDA"),
+        ("sys/class/drm/card1/device/vendor", "0x1002\n", "AMD", "GGML_VULKAN"),
+        ("sys/class/drm/card0/device/vendor", "0x8086\n", "Intel", "GGML_VULKAN"),
+    ],
+)
+def test_doctor_says_how_to_use_an_idle_gpu(
+    tmp_path: Path, path: str, content: str, vendor: str, define: str
+) -> None:
+    plant(tmp_path, path, content)
+    (gpu,) = doctor.find_gpus(tmp_path, system="linux", machine="x86_64")
+    (problem,) = doctor.gpu_problems([gpu], ["CPU"], ["CPU"])
+    assert vendor in problem
+    assert f"cmake.define.{define}=ON" in problem
+    assert str(tmp_path) in problem
+
+
+def test_doctor_finds_each_vendor_once(tmp_path: Path) -> None:
+    plant(tmp_path, "dev/nvidia0")
+    plant(tmp_path, "sys/class/drm/card0/device/vendor", "0x10de\n")
+    plant(tmp_path, "sys/class/drm/card1/device/vendor", "0x10de\n")
+    plant(tmp_path, "sys/class/drm/card2/device/vendor", "0x1af4\n")
+    gpus = list(doctor.find_gpus(tmp_path, system="linux", machine="x86_64"))
+    assert [gpu.vendor for gpu in gpus] == ["NVIDIA"]
+
+
+def test_doctor_knows_apple_silicon(tmp_path: Path) -> None:
+    (gpu,) = doctor.find_gpus(tmp_path, system="darwin", machine="arm64")
+    assert "GGML_METAL" in next(doctor.gpu_problems([gpu], ["CPU"], ["CPU"]))
+
+
+def test_doctor_tells_a_lacking_driver_from_a_lacking_backend(tmp_path: Path) -> None:
+    plant(tmp_path, "dev/nvidia0")
+    gpus = list(doctor.find_gpus(tmp_path, system="linux", machine="x86_64"))
+    assert "driver" in next(doctor.gpu_problems(gpus, ["CPU", "CUDA"], ["CPU"]))
+    assert not list(doctor.gpu_problems(gpus, ["CPU", "CUDA"], ["CPU", "CUDA"]))
+
+
+def test_doctor_reports_an_idle_gpu(tmp_path: Path) -> None:
+    plant(tmp_path, "sys/class/drm/card0/device/vendor", "0x1002\n")
+    report = doctor.examine(tmp_path)
+    assert any("AMD" in gpu.vendor for gpu in report.gpus)
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def roomy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose context is long enough to be busy for minutes."""
+    spec = TinySpec(vocab=VOCAB, n_ctx_train=1 << 17, chat_template=CHATML_TEMPLATE)
+    return write_model(tmp_path_factory.mktemp("roomy") / "roomy.gguf", spec).path
+
+
+def interrupt(arguments: Sequence[object], *, stdin: str, when: Callable[[Any], None]) -> Outcome:
+    """Runs a command and sends it Ctrl-C once ``when`` returns."""
+    process = subprocess.Popen(
+        command_line(*arguments),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    watchdog = threading.Timer(SECONDS, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdin is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        process.stdin = None
+        when(process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    finally:
+        watchdog.cancel()
+        process.kill()
+    return Outcome(process.returncode, out, err)
+
+
+def first_output(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    process.stdout.read(1)
+
+
+def loaded(process: subprocess.Popen[str]) -> None:
+    """The log of loading has come, and half a second of the prompt's evaluation."""
+    assert process.stderr is not None
+    process.stderr.readline()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_ends_a_long_prefill(roomy_model: Path) -> None:
+    outcome = interrupt(
+        ["generate", "-m", roomy_model, "-t", 1, "-c", 100_000, "--verbose", "-"],
+        stdin="ab cd " * 15_000,
+        when=loaded,
+    )
+    assert outcome.code == 130
+    assert outcome.out.strip() == ""
+    assert "Traceback" not in outcome.err
+    assert "cancelled" in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.parametrize("command", ["generate", "chat"])
+def test_ctrl_c_ends_a_response_and_prints_its_statistics(roomy_model: Path, command: str) -> None:
+    arguments = [command, "-m", roomy_model, "-t", 1, "-c", 60_000, "--temp", 0, "-n", -1]
+    outcome = interrupt(arguments, stdin="ab cd", when=first_output)
+    assert outcome.code == 130
+    assert outcome.out.endswith("\n")
+    assert "Traceback" not in outcome.err
+    assert "cancelled" in outcome.err
+    assert "tokens/s" in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_leaves_whole_json(roomy_model: Path) -> None:
+    arguments = [
+        *("generate", "-m", roomy_model, "-t", 1, "-c", 100_000, "--verbose", "--json", "-"),
+    ]
+    outcome = interrupt(arguments, stdin="ab cd " * 15_000, when=loaded)
+    assert outcome.code == 130
+    assert json.loads(outcome.out)["finish_reason"] == "cancelled"
+
+
+# --- the demo -----------------------------------------------------------------------------------
+
+
+def test_the_demo_shows_both_answers_everywhere(trio: Trio) -> None:
+    shown = Demo(trio.target, trio.draft, prompts=("ab cd", "cd"))
+    log, screen = Console(file=io.StringIO(), width=100), terminal(_environ={})
+    exchanges = shown.play(log)
+    assert [e.plain.text for e in shown.play(screen)] == [e.plain.text for e in exchanges]
+    for text in ("ab cd", "plain", "aligned", "tokens/s", "accepted"):
+        assert text in printed(log)
+    assert "\x1b" not in printed(log)
+    picture = shown.picture(exchanges)
+    assert picture.startswith("<svg")
+    assert "font-face" not in picture
