@@ -32,8 +32,17 @@ NewArray give(std::vector<double>&& values) {
   return NewArray(owned->data(), {owned->size()}, owner);
 }
 
+void require(bool ok, const char* message) {
+  if (!ok) throw std::invalid_argument(message);
+}
+
 void require_same_length(std::size_t a, std::size_t b) {
-  if (a != b) throw std::invalid_argument("the arrays must have one length");
+  require(a == b, "the arrays must have one length");
+}
+
+void require_token(Token token, std::size_t vocab_size) {
+  require(token >= 0 && static_cast<std::size_t>(token) < vocab_size,
+          "a token is outside the arrays");
 }
 
 std::tuple<NewArray, double, double> bound_goal(
@@ -47,8 +56,12 @@ std::tuple<NewArray, double, double> bound_goal(
     require_same_length(roles.target.size(), roles.draft.size());
     require_same_length(roles.target.size(), roles.reference.size());
   }
+  require(target.size() > 0, "the arrays must not be empty");
   std::vector<Adjustment> adjustments;
-  for (const auto& [token, bias] : logit_bias) adjustments.push_back({token, bias, 1.0});
+  for (const auto& [token, bias] : logit_bias) {
+    require_token(token, target.size());
+    adjustments.push_back({token, bias, 1.0});
+  }
   Workspace workspace;
   std::vector<double> probs(target.size());
   const Goal result =
@@ -67,6 +80,7 @@ std::tuple<Token, bool, bool> bound_decide(Token drafted, const Probs& goal, con
                                            double scale, double accept_uniform,
                                            double residual_uniform) {
   require_same_length(goal.size(), proposal.size());
+  require_token(drafted, goal.size());
   const Decision d =
       decide(drafted, span_of(goal), span_of(proposal), scale, accept_uniform, residual_uniform);
   return {d.token, d.accepted, d.empty_residual};
@@ -86,7 +100,11 @@ void register_rule(nb::module_& m) {
         "residual_uniform"_a,
         "Accepts or corrects a drafted token: token, accepted, residual was empty.");
   m.def(
-      "sample", [](const Probs& weights, double u) { return sample(span_of(weights), u); },
+      "sample",
+      [](const Probs& weights, double u) {
+        require(weights.size() > 0, "the arrays must not be empty");
+        return sample(span_of(weights), u);
+      },
       "weights"_a, "u"_a, "The first token whose cumulative weight exceeds u times the total.");
   m.def(
       "uniform",

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.support.tiny_gguf import TinyModel, TinySpec, write_model
 
 if TYPE_CHECKING:

@@ -342,7 +342,7 @@ def killer() -> str | None:
         return "timeout"
     if done.returncode == 0:
         return None
-    failed = re.search(r"^FAILED tests/(\S+)", done.stdout, re.MULTILINE)
+    failed = re.search(r"^FAILED tests/(.+?)(?: - |$)", done.stdout, re.MULTILINE)
     if failed:
         return failed[1]
     if done.returncode < 0 or "Fatal Python error" in done.stdout:

@@ -17,15 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
-from tests.support.tiny_gguf import (
-    CHATML_TEMPLATE,
-    TinySpec,
-    bpe_vocab,
-    spm_vocab,
-    write_lora,
-    write_model,
-    write_recurrent,
-)
 from typer.testing import CliRunner
 
 import rewardshift
@@ -35,6 +26,15 @@ from rewardshift.cli.app import app
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.demo import Demo
 from rewardshift.results import TokenInfo
+from tests.support.tiny_gguf import (
+    CHATML_TEMPLATE,
+    TinySpec,
+    bpe_vocab,
+    spm_vocab,
+    write_lora,
+    write_model,
+    write_recurrent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.engine import run_python
 
 from rewardshift import _core
+from tests.support.engine import run_python
 
 LIBRARY = Path(_core.__file__)
 

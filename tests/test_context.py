@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from rewardshift import Decoder, EvaluationError
 from tests.support import numpy_forward
 from tests.support.engine import EXACT, open_context, rows
 from tests.support.tiny_gguf import spm_vocab
-
-from rewardshift import Decoder, EvaluationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from rewardshift import _core
     from tests.conftest import Files
     from tests.support.engine import History
     from tests.support.tiny_gguf import TinyModel
-
-    from rewardshift import _core
 
 ARCHITECTURES = ("llama", "qwen2", "olmo2")
 TOLERANCE = 3e-5

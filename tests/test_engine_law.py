@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support import enumerate_law as oracle
 
 from rewardshift import Decoder, TableModel
+from tests.support import enumerate_law as oracle
 
 pytestmark = pytest.mark.statistical
 

@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.support import enumerate_law as oracle
-from tests.support import numpy_forward
-from tests.support.engine import EXACT, run_python
-from tests.support.tiny_gguf import bpe_vocab, spm_vocab, write_lora, write_recurrent
 
 from rewardshift import (
     ChatTemplateError,
@@ -24,6 +20,10 @@ from rewardshift import (
     OutOfMemoryError,
     VocabularyMismatchError,
 )
+from tests.support import enumerate_law as oracle
+from tests.support import numpy_forward
+from tests.support.engine import EXACT, run_python
+from tests.support.tiny_gguf import bpe_vocab, spm_vocab, write_lora, write_recurrent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+from rewardshift import Decoder
 from tests.support import enumerate_law as oracle
 from tests.support import numpy_forward
 from tests.support.engine import EXACT
 from tests.support.tiny_gguf import TinyLora, TinyModel, spm_vocab, write_lora
-
-from rewardshift import Decoder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.tiny_gguf import spm_vocab
 
 from rewardshift import Decoder, Error, models
+from tests.support.tiny_gguf import spm_vocab
 
 if TYPE_CHECKING:
     from pathlib import Path

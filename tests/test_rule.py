@@ -11,9 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tests.support import enumerate_law as oracle
 
 from rewardshift import _core
+from tests.support import enumerate_law as oracle
 
 THOROUGH = settings(derandomize=True, deadline=None, max_examples=400)
 QUICK = settings(derandomize=True, deadline=None, max_examples=100)

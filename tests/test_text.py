@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.engine import EXACT, run_python
-from tests.support.tiny_gguf import CHATML_TEMPLATE, TinyVocab, bpe_vocab, spm_vocab
 
 from rewardshift import ChatTemplate, ChatTemplateError, Decoder
+from tests.support.engine import EXACT, run_python
+from tests.support.tiny_gguf import CHATML_TEMPLATE, TinyVocab, bpe_vocab, spm_vocab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -177,14 +177,13 @@ void Decoder::emit() {
   }
 }
 
-/// The three roles' rows for the token after i drafts. Without a shift the draft's is not needed.
+/// The three roles' rows for the token after i drafts, as far as they are known already.
 RoleLogits Decoder::rows_at(Request& request, std::size_t i) const {
   const std::size_t n = goal_.size();
   RoleLogits rows;
   rows.target = {request.round.target_rows[i], n};
-  if (!request.is_aligned()) return rows;
-  rows.reference = {request.round.reference_rows[i], n};
   if (i < request.block.tokens.size()) rows.draft = request.block.draft_logits(i);
+  if (request.is_aligned()) rows.reference = {request.round.reference_rows[i], n};
   return rows;
 }
 

@@ -71,16 +71,14 @@ void Decoder::score_rows(Request& request, std::span<const Token> tokens, std::s
 void Decoder::score_token(Request& request, Token token, std::size_t i, const RoleLogits& rows,
                           Scores& scores) {
   const Goal goal = goal_at(request, i, rows);
-  const std::size_t position = request.prompt_of(Role::target) + request.generated + i;
-  const auto add_own = [&](std::vector<double>& to, std::span<const float> row, Role role) {
+  const auto add_own = [token](std::vector<double>& to, std::span<const float> row,
+                               double log_normaliser) {
     if (row.empty()) return;
-    const double log_normaliser = log_normalisers(row, 1.0).at_one;
-    require_distribution(log_normaliser, role, position);
     to.push_back(static_cast<double>(row[static_cast<std::size_t>(token)]) - log_normaliser);
   };
-  add_own(scores.target, rows.target, Role::target);
-  add_own(scores.draft, rows.draft, Role::draft);
-  add_own(scores.reference, rows.reference, Role::reference);
+  add_own(scores.target, rows.target, goal.log_normaliser.target);
+  add_own(scores.draft, rows.draft, goal.log_normaliser.draft);
+  add_own(scores.reference, rows.reference, goal.log_normaliser.reference);
   scores.goal.push_back(std::log(goal_[static_cast<std::size_t>(token)]));
   scores.log_z.push_back(goal.log_z);
 }

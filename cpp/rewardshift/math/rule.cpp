@@ -80,13 +80,14 @@ Goal goal(const RoleLogits& roles, double strength, const Shaping& shaping, Work
   const auto target = log_normalisers(roles.target, t);
   result.log_normaliser.target = target.at_one;
   result.log_z = shaped.log_normaliser - target.tempered;
-  if (strength != 0.0) {
-    const auto draft = log_normalisers(roles.draft, t);
-    const auto reference = log_normalisers(roles.reference, t);
-    result.log_normaliser.draft = draft.at_one;
-    result.log_normaliser.reference = reference.at_one;
-    result.log_z -= strength * (draft.tempered - reference.tempered);
-  }
+  const auto add = [&](std::span<const float> row, double& at_one, double weight) {
+    if (row.empty()) return;
+    const auto normalisers = log_normalisers(row, t);
+    at_one = normalisers.at_one;
+    if (weight != 0.0) result.log_z -= weight * normalisers.tempered;
+  };
+  add(roles.draft, result.log_normaliser.draft, strength);
+  add(roles.reference, result.log_normaliser.reference, -strength);
   result.best_log_probability = shaped.log_best;
   constexpr double kMost = 1e300;  // infinity times the zeros of pi* would not be a number
   if (!greedy) result.paper_scale = std::min(std::exp(result.log_z) * shaped.kept, kMost);

@@ -21,8 +21,8 @@ namespace rewardshift {
 
 enum class Rule { exact, paper, speculative };
 
-/// The three models' logits at one position. `draft` and `reference` are read only where the
-/// strength is not 0 and may be empty otherwise.
+/// The three models' logits at one position. `draft` and `reference` may be empty where the
+/// strength is 0; if they are not, they are only reported on there.
 struct RoleLogits {
   std::span<const float> target;
   std::span<const float> draft;
@@ -35,7 +35,7 @@ void goal_logits(const RoleLogits& roles, double strength, std::span<double> out
 /// One position's goal. Natural logarithms throughout.
 struct Goal {
   /// Normalisers of the roles' own logits at temperature 1: log p(x) = z_p(x) - target.
-  /// Not finite exactly when that row is not a distribution. 0 for a role that is not used.
+  /// Not finite exactly when that row is not a distribution. 0 for a role whose row is empty.
   struct Normalisers {
     double target = 0.0;
     double draft = 0.0;
