@@ -185,6 +185,20 @@ def test_stream_is_generate_in_pieces(options, stop):
         assert tuple(steps) == whole.steps
 
 
+def test_lossless_decoding_reports_the_draft_where_it_drafted():
+    target, draft, _ = tables(5)
+    d = Decoder.from_models(*models([target, draft]))
+    c = d.generate([1, 2], max_tokens=12, num_draft_tokens=2, temperature=0.7, seed=3)
+    history = [1, 2]
+    for step in c.steps:
+        row = draft[history[-2], history[-1]].astype(float)
+        own = row[step.id] - np.log(np.exp(row).sum())
+        assert step.draft_logprob == (None if step.origin == "bonus" else pytest.approx(own))
+        assert step.reference_logprob is None
+        history.append(step.id)
+    assert {step.origin for step in c.steps} == {"draft", "correction", "bonus"}
+
+
 def test_streams_read_one_after_the_other_get_all_their_chunks():
     d, options = decoder(end=-20), {"max_tokens": 15, "temperature": 1.0}
     streams = [d.stream([1 + i], seed=i, **options) for i in range(3)]
