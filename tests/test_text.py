@@ -306,6 +306,17 @@ def test_loading_prints_nothing(files: Files) -> None:
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
 
 
+def test_verbose_shows_the_log_on_stderr(files: Files) -> None:
+    process = run_python(
+        f"""
+        import rewardshift
+        rewardshift.Decoder({str(files.model().path)!r}, n_ctx=64, n_threads=1, verbose=True)
+        """
+    )
+    assert (process.returncode, process.stdout) == (0, "")
+    assert "rewardshift.llama: " in process.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("progress", [None, False])
 def test_progress_shows_on_a_terminal_unless_unwanted(files: Files, progress: bool | None) -> None:

@@ -11,7 +11,7 @@ from . import _core
 from .chat_template import ChatTemplate, Message, with_system
 from .engine import Engine, Stream
 from .errors import ChatTemplateError
-from .loading import ModelCache, StrPath, forward_log
+from .loading import ModelCache, StrPath, forward_log, show_log
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
 from .results import Chunk, Completion, Score
 
@@ -56,6 +56,7 @@ class Decoder:
         draft_lora: StrPath | None = None,
         draft_lora_scale: float = 1.0,
         progress: bool | None = None,
+        verbose: bool = False,
         **options: Unpack[LoadOptions],
     ) -> None:
         """Loads the models.
@@ -68,6 +69,8 @@ class Decoder:
                 file, if only that is given) with the adapter, on one copy of the weights.
             draft_lora_scale: Factor on the adapter.
             progress: Whether to show progress bars on stderr; None shows them on a terminal.
+            verbose: Whether to show llama.cpp's log on stderr. It goes to the logger
+                ``rewardshift.llama`` either way.
             **options: As in ``rewardshift.options.LoadOptions``.
 
         Raises:
@@ -75,6 +78,8 @@ class Decoder:
             VocabularyMismatchError: If the roles' vocabularies differ; it names the first token.
             OutOfMemoryError: If the contexts do not fit the memory.
         """
+        if verbose:
+            show_log()
         model_options, context_options = split_load_options(options)
         if draft_lora is not None:
             draft, reference = draft or reference, reference or draft

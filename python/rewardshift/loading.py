@@ -86,6 +86,12 @@ def _wait(
             bar.update(task, completed=monitor.progress)
 
 
+def show_log() -> None:
+    """Shows what rewardshift and llama.cpp log on stderr, unless logging is configured already."""
+    logging.basicConfig(format="%(name)s: %(message)s")
+    logging.getLogger("rewardshift").setLevel(logging.DEBUG)
+
+
 def forward_log() -> None:
     """Passes what llama.cpp logged on to the logger ``rewardshift.llama``."""
     for level, line in _core.drain_log():

@@ -5,7 +5,6 @@ passed on, so no default is written a second time.
 """
 
 import inspect
-import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 from rewardshift import _core
 from rewardshift.chat_template import Message, with_system
 from rewardshift.decoder import Decoder
+from rewardshift.loading import show_log
 from rewardshift.options import LoadOptions, RuleName, SamplingOptions
 
 _SAMPLING, _LOADING, _PROMPT, _OUTPUT = "Sampling", "Models", "Prompt", "Output"
@@ -202,8 +202,7 @@ class OutputFlags:
     def set_up_log(self) -> None:
         """Shows the log on stderr, if that is asked for."""
         if self.verbose:
-            logging.basicConfig(format="%(name)s: %(message)s")
-            logging.getLogger("rewardshift").setLevel(logging.DEBUG)
+            show_log()
 
 
 @dataclass(frozen=True, kw_only=True)
