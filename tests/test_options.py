@@ -20,15 +20,17 @@ def fields(struct: type) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("typed", "struct", "private"),
+    ("typed", "struct", "only_typed", "only_core"),
     [
-        (ModelOptions, _core.ModelOptions, set()),
-        (ContextOptions, _core.ContextOptions, set()),
-        (SamplingOptions, _core.RequestParams, {"stream"}),
+        (ModelOptions, _core.ModelOptions, set(), set()),
+        (ContextOptions, _core.ContextOptions, set(), set()),
+        (SamplingOptions, _core.RequestParams, {"echo", "logprobs"}, {"stream"}),
     ],
 )
-def test_names_are_the_same_on_both_sides(typed: type, struct: type, private: set[str]) -> None:
-    assert set(typed.__annotations__) == fields(struct) - private
+def test_names_are_the_same_on_both_sides(
+    typed: type, struct: type, only_typed: set[str], only_core: set[str]
+) -> None:
+    assert set(typed.__annotations__) - only_typed == fields(struct) - only_core
 
 
 @pytest.mark.parametrize(
@@ -62,4 +64,10 @@ def test_user_forms_become_the_core_s() -> None:
 
 
 def test_missing_seeds_are_drawn() -> None:
-    assert request_params({}).seed != request_params({"seed": None}).seed
+    drawn = {request_params(o).seed for o in ({}, {"seed": None}, {"seed": -1})}
+    assert len(drawn) == 3
+
+
+def test_logprobs_is_another_name_for_top_logprobs() -> None:
+    assert request_params({"logprobs": 3}).top_logprobs == 3
+    assert request_params({"logprobs": 3, "top_logprobs": 2}).top_logprobs == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from .errors import ChatTemplateError
@@ -59,8 +60,12 @@ class ChatTemplate:
         """The prompt for the messages.
 
         Raises:
+            TypeError: If they are no messages.
             ChatTemplateError: If the template refuses the messages.
         """
+        for message in messages:
+            if not isinstance(message, Mapping) or "role" not in message:
+                raise TypeError(f"a message has a role and a content, unlike {message!r}")
         try:
             return self._template.render(
                 messages=[dict(message) for message in messages],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from . import _core
 from .chat_template import ChatTemplate, Message, with_system
@@ -54,7 +54,8 @@ class Decoder:
         reference: StrPath | None = None,
         *,
         draft_lora: StrPath | None = None,
-        draft_lora_scale: float = 1.0,
+        draft_lora_scale: float | None = None,
+        seed: int | None = None,
         progress: bool | None = None,
         verbose: bool = False,
         **options: Unpack[LoadOptions],
@@ -67,7 +68,8 @@ class Decoder:
             reference: GGUF file of r, the draft before its alignment.
             draft_lora: GGUF file of a LoRA adapter: the draft is then the reference (or the draft's
                 file, if only that is given) with the adapter, on one copy of the weights.
-            draft_lora_scale: Factor on the adapter.
+            draft_lora_scale: Factor on the adapter; 1 unless given.
+            seed: For requests that name none; None draws one for each.
             progress: Whether to show progress bars on stderr; None shows them on a terminal.
             verbose: Whether to show llama.cpp's log on stderr. It goes to the logger
                 ``rewardshift.llama`` either way.
@@ -85,6 +87,8 @@ class Decoder:
             draft, reference = draft or reference, reference or draft
             if draft is None:
                 raise ValueError("draft_lora needs a draft or a reference to adapt")
+        elif draft_lora_scale is not None:
+            raise ValueError("draft_lora_scale needs a draft_lora")
         if reference is not None and draft is None:
             raise ValueError("a reference needs a draft, or a draft_lora, to be the reference of")
 
@@ -103,9 +107,10 @@ class Decoder:
         }
         if draft_lora is not None:
             adapter = _core.Adapter(models["draft"], str(draft_lora))
-            contexts["draft"].apply(adapter, draft_lora_scale)
+            contexts["draft"].apply(adapter, 1.0 if draft_lora_scale is None else draft_lora_scale)
 
         self._models = models
+        self._seed = seed
         self._open(contexts["target"], contexts.get("draft"), contexts.get("reference"))
         forward_log()
 
@@ -119,6 +124,7 @@ class Decoder:
         """A decoder over models that are no files, like ``TableModel``: prompts are token ids."""
         self = cls.__new__(cls)
         self._models = {}
+        self._seed = None
         self._open(target, draft, reference)
         return self
 
@@ -129,6 +135,8 @@ class Decoder:
         reference: _core.LanguageModel | None,
     ) -> None:
         self._engine = Engine(target, draft, reference)
+        roles = {"target": target, "draft": draft, "reference": reference}
+        self._roles = {role for role, model in roles.items() if model is not None}
         self._template: ChatTemplate | None = None
 
     # --- whole responses ----------------------------------------------------------------------
@@ -139,7 +147,6 @@ class Decoder:
         *,
         draft_prompt: Prompt | None = None,
         reference_prompt: Prompt | None = None,
-        echo: bool = False,
         **options: Unpack[SamplingOptions],
     ) -> Completion:
         """Generates one response.
@@ -148,17 +155,14 @@ class Decoder:
             prompt: What the target sees, as text or token ids.
             draft_prompt: What the draft sees instead, to shift by prompt.
             reference_prompt: What the reference sees instead.
-            echo: Whether the prompt is part of the result, with its scores (for which all roles see
-                the target's prompt).
             **options: As in ``rewardshift.options.SamplingOptions``.
 
         Raises:
             ContextOverflowError: If the prompt leaves no room for a token.
             EvaluationError: If a model's logits are not a distribution.
         """
-        request = self._submit(prompt, draft_prompt, reference_prompt, request_params(options))
-        completion = self._engine.finish([request])[0]
-        return self._with_prompt(completion, self._ids(prompt), options) if echo else completion
+        request = self._submit(prompt, draft_prompt, reference_prompt, options)
+        return self._engine.finish([request])[0]
 
     def generate_batch(
         self,
@@ -171,16 +175,17 @@ class Decoder:
         """Generates a response to each prompt, decoding them together.
 
         Request i draws from stream i of the seed: its random numbers do not depend on the others.
-        The arguments are those of ``generate``, one prompt each.
+        The arguments are those of ``generate``, with a list of prompts for each role.
         """
         drafts = _as_many(draft_prompts, prompts, "draft_prompts")
         references = _as_many(reference_prompts, prompts, "reference_prompts")
-        seed = request_params(options).seed
+        if isinstance(prompts, (str, bytes)):
+            raise TypeError(f"generate_batch takes a list of prompts, not {prompts!r}")
+        seed = request_params(self._with_seed(options)).seed
         requests: list[int] = []
         try:
             for i, (p, q, r) in enumerate(zip(prompts, drafts, references, strict=True)):
-                params = request_params({**options, "seed": seed}, stream=i)
-                requests.append(self._submit(p, q, r, params))
+                requests.append(self._submit(p, q, r, {**options, "seed": seed}, stream=i))
         except BaseException:
             self._engine.abandon(requests)
             raise
@@ -220,7 +225,7 @@ class Decoder:
 
         Closing or dropping the stream cancels the request.
         """
-        request = self._submit(prompt, draft_prompt, reference_prompt, request_params(options))
+        request = self._submit(prompt, draft_prompt, reference_prompt, options)
         return self._engine.follow(request)
 
     def stream_chat(
@@ -245,8 +250,7 @@ class Decoder:
         **options: Unpack[SamplingOptions],
     ) -> int:
         """Queues a request and returns its id; ``step`` advances it. Arguments as ``generate``."""
-        params = request_params(options)
-        return self._submit(prompt, draft_prompt, reference_prompt, params, claimed=False)
+        return self._submit(prompt, draft_prompt, reference_prompt, options, claimed=False)
 
     def chat_prompts(
         self, messages: Sequence[Message], *, draft_system: str | None = None
@@ -300,8 +304,10 @@ class Decoder:
             continuation: Text (tokenised on its own, without a begin-of-text token) or token ids.
             draft_prompt: What the draft sees instead, to shift by prompt.
             reference_prompt: What the reference sees instead.
-            **options: Those that shape the goal; the temperature is 1 unless given.
+            **options: Those that shape the goal; the temperature is 1 unless given, and at 0 the
+                scores are those of temperature 1, as for generated tokens.
         """
+        self._require_shiftable(draft_prompt, reference_prompt, options)
         tokens = self._ids(continuation, add_special=False)
         params = request_params({"temperature": 1.0, **options})
         scores = self._engine.core.score(
@@ -381,6 +387,8 @@ class Decoder:
     def _ids(self, prompt: Prompt, *, add_special: bool = True) -> list[int]:
         if isinstance(prompt, str):
             return self.tokenize(prompt, add_special=add_special)
+        if isinstance(prompt, bytes):
+            raise TypeError(f"a prompt is text or token ids, not {prompt!r}")
         try:
             tokens = [operator.index(token) for token in prompt]
         except TypeError:
@@ -399,28 +407,57 @@ class Decoder:
         prompt: Prompt,
         draft_prompt: Prompt | None,
         reference_prompt: Prompt | None,
-        params: _core.RequestParams,
+        options: SamplingOptions,
         *,
+        stream: int = 0,
         claimed: bool = True,
     ) -> int:
+        self._require_shiftable(draft_prompt, reference_prompt, options)
+        tokens = self._ids(prompt)
         return self._engine.submit(
-            self._ids(prompt),
+            tokens,
             self._role_ids(draft_prompt),
             self._role_ids(reference_prompt),
-            params,
+            request_params(self._with_seed(options), stream=stream),
             claimed=claimed,
+            complete=lambda completion: self._with_prompt(completion, tokens, options),
         )
 
+    def _require_shiftable(
+        self,
+        draft_prompt: Prompt | None,
+        reference_prompt: Prompt | None,
+        options: SamplingOptions,
+    ) -> None:
+        """A prompt that would be for nobody, or shift nothing, is a mistake to point out."""
+        if draft_prompt is not None and "draft" not in self._roles:
+            raise ValueError("draft_prompt needs a draft model")
+        if reference_prompt is not None and "reference" not in self._roles:
+            raise ValueError("reference_prompt needs a reference model")
+        lossless = options.get("strength") == 0 or options.get("rule") == "speculative"
+        if draft_prompt is not None and "reference" not in self._roles and not lossless:
+            raise ValueError(
+                "to shift by prompt the Decoder needs a reference: give it the draft's file as "
+                "reference too, or strength=0 to draft without a shift"
+            )
+
+    def _with_seed(self, options: SamplingOptions) -> SamplingOptions:
+        return options if "seed" in options else {**options, "seed": self._seed}
+
     def _with_prompt(
-        self, completion: Completion, prompt: Sequence[int], options: Mapping[str, Any]
+        self, completion: Completion, prompt: Sequence[int], options: SamplingOptions
     ) -> Completion:
+        """With ``echo``, the completion and the prompt before it."""
+        if not options.get("echo"):
+            return completion
         scores = None
         if len(prompt) > 1:
-            shaping = {k: v for k, v in options.items() if k in _SCORING}
-            scores = self.score(prompt[:1], prompt[1:], **cast("SamplingOptions", shaping))
+            shaping = cast("SamplingOptions", {k: v for k, v in options.items() if k in _SHAPING})
+            scores = self.score(prompt[:1], prompt[1:], **shaping)
+        text = self.detokenize(prompt) if self._models else ""
         return replace(
             completion,
-            text=self.detokenize(prompt) + completion.text,
+            text=text + completion.text,
             tokens=(*prompt, *completion.tokens),
             prompt_scores=scores,
         )
@@ -445,7 +482,10 @@ class Decoder:
         return self._template
 
 
-_SCORING = ("strength", "rule", "logit_bias", "temperature", "top_k", "top_p", "min_p")
+_SHAPING = (
+    *("strength", "rule", "temperature", "top_k", "top_p", "min_p", "logit_bias"),
+    *("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
+)
 
 
 def _as_many(

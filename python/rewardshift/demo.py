@@ -183,9 +183,9 @@ def statistics(exchanges: Sequence[Exchange]) -> RenderableType:
     seconds, own = sum(s.seconds.total for s in done), sum(s.seconds.own for s in done)
     zs = sorted(s.z.median for s in done if s.z is not None)
     distances = [s.paper_distance.mean for s in done if s.paper_distance is not None]
-    distance = sum(distances) / len(distances)
+    distance = sum(distances) / max(len(distances), 1)
     facts = (
-        ("accepted drafts", f"{accepted / drafted:.0%} of {drafted}"),
+        ("accepted drafts", f"{accepted / max(drafted, 1):.0%} of {drafted}"),
         ("tokens a round", f"{tokens / rounds:.2f}, for one evaluation of the target"),
         ("Z", f"medians {zs[0]:.2f} to {zs[-1]:.2f}; the paper's rule takes it for 1"),
         (

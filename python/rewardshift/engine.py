@@ -14,7 +14,7 @@ from .loading import forward_log
 from .results import Chunk, Completion, FinishReason, Statistics, TokenInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from typing_extensions import Self
 
@@ -65,6 +65,7 @@ class _Request:
 
     prompt_tokens: int
     seed: int
+    complete: Callable[[Completion], Completion]
     steps: list[TokenInfo] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
 
@@ -111,11 +112,21 @@ class Engine:
         params: _core.RequestParams,
         *,
         claimed: bool,
+        complete: Callable[[Completion], Completion],
     ) -> int:
-        """Queues a request with a prompt per role; an empty one is the target's."""
+        """Queues a request with a prompt per role; an empty one is the target's.
+
+        Args:
+            target: Its token ids.
+            draft: Likewise.
+            reference: Likewise.
+            params: What is asked for.
+            claimed: Whether the chunks are kept for ``follow``.
+            complete: Adds to the completion what the core does not know of.
+        """
         with self._alone():
             request = self.core.submit(target, draft, reference, params)
-            self._requests[request] = _Request(len(target), params.seed)
+            self._requests[request] = _Request(len(target), params.seed, complete)
             if claimed:
                 self._claimed[request] = deque()
         return request
@@ -164,11 +175,12 @@ class Engine:
                     self._core.cancel(request)
 
     def close(self) -> None:
-        """Lets go of the core."""
-        self._core = None
-        self._requests.clear()
-        self._claimed.clear()
-        self._unclaimed.clear()
+        """Lets go of the core, after the step that another thread may be in."""
+        with self._lock:
+            self._core = None
+            self._requests.clear()
+            self._claimed.clear()
+            self._unclaimed.clear()
 
     def _completion(self, request: int) -> Completion:
         completion = None
@@ -223,4 +235,4 @@ class Engine:
             seed=request.seed,
             prompt_tokens=request.prompt_tokens,
         )
-        return replace(chunk, completion=completion)
+        return replace(chunk, completion=request.complete(completion))

@@ -43,7 +43,15 @@ class LoadOptions(ModelOptions, ContextOptions, total=False):
 
 
 class SamplingOptions(TypedDict, total=False):
-    """What a request can be told."""
+    """What a request can be told.
+
+    All but three are fields of the core's ``RequestParams``. ``echo`` puts the prompt into the
+    result, with its scores (for which all roles see the target's prompt); ``logprobs`` is OpenAI's
+    other name for ``top_logprobs``; a ``seed`` of None or -1 draws one.
+    """
+
+    echo: bool
+    logprobs: int | None
 
     max_tokens: int | None
     temperature: float
@@ -102,7 +110,10 @@ def request_params(options: Mapping[str, Any], *, stream: int = 0) -> _core.Requ
     """
     _require_known(options, SamplingOptions)
     values = {**options, "stream": stream}
-    if values.get("seed") is None:
+    values.pop("echo", None)
+    if (alias := values.pop("logprobs", None)) is not None:
+        values.setdefault("top_logprobs", alias)
+    if values.get("seed") in (None, -1):
         values["seed"] = secrets.randbits(64)
     if values.get("max_tokens", 0) is None:
         values["max_tokens"] = -1

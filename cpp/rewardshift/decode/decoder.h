@@ -35,7 +35,7 @@ struct Scores {
   std::vector<double> target;  ///< of the roles' own distributions at temperature 1
   std::vector<double> draft;   ///< empty where there is no such role
   std::vector<double> reference;
-  std::vector<double> goal;  ///< of pi*, shaped as the parameters say
+  std::vector<double> goal;  ///< of pi*, shaped as the parameters say; at temperature 0 as at 1
   std::vector<double> log_z;
 };
 

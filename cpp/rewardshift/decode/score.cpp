@@ -13,6 +13,12 @@ Scores Decoder::score(const Prompt& given, std::span<const Token> continuation,
                       RequestParams params) {
   const Exclusive exclusive(busy_);
   validate(params, vocab_size_);
+  if (is_greedy(params.temperature)) {  // a point mass says nothing: pi* itself, as for its tokens
+    params.temperature = 1.0;
+    params.top_k = 0;
+    params.top_p = 1.0;
+    params.min_p = 0.0;
+  }
   Prompt prompt = given;
   complete(prompt);
   check_tokens(continuation, vocab_size_, "continuation");

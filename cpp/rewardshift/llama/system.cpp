@@ -5,8 +5,10 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -68,6 +70,15 @@ std::vector<int> allowed_cpus() {
   return cpus;
 }
 
+/// Cores' worth of time that a container may use; none where it is not limited (Linux, cgroup v2).
+std::optional<int> quota_cores() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  double quota = 0.0;
+  double period = 0.0;
+  if (!(file >> quota >> period) || quota <= 0.0 || period <= 0.0) return std::nullopt;  // "max"
+  return std::max(1, static_cast<int>(std::ceil(quota / period)));
+}
+
 }  // namespace
 
 void initialise() {
@@ -123,7 +134,8 @@ int usable_cores() {
     if (!std::getline(file, siblings)) siblings = std::to_string(cpu);
     cores.insert(siblings);
   }
-  return static_cast<int>(cores.size());
+  const int count = static_cast<int>(cores.size());
+  return std::min(count, quota_cores().value_or(count));
 }
 
 std::size_t physical_memory() {

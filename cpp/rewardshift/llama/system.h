@@ -32,7 +32,7 @@ std::vector<Device> devices();
 /// The CPU backend's features, e.g. {"AVX512", "1"}.
 std::vector<std::pair<std::string, std::string>> cpu_features();
 
-/// Physical cores this process may run on.
+/// Physical cores this process may run on, or fewer where a container limits its time.
 int usable_cores();
 
 /// Bytes of physical memory; 0 where that cannot be told.

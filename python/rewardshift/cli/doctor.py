@@ -136,6 +136,8 @@ def gpu_problems(
         backends: Those compiled in.
         device_backends: The backend of each usable device.
     """
+    if len(device_backends) > device_backends.count("CPU"):
+        return  # one that works is enough: the other may be there for the screen
     for gpu in gpus:
         compiled = [name for name in gpu.backends if name in backends]
         if not compiled:
@@ -161,17 +163,22 @@ def _show(report: Report) -> None:
 
 def _rows(report: Report) -> Iterator[tuple[str, str]]:
     yield "rewardshift", report.version
-    yield "llama.cpp", f"{report.llama_cpp_commit} (of llama-cpp-python {report.llama_cpp_version})"
+    if report.llama_cpp_version == "custom":
+        yield "llama.cpp", "sources of your own (REWARDSHIFT_LLAMA_CPP_DIR)"
+    else:
+        origin = f"of llama-cpp-python {report.llama_cpp_version}"
+        yield "llama.cpp", f"{report.llama_cpp_commit} ({origin})"
     yield "Python", f"{report.python} on {report.system}"
     yield "cores", f"{report.cores} usable"
     yield "CPU features", " ".join(report.cpu_features)
     yield "backends", ", ".join(report.backends)
     for device in report.devices:
-        memory = f"{amount(float(str(device['free_memory'])), 'B')} free"
-        total = amount(float(str(device["total_memory"])), "B")
+        memory = amount(float(str(device["total_memory"])), "B")
+        if device["kind"] != "cpu":  # what llama.cpp calls free there is all there is
+            memory = f"{amount(float(str(device['free_memory'])), 'B')} free of {memory}"
         yield (
             "device",
-            f"{device['description']} ({device['name']}, {device['kind']}), {memory} of {total}",
+            f"{device['description']} ({device['name']}, {device['kind']}), {memory}",
         )
     if not report.gpus:
         yield "GPU", "none found"

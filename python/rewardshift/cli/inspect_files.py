@@ -54,7 +54,9 @@ class _Inspected:
 
     @classmethod
     def of(cls, path: Path) -> "_Inspected":
-        model = load_model(path)
+        on_cpu = _core.ModelOptions()  # mapped, not read, and no GPU's business
+        on_cpu.n_gpu_layers = 0
+        model = load_model(path, on_cpu)
         try:
             model.require_decodable()
         except ModelLoadError as error:

@@ -132,6 +132,16 @@ class SamplingFlags(_GoalFlags):
         int | None, _request_option("num_draft_tokens", "-K", "--num-draft-tokens")
     ] = None
     seed: Annotated[int | None, _request_option("seed", "-s", "--seed")] = None
+    repeat_penalty: Annotated[
+        float | None, _request_option("repeat_penalty", "--repeat-penalty")
+    ] = None
+    frequency_penalty: Annotated[
+        float | None, _request_option("frequency_penalty", "--frequency-penalty")
+    ] = None
+    presence_penalty: Annotated[
+        float | None, _request_option("presence_penalty", "--presence-penalty")
+    ] = None
+    top_logprobs: Annotated[int | None, _request_option("top_logprobs", "--top-logprobs")] = None
     stop: Annotated[
         list[str] | None,
         _option("--stop", panel=_SAMPLING, text="End before this string; may be repeated."),

@@ -21,7 +21,7 @@ def score(
     prompting: PromptFlags,
     goal: ScoreFlags,
     output: OutputFlags,
-    prompt: Annotated[str, typer.Argument(help="What comes before.")],
+    prompt: Annotated[str, typer.Argument(help="What comes before; - reads it from stdin.")],
     continuation: Annotated[
         str | None,
         typer.Argument(help="What to score; - reads it from stdin, as does leaving it out there."),
@@ -33,9 +33,13 @@ def score(
     """
     output.set_up_log()
     options = goal.sampling()
-    text = read_prompt(continuation)
+    if prompt == "-" and continuation in (None, "-"):
+        raise ValueError("only one of prompt and continuation can come from stdin")
+    before, text = read_prompt(prompt), read_prompt(continuation)
+    if not text:
+        raise ValueError("there is nothing to score: the continuation is empty")
     with load.open() as decoder:
-        target_prompt, draft_prompt = prompting.prompts(decoder, prompt)
+        target_prompt, draft_prompt = prompting.prompts(decoder, before)
         result = decoder.score(target_prompt, text, draft_prompt=draft_prompt, **options)
         texts = [decoder.detokenize([token], special=True) for token in result.tokens]
     if output.json:
