@@ -93,6 +93,7 @@ void register_language_model(nb::module_& m) {
       .def(
           "apply",
           [](Context& self, std::shared_ptr<Adapter> adapter, float scale) {
+            const nb::gil_scoped_release released;
             self.apply(std::move(adapter), scale);
           },
           "adapter"_a, "scale"_a, "Decodes with a LoRA adapter from now on.")

@@ -36,7 +36,8 @@ void register_facts(nb::module_& m) {
       .def_ro("heads", &ModelFacts::heads)
       .def_ro("kv_heads", &ModelFacts::kv_heads)
       .def_ro("sliding_window", &ModelFacts::sliding_window, "Tokens; 0 is none.")
-      .def_ro("can_roll_back", &ModelFacts::can_roll_back)
+      .def_ro("key_size", &ModelFacts::key_size, "Values of a head's key.")
+      .def_ro("value_size", &ModelFacts::value_size, "Values of a head's value.")
       .def_ro("bos", &ModelFacts::bos)
       .def_ro("eos", &ModelFacts::eos)
       .def_ro("end_of_generation", &ModelFacts::end_of_generation);
@@ -93,6 +94,7 @@ void register_model(nb::module_& m) {
       .def(
           "__init__",
           [](Adapter* self, std::shared_ptr<Model> model, const std::string& path) {
+            const nb::gil_scoped_release released;
             new (self) Adapter(std::move(model), path);
           },
           "model"_a, "path"_a, "Raises ModelLoadError.")
@@ -103,7 +105,8 @@ void register_model(nb::module_& m) {
         nb::call_guard<nb::gil_scoped_release>(),
         "Writes a model again with weights of another type.");
   m.def("require_same_vocabulary", &llama::require_same_vocabulary, "a"_a, "name_a"_a, "b"_a,
-        "name_b"_a, "Raises VocabularyMismatchError, naming the first token that differs.");
+        "name_b"_a, nb::call_guard<nb::gil_scoped_release>(),
+        "Raises VocabularyMismatchError, naming the first token that differs.");
 }
 
 }  // namespace rewardshift::bindings

@@ -219,7 +219,7 @@ MUTANTS = (
     Mutant(
         "end of generation does not end",
         ROUND,
-        "if (ends || stopped) {",
+        "if (last || stopped) {",
         "if (stopped) {",
     ),
     Mutant(

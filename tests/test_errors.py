@@ -388,7 +388,7 @@ def test_rule_speculative_takes_no_strength(decoder: Decoder) -> None:
         ("strength", "strong"),
         ("rule", 3),
         ("num_draft_tokens", 2.5),
-        ("seed", -1),
+        ("seed", -2),
         ("seed", 2**64),
         ("seed", "lucky"),
         ("stop", 3),

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "rewardshift/history.h"
+
 namespace rewardshift {
 
 TableModel::TableModel(std::vector<float> logits, int vocab_size, int order, Facts facts)
@@ -12,12 +14,14 @@ TableModel::TableModel(std::vector<float> logits, int vocab_size, int order, Fac
     throw std::invalid_argument("a TableModel needs vocab_size >= 1 and order >= 0");
   }
   std::size_t expected = static_cast<std::size_t>(vocab_size);
-  for (int i = 0; i < order; ++i) expected *= static_cast<std::size_t>(vocab_size);
+  for (int i = 0; i < order && expected <= logits_.size(); ++i) {
+    expected *= static_cast<std::size_t>(vocab_size);
+  }
   if (logits_.size() != expected) {
     throw std::invalid_argument("a TableModel of order " + std::to_string(order) + " over " +
                                 std::to_string(vocab_size) + " tokens needs " +
-                                std::to_string(expected) + " logits, not " +
-                                std::to_string(logits_.size()));
+                                std::to_string(vocab_size) + "^" + std::to_string(order + 1) +
+                                " logits, not " + std::to_string(logits_.size()));
   }
 }
 
@@ -27,6 +31,7 @@ std::string TableModel::piece(Token token) const {
 }
 
 std::span<const float* const> TableModel::logits(std::span<const LogitsRequest> requests) {
+  check_requests(requests, *this);
   rows_.clear();
   for (const LogitsRequest& request : requests) {
     for (int row = request.n_rows - 1; row >= 0; --row) {

@@ -6,20 +6,12 @@
 #include <utility>
 
 #include "rewardshift/decode/exclusive.h"
+#include "rewardshift/history.h"
 
 namespace rewardshift {
-namespace {
-
-std::size_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
-  const std::size_t n = std::min(a.size(), b.size());
-  return static_cast<std::size_t>(
-      std::mismatch(a.begin(), a.begin() + static_cast<long>(n), b.begin()).first - a.begin());
-}
-
-}  // namespace
-
 Decoder::Decoder(const Roles& roles, const DecoderOptions& options, Clock clock)
     : options_(options), clock_(clock) {
+  validate(options);
   if (roles.target == nullptr) throw std::invalid_argument("a Decoder needs a target");
   if (roles.reference != nullptr && roles.draft == nullptr) {
     throw std::invalid_argument("a reference needs a draft to be the reference of");
@@ -36,7 +28,7 @@ Decoder::Decoder(const Roles& roles, const DecoderOptions& options, Clock clock)
     vocab_size_ = std::min(vocab_size_, models[i]->vocab_size());
     context_size_ = std::min(context_size_, models[i]->context_size());
     sequences = std::min(sequences, models[i]->max_sequences());
-    models_[i] = std::make_unique<MeteredModel>(static_cast<Role>(i), *models[i], clock);
+    models_[i] = std::make_unique<MeteredModel>(*models[i], clock);
   }
   if (sequences < 2) throw std::invalid_argument("a Decoder needs models with 2 sequences or more");
   last_history_.resize(static_cast<std::size_t>(sequences) - 1);  // the last one is for score()
@@ -72,6 +64,7 @@ RequestId Decoder::submit(Prompt prompt, RequestParams params) {
   request->limit = max_tokens < 0 ? room : std::min(room, static_cast<std::size_t>(max_tokens));
   if (request->limit == 0) finish(*request, FinishReason::length);
   requests_.push_back(std::move(request));
+  has_work_ = true;
   return requests_.back()->id;
 }
 
@@ -256,6 +249,7 @@ std::vector<Event> Decoder::collect_events() {
     events.push_back(std::exchange(request->event, std::move(fresh)));
   }
   std::erase_if(requests_, [](const auto& request) { return request->is_finished(); });
+  has_work_ = !requests_.empty();
   return events;
 }
 

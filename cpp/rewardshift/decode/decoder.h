@@ -22,14 +22,6 @@ struct Roles {
   LanguageModel* reference = nullptr;
 };
 
-struct DecoderOptions {
-  /// Tokens drafted per round where a request does not say. Three make blocks of four rows, which
-  /// quantised matrix kernels verify at little more than the cost of one.
-  int num_draft_tokens = 3;
-  /// Most prompt tokens that one step evaluates per role, over all requests.
-  int prefill_chunk = 512;
-};
-
 /// Log-probabilities of a given continuation, position by position. Natural logarithms.
 struct Scores {
   std::vector<double> target;  ///< of the roles' own distributions at temperature 1
@@ -61,8 +53,8 @@ class Decoder {
   /// Ends a request; its last event comes with the next step. Unknown and finished ids are ignored.
   void cancel(RequestId id);
 
-  /// Whether a step would do anything.
-  bool has_work() const { return !requests_.empty(); }
+  /// Whether a step would do anything. May be asked from any thread.
+  bool has_work() const { return has_work_; }
 
   /// Scores `continuation` after `prompt`, leaving the queued requests as they are.
   Scores score(const Prompt& prompt, std::span<const Token> continuation, RequestParams params);
@@ -109,12 +101,14 @@ class Decoder {
   RoleLogits rows_at(Request& request, std::size_t i) const;
   Goal goal_at(const Request& request, std::size_t i, const RoleLogits& rows);
   double goal_log_probability(const Request& request, Token token, const Goal& goal) const;
+  void add_top_logprobs(EmittedToken& emitted, const Request& request, const RoleLogits& rows);
   EmittedToken describe(const Request& request, Token token, Origin origin, const RoleLogits& rows,
                         const Goal& goal);
   LawSummary paper_law(const Request& request, const Goal& goal, Token token);
   void commit(Request& request, EmittedToken&& token);
   void fail(Request& request);
   void forget_histories();
+  bool ends(Token token) const;
   void finish(Request& request, FinishReason reason);
 
   // score.cpp
@@ -142,11 +136,12 @@ class Decoder {
   std::vector<Request*> ready_;    ///< those of them that are deciding together
   std::vector<LogitsRequest> batch_;
   std::vector<DraftRequest> drafts_;
-  std::vector<double> goal_;   ///< pi* at the position being decided
-  std::vector<double> draft_;  ///< q there, where it is not what was proposed from
+  std::vector<double> goal_;     ///< pi* at the position being decided
+  std::vector<double> scratch_;  ///< another distribution there
   std::vector<Adjustment> adjustments_;
   Workspace workspace_;
 
+  std::atomic<bool> has_work_ = false;
   std::atomic_flag busy_;
 };
 

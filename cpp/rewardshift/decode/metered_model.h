@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cmath>
-#include <cstdint>
 #include <string>
 
 #include "rewardshift/decode/params.h"
@@ -13,11 +12,10 @@ namespace rewardshift {
 /// Seconds on a monotonic clock.
 using Clock = double (*)();
 
-/// A role's model with its meter. The model is borrowed.
+/// A model with its meter. The model is borrowed.
 class MeteredModel {
  public:
-  MeteredModel(Role role, LanguageModel& model, Clock clock)
-      : role_(role), model_(&model), clock_(clock) {}
+  MeteredModel(LanguageModel& model, Clock clock) : model_(&model), clock_(clock) {}
 
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) {
     if (requests.empty()) return {};
@@ -30,23 +28,26 @@ class MeteredModel {
   void forget() { model_->forget(); }
 
   const LanguageModel& model() const { return *model_; }
-  Role role() const { return role_; }
   double seconds() const { return seconds_; }
 
  private:
-  Role role_;
   LanguageModel* model_;
   Clock clock_;
   double seconds_ = 0.0;
 };
 
-/// Throws EvaluationError, naming the role and the position, unless the normaliser of its row is
+/// A model's row is not a distribution: what the model remembers may be damaged too.
+class BadRowError final : public EvaluationError {
+ public:
+  using EvaluationError::EvaluationError;
+};
+
+/// Throws BadRowError, naming the role and the position, unless the normaliser of its row is
 /// finite: the row then is a distribution.
 inline void require_distribution(double log_normaliser, Role role, std::size_t position) {
   if (std::isfinite(log_normaliser)) return;
-  throw EvaluationError(std::string("the ") + name_of(role) + "'s logits at position " +
-                        std::to_string(position) +
-                        " are not a distribution (NaN, +inf, or all -inf)");
+  throw BadRowError(std::string("the ") + name_of(role) + "'s logits at position " +
+                    std::to_string(position) + " are not a distribution (NaN, +inf, or all -inf)");
 }
 
 }  // namespace rewardshift

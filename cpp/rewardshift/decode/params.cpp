@@ -65,6 +65,12 @@ void validate(const RequestParams& p, int vocab_size) {
   }
 }
 
+void validate(const DecoderOptions& options) {
+  require(options.num_draft_tokens >= 0 && options.num_draft_tokens <= kMostDraftTokens,
+          "num_draft_tokens", "between 0 and 64", options.num_draft_tokens);
+  require(options.prefill_chunk >= 1, "prefill_chunk", "at least 1", options.prefill_chunk);
+}
+
 void check_tokens(std::span<const Token> tokens, int vocab_size, const char* whose) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;

@@ -41,8 +41,17 @@ struct RequestParams {
   int top_logprobs = 0;           ///< most probable tokens of the goal to report per position
 };
 
-/// Throws std::invalid_argument, naming the option and the value given.
+struct DecoderOptions {
+  /// Tokens drafted per round where a request does not say. Three make blocks of four rows, which
+  /// quantised matrix kernels verify at little more than the cost of one.
+  int num_draft_tokens = 3;
+  /// Most prompt tokens that one step evaluates per role, over all requests.
+  int prefill_chunk = 512;
+};
+
+/// Both throw std::invalid_argument, naming the option and the value given.
 void validate(const RequestParams& params, int vocab_size);
+void validate(const DecoderOptions& options);
 
 /// The token histories the three roles start from. Draft and reference may see other prompts than
 /// the target (shift by prompt); a role left empty sees the target's.

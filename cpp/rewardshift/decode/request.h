@@ -53,6 +53,7 @@ struct Round {
   int empty_residuals = 0;
   bool wants_bonus = false;  ///< all drafts were accepted and the text goes on
   std::string failure;       ///< why this request cannot go on; empty if it can
+  bool bad_row = false;      ///< it is that a model's row was no distribution
 };
 
 struct Request {

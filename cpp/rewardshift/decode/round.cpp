@@ -16,6 +16,17 @@ double log_probability(std::span<const float> logits, Token token, double log_no
   return static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_normaliser;
 }
 
+/// Makes what goes wrong with one request that request's own affair.
+template <class Work>
+void guard(Request& request, Work work) {
+  try {
+    work();
+  } catch (const EvaluationError& error) {
+    request.round.failure = error.what();
+    request.round.bad_row = dynamic_cast<const BadRowError*>(&error) != nullptr;
+  }
+}
+
 }  // namespace
 
 void Decoder::play_round() {
@@ -25,9 +36,9 @@ void Decoder::play_round() {
   }
   if (players_.empty()) return;
   play(players_);
-  if (players_.size() > 1 && std::ranges::any_of(players_, &Request::has_failed)) {
-    // A NaN can spread through a cache from one request to its neighbours. Asked alone, with the
-    // same random numbers, the innocent decide what they would have decided.
+  if (std::ranges::any_of(players_, [](const Request* r) { return r->round.bad_row; })) {
+    // A NaN can spread through a cache from one request to others. Asked alone, with the same
+    // random numbers, the innocent decide what they would have decided.
     for (Request*& player : players_) {
       forget_histories();
       play({&player, 1});
@@ -57,7 +68,10 @@ void Decoder::draft() {
                        request->generated, &request->tokens_of(Role::draft), &request->block});
   }
   if (drafter_ != nullptr) drafter_->draft(drafts_);
-  for (Request* request : ready_) request->round.failure = request->block.failure;
+  for (Request* request : ready_) {
+    request->round.failure = request->block.failure;
+    request->round.bad_row = request->has_failed();
+  }
   std::erase_if(ready_, [](const Request* request) { return request->has_failed(); });
 }
 
@@ -96,11 +110,7 @@ void Decoder::score_blocks(Role role, std::span<const float* const> Round::* row
 
 void Decoder::verify() {
   for (Request* request : ready_) {
-    try {
-      verify(*request);
-    } catch (const EvaluationError& error) {
-      request->round.failure = error.what();
-    }
+    guard(*request, [&] { verify(*request); });
   }
 }
 
@@ -122,7 +132,7 @@ void Decoder::verify(Request& request) {
       return;
     }
     ++round.accepted;
-    if (model_of(Role::target).model().is_end_of_generation(decision.token)) return;
+    if (ends(decision.token)) return;
   }
   round.wants_bonus = true;
 }
@@ -141,11 +151,7 @@ void Decoder::add_bonus() {
     if (!request->round.wants_bonus) continue;
     std::span<const float> draft_row;
     if (request->is_aligned()) draft_row = {draft_rows[next++], goal_.size()};
-    try {
-      add_bonus(*request, draft_row);
-    } catch (const EvaluationError& error) {
-      request->round.failure = error.what();
-    }
+    guard(*request, [&] { add_bonus(*request, draft_row); });
   }
 }
 
@@ -198,8 +204,11 @@ Goal Decoder::goal_at(const Request& request, std::size_t i, const RoleLogits& r
   const Goal goal = rewardshift::goal(rows, request.strength, shaping, workspace_, goal_);
   const std::size_t position = request.prompt_of(Role::target) + request.generated + i;
   require_distribution(goal.log_normaliser.target, Role::target, position);
-  require_distribution(goal.log_normaliser.draft, Role::draft, position);
-  require_distribution(goal.log_normaliser.reference, Role::reference, position);
+  const std::size_t response = request.generated + i;
+  require_distribution(goal.log_normaliser.draft, Role::draft,
+                       request.prompt_of(Role::draft) + response);
+  require_distribution(goal.log_normaliser.reference, Role::reference,
+                       request.prompt_of(Role::reference) + response);
   if (!std::isfinite(goal.log_z)) {
     throw EvaluationError("no token is possible at position " + std::to_string(position) +
                           ": the roles and logit_bias leave none");
@@ -231,13 +240,25 @@ EmittedToken Decoder::describe(const Request& request, Token token, Origin origi
       emitted.logprob = paper.log_probability;
     }
   }
-  if (request.params.top_logprobs > 0) {
-    const auto n = static_cast<std::size_t>(request.params.top_logprobs);
-    for (const auto& [probability, other] : most_probable(goal_, n, workspace_)) {
-      emitted.top_logprobs.emplace_back(other, goal_log_probability(request, other, goal));
-    }
-  }
+  if (request.params.top_logprobs > 0) add_top_logprobs(emitted, request, rows);
   return emitted;
+}
+
+/// The most probable tokens of the goal; of pi* at temperature 1 where decoding is greedy.
+void Decoder::add_top_logprobs(EmittedToken& emitted, const Request& request,
+                               const RoleLogits& rows) {
+  std::span<const double> probs = goal_;
+  if (is_greedy(request.params.temperature)) {
+    scratch_.resize(goal_.size());
+    goal_logits(rows, request.strength, scratch_);
+    adjust(scratch_, adjustments_);
+    shape(scratch_, 1.0, {}, workspace_);
+    probs = scratch_;
+  }
+  const auto n = static_cast<std::size_t>(request.params.top_logprobs);
+  for (const auto& [probability, token] : most_probable(probs, n, workspace_)) {
+    emitted.top_logprobs.emplace_back(token, std::log(probability));
+  }
 }
 
 /// What the paper's rule would do at the position being decided, whichever rule decides. The paper
@@ -251,30 +272,37 @@ LawSummary Decoder::paper_law(const Request& request, const Goal& goal, Token to
     return summarise_law(goal_, block.proposal(i), goal.paper_scale, token);
   }
   const auto logits = block.draft_logits(i);
-  draft_.assign(logits.begin(), logits.end());
-  shape(draft_, params.temperature, {}, workspace_);
-  return summarise_law(goal_, draft_, goal.paper_scale, token);
+  scratch_.assign(logits.begin(), logits.end());
+  shape(scratch_, params.temperature, {}, workspace_);
+  return summarise_law(goal_, scratch_, goal.paper_scale, token);
 }
 
 /// Makes one token part of the response and notices if it is the last.
 void Decoder::commit(Request& request, EmittedToken&& token) {
-  const LanguageModel& target = model_of(Role::target).model();
-  const bool ends = target.is_end_of_generation(token.id);
+  const bool last = ends(token.id);
   request.append(token.id);
-  const bool stopped = !ends && request.text.append(target.piece(token.id));
+  const bool stopped = !last && request.text.append(piece(token.id));
   request.event.tokens.push_back(std::move(token));
-  if (ends || stopped) {
+  if (last || stopped) {
     finish(request, FinishReason::stop);
   } else if (request.generated == request.limit) {
     finish(request, FinishReason::length);
   }
 }
 
-/// Ends one request without touching the others. What the models remember may be damaged now.
+/// Whether any role takes the token for the end: an aligned draft may know one that its target
+/// does not.
+bool Decoder::ends(Token token) const {
+  return std::ranges::any_of(models_, [token](const auto& model) {
+    return model != nullptr && model->model().is_end_of_generation(token);
+  });
+}
+
+/// Ends one request without touching the others.
 void Decoder::fail(Request& request) {
   request.event.error = request.round.failure;
   finish(request, FinishReason::error);
-  forget_histories();
+  if (request.round.bad_row) forget_histories();
 }
 
 void Decoder::forget_histories() {

@@ -37,8 +37,13 @@ Scores Decoder::score(const Prompt& given, std::span<const Token> continuation,
 
   try {
     return score_continuation(request, continuation);
-  } catch (const EvaluationError&) {
-    forget_histories();  // a NaN may stay behind
+  } catch (const BadRowError&) {
+    forget_histories();  // the NaN may be another's, who left it in a cache: ask once more
+  }
+  try {
+    return score_continuation(request, continuation);
+  } catch (const BadRowError&) {
+    forget_histories();
     throw;
   }
 }

@@ -21,8 +21,8 @@ struct Statistics {
   std::vector<std::int64_t> accepted_at;  ///< of these, the accepted ones
   std::int64_t empty_residuals = 0;       ///< corrections drawn from pi* for want of a residual
 
-  /// Seconds spent evaluating each role, and in our own code; the time of a batch is divided
-  /// equally among the requests in it. Prefill included.
+  /// Seconds spent evaluating each role, and in our own code; the time of a step is divided
+  /// equally among the requests that were under way. Prefill included.
   std::array<double, kRoles> role_seconds{};
   double own_seconds = 0.0;
 

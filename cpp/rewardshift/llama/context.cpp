@@ -7,9 +7,11 @@
 #include <cmath>
 #include <new>
 #include <stdexcept>
+#include <tuple>
 #include <utility>
 
 #include "rewardshift/error.h"
+#include "rewardshift/history.h"
 #include "rewardshift/llama/log.h"
 
 namespace rewardshift::llama {
@@ -37,9 +39,8 @@ std::optional<ggml_type> cache_type(const std::string& name) {
 
 /// Throws std::invalid_argument unless quantised cache types fit the model's heads.
 void require_fitting_cache(const llama_context_params& params, const ModelFacts& facts) {
-  const int head = facts.embedding_size / std::max(facts.heads, 1);
-  for (const auto& [option, type] :
-       {std::pair{"type_k", params.type_k}, std::pair{"type_v", params.type_v}}) {
+  for (const auto& [option, type, head] : {std::tuple{"type_k", params.type_k, facts.key_size},
+                                           std::tuple{"type_v", params.type_v, facts.value_size}}) {
     const auto block = ggml_blck_size(type);
     require(head % block == 0, option,
             "a type whose blocks divide the model's heads of " + std::to_string(head) + " values",
@@ -51,16 +52,12 @@ void require_fitting_cache(const llama_context_params& params, const ModelFacts&
 }
 
 std::size_t cache_bytes(const ModelFacts& facts, std::size_t cells, ggml_type k, ggml_type v) {
-  const double per_type =
-      static_cast<double>(ggml_type_size(k)) / static_cast<double>(ggml_blck_size(k)) +
-      static_cast<double>(ggml_type_size(v)) / static_cast<double>(ggml_blck_size(v));
-  const double values = static_cast<double>(facts.embedding_size) / std::max(facts.heads, 1) *
-                        facts.kv_heads * facts.layers;
-  return static_cast<std::size_t>(values * per_type * static_cast<double>(cells));
-}
-
-std::size_t common_prefix(std::span<const Token> a, std::span<const Token> b) {
-  return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+  const auto per_value = [](ggml_type type) {
+    return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
+  };
+  const double per_cell = facts.key_size * per_value(k) + facts.value_size * per_value(v);
+  return static_cast<std::size_t>(per_cell * facts.kv_heads * facts.layers *
+                                  static_cast<double>(cells));
 }
 
 bool should_abort(void* interrupt) {
@@ -189,7 +186,7 @@ void Context::forget() {
 }
 
 std::span<const float* const> Context::logits(std::span<const LogitsRequest> requests) {
-  check(requests);
+  check_requests(requests, *this);
   ++clock_;
   for (const LogitsRequest& request : requests) keep_common(request);
   for (const LogitsRequest& request : requests) borrow_prefix(request);
@@ -219,23 +216,6 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
   return rows_;
 }
 
-void Context::check(std::span<const LogitsRequest> requests) const {
-  for (const LogitsRequest& request : requests) {
-    if (request.sequence < 0 || request.sequence >= max_sequences()) {
-      throw std::invalid_argument("there is no sequence " + std::to_string(request.sequence));
-    }
-    if (request.n_rows < 0 || static_cast<std::size_t>(request.n_rows) > request.tokens.size()) {
-      throw std::invalid_argument("a history of " + std::to_string(request.tokens.size()) +
-                                  " tokens has no " + std::to_string(request.n_rows) + " rows");
-    }
-    for (const Token token : request.tokens) {
-      if (token < 0 || token >= vocab_size()) {
-        throw std::invalid_argument("token " + std::to_string(token) + " is not in the vocabulary");
-      }
-    }
-  }
-}
-
 /// Keeps of a sequence what the history begins with, but no position a row is wanted of.
 void Context::keep_common(const LogitsRequest& request) {
   Sequence& sequence = sequences_[static_cast<std::size_t>(request.sequence)];
@@ -251,6 +231,7 @@ void Context::keep_common(const LogitsRequest& request) {
 void Context::borrow_prefix(const LogitsRequest& request) {
   Sequence& sequence = sequences_[static_cast<std::size_t>(request.sequence)];
   const std::size_t reusable = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
+  if (sequence.cached.size() >= reusable) return;  // as in every round of a request under way
   const auto wanted = request.tokens.first(reusable);
   std::size_t most = sequence.cached.size();
   int donor = -1;

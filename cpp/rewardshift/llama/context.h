@@ -76,7 +76,6 @@ class Context final : public LanguageModel {
     void operator()(llama_context* context) const;
   };
 
-  void check(std::span<const LogitsRequest> requests) const;
   void keep_common(const LogitsRequest& request);
   void borrow_prefix(const LogitsRequest& request);
   void make_room(std::span<const LogitsRequest> requests);

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
+#include <charconv>
 #include <filesystem>
 #include <new>
-#include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "rewardshift/error.h"
@@ -67,6 +67,16 @@ std::optional<Token> token_or_none(llama_token token) {
   return token == LLAMA_TOKEN_NULL ? std::nullopt : std::optional<Token>(token);
 }
 
+/// A head's size as the metadata gives it, where it is not the usual one.
+int head_size(const llama_model* model, const std::string& key, int usual) {
+  const std::string text = read_string([&](char* buffer, std::size_t size) {
+    return llama_model_meta_val_str(model, key.c_str(), buffer, size);
+  });
+  int value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  return parsed.ec == std::errc{} && value > 0 ? value : usual;
+}
+
 }  // namespace
 
 Model::Model(std::string path, llama_model* model)
@@ -90,7 +100,8 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOpt
   try {
     model = llama_model_load_from_file(path.c_str(), params);
   } catch (const std::bad_alloc&) {
-    throw OutOfMemoryError("no memory to load " + path, std::filesystem::file_size(path));
+    std::error_code unknown;
+    throw OutOfMemoryError("no memory to load " + path, std::filesystem::file_size(path, unknown));
   } catch (const std::exception& error) {
     throw ModelLoadError(path + " cannot be loaded: " + error.what());
   }
@@ -121,8 +132,10 @@ ModelFacts Model::facts() const {
   facts.embedding_size = llama_model_n_embd(m);
   facts.heads = llama_model_n_head(m);
   facts.kv_heads = llama_model_n_head_kv(m);
+  const int quotient = facts.embedding_size / std::max(facts.heads, 1);
+  facts.key_size = head_size(m, facts.architecture + ".attention.key_length", quotient);
+  facts.value_size = head_size(m, facts.architecture + ".attention.value_length", quotient);
   facts.sliding_window = llama_model_n_swa(m);
-  facts.can_roll_back = !llama_model_is_recurrent(m) && !llama_model_is_hybrid(m);
   facts.bos = token_or_none(llama_vocab_bos(vocab));
   facts.eos = token_or_none(llama_vocab_eos(vocab));
   for (Token token = 0; token < facts.vocab_size; ++token) {

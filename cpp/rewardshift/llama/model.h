@@ -41,8 +41,9 @@ struct ModelFacts {
   int embedding_size;
   int heads;
   int kv_heads;
+  int key_size;        ///< values of a head's key
+  int value_size;      ///< values of a head's value
   int sliding_window;  ///< tokens; 0 is none
-  bool can_roll_back;  ///< false for recurrent and hybrid memories
   std::optional<Token> bos;
   std::optional<Token> eos;
   std::vector<Token> end_of_generation;

@@ -4,10 +4,14 @@
 
 #include <array>
 #include <exception>
+#include <filesystem>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "rewardshift/error.h"
+#include "rewardshift/llama/gguf_check.h"
 #include "rewardshift/llama/log.h"
 #include "rewardshift/llama/system.h"
 
@@ -42,6 +46,14 @@ std::vector<std::string> quantization_types() {
 void quantize(const std::string& source, const std::string& destination, const std::string& type,
               int n_threads) {
   initialise();
+  require_gguf(source);
+  std::error_code unknown;
+  if (std::filesystem::equivalent(source, destination, unknown)) {
+    throw std::invalid_argument("a model cannot be written over itself: " + source);
+  }
+  if (n_threads < 1) {
+    throw std::invalid_argument("n_threads must be at least 1, not " + std::to_string(n_threads));
+  }
   llama_model_quantize_params params = llama_model_quantize_default_params();
   params.nthread = n_threads;
   params.allow_requantize = true;

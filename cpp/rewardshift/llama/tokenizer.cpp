@@ -2,9 +2,11 @@
 
 #include <llama.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -32,16 +34,19 @@ std::vector<Token> Tokenizer::tokenize(std::string_view text, bool add_special,
     }
     tokens.resize(static_cast<std::size_t>(count));
     return tokens;
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception&) {
-    return spell(text, add_special);
+    return spell(text, add_special, parse_special);
   }
 }
 
-std::vector<Token> Tokenizer::spell(std::string_view text, bool add_special) const {
+std::vector<Token> Tokenizer::spell(std::string_view text, bool add_special,
+                                    bool parse_special) const {
   std::unordered_map<std::string, Token> by_piece;
   std::size_t longest = 0;
   for (Token token = size() - 1; token >= 0; --token) {  // the lowest id wins among equals
-    std::string bytes = piece(token, false);
+    std::string bytes = piece(token, parse_special);
     longest = std::max(longest, bytes.size());
     if (!bytes.empty()) by_piece[std::move(bytes)] = token;
   }

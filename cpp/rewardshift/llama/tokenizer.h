@@ -35,7 +35,7 @@ class Tokenizer {
   bool is_end_of_generation(Token token) const;
 
  private:
-  std::vector<Token> spell(std::string_view text, bool add_special) const;
+  std::vector<Token> spell(std::string_view text, bool add_special, bool parse_special) const;
 
   const llama_vocab* vocab_;
 };

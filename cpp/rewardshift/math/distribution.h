@@ -27,7 +27,7 @@ struct Truncation {
 /// Whether a temperature means the argmax: 0, or so near that no float logits could tell.
 inline bool is_greedy(double temperature) { return temperature < 1e-6; }
 
-/// A change to one token's logit: repeat penalty first, then the bias.
+/// A change to one token's logit: the repeat penalty, then the bias. Several apply in turn.
 struct Adjustment {
   Token token;
   double bias = 0.0;

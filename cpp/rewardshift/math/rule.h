@@ -7,10 +7,11 @@
 // (c pi* - g)+ normalised. They differ only in the goal and in the constant c ("scale"):
 //
 //   exact        pi* of strength s    c = 1     emits pi*, whatever the proposal
-//   paper        pi* of strength s    c = Z_s   Li et al., EMNLP 2025, Eqs. 6-7: c pi*/q = p/r at s
-//   = 1,
-//                                               (q (p/r - 1))+; emits pi* only where Z_s = 1
-//   speculative  p (strength 0)       c = 1     Leviathan et al., ICML 2023; emits p
+//   paper        pi* of strength s    c = Z_s   emits pi* only where Z_s = 1
+//   speculative  p (strength 0)       c = 1     emits p
+//
+// The paper's rule is Li et al., EMNLP 2025, Eqs. 6-7: with g = q and s = 1, c pi*/q is p/r and the
+// residual (q (p/r - 1))+. The speculative one is Leviathan et al., ICML 2023.
 #pragma once
 
 #include <span>

@@ -1,7 +1,7 @@
 // Building blocks of the loops over the vocabulary, written so that compilers vectorise them.
 //
 // Sums keep kLanes partial sums in a fixed order: the result does not depend on how wide the
-// machine's vectors are, only on the data.
+// machine's vectors are (but on whether it fuses multiplications and additions).
 #pragma once
 
 #include <array>
@@ -71,7 +71,7 @@ T exp_nonpositive(T x) {
   return x < Traits::kLeast ? T{0} : value;
 }
 
-/// sum of term(i) for i in [0, n), or of fewer terms where `term` yields 0.
+/// The sum of term(i) for i in [0, n).
 template <class Term>
 double vector_sum(std::size_t n, Term term) {
   std::array<double, kLanes> lanes{};

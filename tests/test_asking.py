@@ -1,0 +1,179 @@
+"""What may be asked for, in every way of asking, and what is pointed out as a mistake."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rewardshift import Decoder, TableModel, _core
+from rewardshift.demo import PROMPTS, Demo
+
+from .support.engine import EXACT
+
+if TYPE_CHECKING:
+    from .conftest import Files
+
+VOCAB = 6
+PROMPT = [1, 3, 4]
+
+
+def table(seed: int, **facts: Any) -> TableModel:
+    logits = np.random.default_rng(seed).normal(size=(VOCAB, VOCAB)).astype(np.float32)
+    return TableModel(logits, order=1, pieces=list("abcdef"), **facts)
+
+
+@pytest.fixture
+def decoder() -> Decoder:
+    return Decoder.from_models(table(1), table(2), table(3))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_echo_gives_the_prompt_and_its_scores_in_every_way_of_asking(
+    files: Files, temperature: float
+) -> None:
+    paths = [files.model(seed=seed).path for seed in range(3)]
+    options: dict[str, Any] = {"max_tokens": 4, "seed": 1, "temperature": temperature}
+    with Decoder(*paths, **EXACT) as d:
+        plain = d.generate(PROMPT, **options)
+        expected = d.score(PROMPT[:1], PROMPT[1:], temperature=temperature or 1.0)
+        ways = [
+            d.generate(PROMPT, echo=True, **options),
+            d.generate_batch([PROMPT], echo=True, **options)[0],
+            list(d.stream(PROMPT, echo=True, **options))[-1].completion,
+        ]
+        for way in ways:
+            assert way.tokens == (*PROMPT, *plain.tokens)
+            assert way.text == d.detokenize(PROMPT) + plain.text
+            np.testing.assert_allclose(way.prompt_scores.goal_logprobs, expected.goal_logprobs)
+            assert np.isfinite(way.prompt_scores.goal_logprobs).all()
+
+
+def test_echo_without_new_tokens_scores_the_prompt(decoder: Decoder) -> None:
+    completion = decoder.generate(PROMPT, echo=True, max_tokens=0)
+    assert completion.tokens == tuple(PROMPT)
+    assert len(completion.prompt_scores.goal_logprobs) == len(PROMPT) - 1
+
+
+def test_greedy_top_logprobs_are_those_of_the_goal_at_temperature_one(decoder: Decoder) -> None:
+    completion = decoder.generate(PROMPT, temperature=0, top_logprobs=VOCAB, max_tokens=6, seed=0)
+    for i, step in enumerate(completion.steps):
+        before = [*PROMPT, *completion.tokens[:i]]
+        for token, logprob in step.top_logprobs.items():
+            assert logprob == pytest.approx(decoder.score(before, [token]).goal_logprob, abs=1e-6)
+        assert next(iter(step.top_logprobs)) == step.id
+        assert len(step.top_logprobs) == VOCAB
+
+
+def test_a_decoder_s_seed_is_for_requests_that_name_none(files: Files) -> None:
+    path = files.model().path
+    with Decoder(path, seed=5, **EXACT) as d:
+        assert d.generate(PROMPT, max_tokens=3).seed == 5
+        assert d.generate(PROMPT, max_tokens=3, seed=6).seed == 6
+        assert d.generate(PROMPT, max_tokens=3, seed=None).seed != 5
+        assert {c.seed for c in d.generate_batch([PROMPT] * 2, max_tokens=3)} == {5}
+
+
+def test_any_role_s_end_of_generation_ends_the_text() -> None:
+    for ender in range(3):
+        roles = [table(i, end_of_generation={2} if i == ender else set()) for i in range(3)]
+        completion = Decoder.from_models(*roles).generate([0], max_tokens=500, seed=0)
+        assert completion.finish_reason == "stop"
+        assert completion.tokens.index(2) == len(completion.tokens) - 1
+
+
+# --- mistakes ----------------------------------------------------------------------------------
+
+
+def test_prompts_for_roles_that_are_not_there_are_mistakes() -> None:
+    alone = Decoder.from_models(table(1))
+    with pytest.raises(ValueError, match="draft_prompt needs a draft"):
+        alone.generate(PROMPT, draft_prompt=[1])
+    with pytest.raises(ValueError, match="reference_prompt needs a reference"):
+        alone.score(PROMPT, [1], reference_prompt=[1])
+
+
+def test_a_shift_by_prompt_without_a_reference_is_a_mistake() -> None:
+    pair = Decoder.from_models(table(1), table(2))
+    for ask in (pair.generate, pair.stream, pair.submit):
+        with pytest.raises(ValueError, match="reference"):
+            ask(PROMPT, draft_prompt=[1])
+    assert pair.generate(PROMPT, draft_prompt=[1], strength=0, max_tokens=2).tokens
+    assert pair.generate(PROMPT, draft_prompt=[1], rule="speculative", max_tokens=2).tokens
+
+
+def test_a_scale_without_an_adapter_is_a_mistake(files: Files) -> None:
+    with pytest.raises(ValueError, match="draft_lora_scale needs a draft_lora"):
+        Decoder(files.model().path, draft_lora_scale=0.5)
+
+
+@pytest.mark.parametrize("prompts", ["abc", b"abc"])
+def test_a_text_is_no_list_of_prompts(decoder: Decoder, prompts: Any) -> None:
+    with pytest.raises(TypeError, match="list of prompts"):
+        decoder.generate_batch(prompts)
+
+
+@pytest.mark.parametrize("messages", ["hi", [{"content": "hi"}], ["hi"]])
+def test_what_is_no_message_is_pointed_out(files: Files, messages: Any) -> None:
+    path = files.model(chat_template="{{ messages[0].content }}").path
+    with (
+        Decoder(path, **EXACT) as d,
+        pytest.raises(TypeError, match="a message has a role and a content"),
+    ):
+        d.chat(messages)
+
+
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
+        ([(0, [VOCAB], 1)], "not in the vocabulary"),
+        ([(0, [-1], 1)], "not in the vocabulary"),
+        ([(0, [1], 2)], "no 2 rows"),
+        ([(99, [1], 1)], "no sequence 99"),
+        ([(0, [1], 1), (0, [2], 1)], "twice"),
+    ],
+)
+def test_requests_that_break_the_contract_are_refused(
+    histories: list[tuple[int, list[int], int]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        table(0).logits(histories)
+
+
+def test_a_table_of_the_wrong_size_is_refused() -> None:
+    for shape, order in (((0, 2), 64), ((VOCAB, VOCAB), 2), ((1, VOCAB), 1)):
+        with pytest.raises(ValueError, match="needs"):
+            TableModel(np.zeros(shape, dtype=np.float32), order=order)
+
+
+@pytest.mark.parametrize(("name", "value"), [("prefill_chunk", 0), ("num_draft_tokens", -1)])
+def test_a_decoder_s_options_are_checked(name: str, value: int) -> None:
+    options = _core.DecoderOptions()
+    setattr(options, name, value)
+    with pytest.raises(ValueError, match=f"{name} .*{value}"):
+        _core.Decoder(table(0), None, None, options)
+
+
+def test_a_model_is_not_quantised_onto_itself(files: Files) -> None:
+    path = str(files.model().path)
+    with pytest.raises(ValueError, match="over itself"):
+        _core.quantize(path, path, "Q8_0", 1)
+
+
+# --- the demo ----------------------------------------------------------------------------------
+
+
+@pytest.mark.real_model
+def test_the_demo_plays_its_first_prompt(smollm2: tuple[str, str]) -> None:
+    console = Console(file=io.StringIO(), width=100)
+    target, small = map(Path, smollm2)
+    exchange = Demo(target, small, PROMPTS[:1]).play(console)[0]
+    printed = console.file.getvalue()
+    assert PROMPTS[0] in printed
+    assert "accepted drafts" in printed
+    assert exchange.plain.text != exchange.aligned.text
+    assert exchange.aligned.completion.statistics.accepted > 0
