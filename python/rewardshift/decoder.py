@@ -16,6 +16,7 @@ from .options import LoadOptions, SamplingOptions, request_params, split_load_op
 from .results import Chunk, Completion, Score
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
@@ -393,9 +394,10 @@ class Decoder:
             tokens = [operator.index(token) for token in prompt]
         except TypeError:
             raise TypeError(f"a prompt is text or token ids, not {prompt!r}") from None
+        size = self.vocab_size
         for token in tokens:
-            if not 0 <= token < self.vocab_size:
-                raise ValueError(f"token {token} is outside the vocabulary [0, {self.vocab_size})")
+            if not 0 <= token < size:
+                raise ValueError(f"token {token} is outside the vocabulary [0, {size})")
         return tokens
 
     def _role_ids(self, prompt: Prompt | None) -> list[int]:
@@ -414,13 +416,14 @@ class Decoder:
     ) -> int:
         self._require_shiftable(draft_prompt, reference_prompt, options)
         tokens = self._ids(prompt)
+        complete = self._prepended(tokens, options) if options.get("echo") else None
         return self._engine.submit(
             tokens,
             self._role_ids(draft_prompt),
             self._role_ids(reference_prompt),
             request_params(self._with_seed(options), stream=stream),
             claimed=claimed,
-            complete=lambda completion: self._with_prompt(completion, tokens, options),
+            complete=complete,
         )
 
     def _require_shiftable(
@@ -444,23 +447,25 @@ class Decoder:
     def _with_seed(self, options: SamplingOptions) -> SamplingOptions:
         return options if "seed" in options else {**options, "seed": self._seed}
 
-    def _with_prompt(
-        self, completion: Completion, prompt: Sequence[int], options: SamplingOptions
-    ) -> Completion:
-        """With ``echo``, the completion and the prompt before it."""
-        if not options.get("echo"):
-            return completion
+    def _prepended(
+        self, prompt: Sequence[int], options: SamplingOptions
+    ) -> Callable[[Completion], Completion]:
+        """What ``echo`` makes of a completion: the prompt, scored beforehand, comes first."""
+        text = self.detokenize(prompt) if self._models else ""
         scores = None
         if len(prompt) > 1:
             shaping = cast("SamplingOptions", {k: v for k, v in options.items() if k in _SHAPING})
             scores = self.score(prompt[:1], prompt[1:], **shaping)
-        text = self.detokenize(prompt) if self._models else ""
-        return replace(
-            completion,
-            text=text + completion.text,
-            tokens=(*prompt, *completion.tokens),
-            prompt_scores=scores,
-        )
+
+        def prepend(completion: Completion) -> Completion:
+            return replace(
+                completion,
+                text=text + completion.text,
+                tokens=(*prompt, *completion.tokens),
+                prompt_scores=scores,
+            )
+
+        return prepend
 
     @property
     def _chat_template(self) -> ChatTemplate:

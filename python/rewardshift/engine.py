@@ -65,7 +65,7 @@ class _Request:
 
     prompt_tokens: int
     seed: int
-    complete: Callable[[Completion], Completion]
+    complete: Callable[[Completion], Completion] | None
     steps: list[TokenInfo] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
 
@@ -112,7 +112,7 @@ class Engine:
         params: _core.RequestParams,
         *,
         claimed: bool,
-        complete: Callable[[Completion], Completion],
+        complete: Callable[[Completion], Completion] | None,
     ) -> int:
         """Queues a request with a prompt per role; an empty one is the target's.
 
@@ -122,7 +122,7 @@ class Engine:
             reference: Likewise.
             params: What is asked for.
             claimed: Whether the chunks are kept for ``follow``.
-            complete: Adds to the completion what the core does not know of.
+            complete: Adds to the completion what the core does not know of; must not fail.
         """
         with self._alone():
             request = self.core.submit(target, draft, reference, params)
@@ -235,4 +235,6 @@ class Engine:
             seed=request.seed,
             prompt_tokens=request.prompt_tokens,
         )
-        return replace(chunk, completion=request.complete(completion))
+        if request.complete is not None:
+            completion = request.complete(completion)
+        return replace(chunk, completion=completion)

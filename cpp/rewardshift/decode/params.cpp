@@ -5,18 +5,12 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "rewardshift/require.h"
+
 namespace rewardshift {
 namespace {
 
 constexpr int kMostDraftTokens = 64;
-
-template <class T>
-void require(bool ok, const char* option, const char* range, const T& given) {
-  if (ok) return;
-  std::ostringstream message;
-  message << option << " must be " << range << ", not " << given;
-  throw std::invalid_argument(message.str());
-}
 
 }  // namespace
 

@@ -11,9 +11,9 @@ namespace {
 
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
-double log_probability(std::span<const float> logits, Token token, double log_normaliser) {
-  if (logits.empty()) return kNothing;
-  return static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_normaliser;
+double log_probability_or_nothing(std::span<const float> logits, Token token,
+                                  double log_normaliser) {
+  return logits.empty() ? kNothing : log_probability(logits, token, log_normaliser);
 }
 
 /// Makes what goes wrong with one request that request's own affair.
@@ -224,15 +224,16 @@ double Decoder::goal_log_probability(const Request& request, Token token, const 
 
 EmittedToken Decoder::describe(const Request& request, Token token, Origin origin,
                                const RoleLogits& rows, const Goal& goal) {
-  EmittedToken emitted{token,
-                       origin,
-                       goal_log_probability(request, token, goal),
-                       log_probability(rows.target, token, goal.log_normaliser.target),
-                       log_probability(rows.draft, token, goal.log_normaliser.draft),
-                       log_probability(rows.reference, token, goal.log_normaliser.reference),
-                       request.is_aligned() ? goal.log_z : kNothing,
-                       kNothing,
-                       {}};
+  EmittedToken emitted{
+      token,
+      origin,
+      goal_log_probability(request, token, goal),
+      log_probability_or_nothing(rows.target, token, goal.log_normaliser.target),
+      log_probability_or_nothing(rows.draft, token, goal.log_normaliser.draft),
+      log_probability_or_nothing(rows.reference, token, goal.log_normaliser.reference),
+      request.is_aligned() ? goal.log_z : kNothing,
+      kNothing,
+      {}};
   if (origin != Origin::bonus && request.is_aligned()) {
     const LawSummary paper = paper_law(request, goal, token);
     emitted.paper_distance = paper.distance;
@@ -250,9 +251,7 @@ void Decoder::add_top_logprobs(EmittedToken& emitted, const Request& request,
   std::span<const double> probs = goal_;
   if (is_greedy(request.params.temperature)) {
     scratch_.resize(goal_.size());
-    goal_logits(rows, request.strength, scratch_);
-    adjust(scratch_, adjustments_);
-    shape(scratch_, 1.0, {}, workspace_);
+    rewardshift::goal(rows, request.strength, {1.0, {}, adjustments_}, workspace_, scratch_);
     probs = scratch_;
   }
   const auto n = static_cast<std::size_t>(request.params.top_logprobs);

@@ -84,8 +84,7 @@ void Decoder::score_token(Request& request, Token token, std::size_t i, const Ro
   const Goal goal = goal_at(request, i, rows);
   const auto add_own = [token](std::vector<double>& to, std::span<const float> row,
                                double log_normaliser) {
-    if (row.empty()) return;
-    to.push_back(static_cast<double>(row[static_cast<std::size_t>(token)]) - log_normaliser);
+    if (!row.empty()) to.push_back(log_probability(row, token, log_normaliser));
   };
   add_own(scores.target, rows.target, goal.log_normaliser.target);
   add_own(scores.draft, rows.draft, goal.log_normaliser.draft);

@@ -13,17 +13,13 @@
 #include "rewardshift/error.h"
 #include "rewardshift/history.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/require.h"
 
 namespace rewardshift::llama {
 namespace {
 
 constexpr int kDefaultContext = 4096;
 constexpr std::size_t kMostRows = 64;  // bounds the logits' share of llama.cpp's compute buffer
-
-void require(bool ok, const char* option, const std::string& range, const std::string& given) {
-  if (!ok)
-    throw std::invalid_argument(std::string(option) + " must be " + range + ", not " + given);
-}
 
 /// The types that the CPU backend can write rows of; it aborts on others.
 constexpr std::array kCacheTypes = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,

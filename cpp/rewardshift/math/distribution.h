@@ -55,6 +55,11 @@ struct LogNormalisers {
 };
 LogNormalisers log_normalisers(std::span<const float> logits, double temperature);
 
+/// log p(token) at temperature 1, of a row whose normaliser there is known.
+inline double log_probability(std::span<const float> logits, Token token, double log_normaliser) {
+  return static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_normaliser;
+}
+
 /// Adds each adjustment to its token's logit, in order.
 void adjust(std::span<double> logits, std::span<const Adjustment> adjustments);
 
