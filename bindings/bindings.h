@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <chrono>
 #include <string_view>
 
 namespace rewardshift::bindings {
@@ -13,6 +14,11 @@ namespace nb = nanobind;
 inline nb::str to_str(std::string_view text) {
   return nb::steal<nb::str>(
       PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
+/// The clock of everything that is timed.
+inline double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 void register_errors(nb::module_& m);

@@ -6,7 +6,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <chrono>
 #include <iterator>
 #include <utility>
 
@@ -18,10 +17,6 @@ namespace rewardshift::bindings {
 using namespace nb::literals;
 
 namespace {
-
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// Keeps events until they are taken: an exception that Ctrl-C raises between a step and its
 /// caller must not lose them.

@@ -1,4 +1,5 @@
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/set.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -9,6 +10,7 @@
 
 #include "bindings.h"
 #include "interrupt.h"
+#include "rewardshift/decode/cost_curve.h"
 #include "rewardshift/llama/context.h"
 #include "rewardshift/table_model.h"
 
@@ -47,6 +49,17 @@ Rows bound_logits(LanguageModel& model,
   return copy_rows(rows, model.vocab_size());
 }
 
+std::vector<std::pair<std::size_t, double>> bound_measure_costs(LanguageModel& model,
+                                                                std::vector<std::size_t> rows,
+                                                                int passes) {
+  const CostMeasurement how{std::move(rows), 0.0, passes, passes};
+  const auto costs =
+      run_interruptibly([&] { return measure_costs(model, how, steady_seconds); });
+  std::vector<std::pair<std::size_t, double>> pairs;
+  for (const Cost& cost : costs) pairs.emplace_back(cost.rows, cost.seconds);
+  return pairs;
+}
+
 }  // namespace
 
 void register_language_model(nb::module_& m) {
@@ -61,7 +74,13 @@ void register_language_model(nb::module_& m) {
            })
       .def("logits", bound_logits, "histories"_a,
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
-           "(sum of n, vocab_size).");
+           "(sum of n, vocab_size).")
+      .def_prop_ro("evaluated_tokens", &LanguageModel::evaluated_tokens,
+                   "Tokens evaluated since construction: what memory could not answer.");
+
+  m.def("measure_costs", bound_measure_costs, "model"_a, "rows"_a, "passes"_a,
+        "Seconds of one batch by its number of rows, the fastest of several: pairs, ascending. "
+        "Batches that do not fit half the context are left out.");
 
   nb::class_<TableModel, LanguageModel>(m, "TableModel", "A Markov chain whose logits are a table.")
       .def(
@@ -96,9 +115,7 @@ void register_language_model(nb::module_& m) {
             const nb::gil_scoped_release released;
             self.apply(std::move(adapter), scale);
           },
-          "adapter"_a, "scale"_a, "Decodes with a LoRA adapter from now on.")
-      .def_prop_ro("evaluated_tokens", &Context::evaluated_tokens,
-                   "Tokens evaluated since construction: what the cache could not answer.");
+          "adapter"_a, "scale"_a, "Decodes with a LoRA adapter from now on.");
 }
 
 }  // namespace rewardshift::bindings

@@ -53,6 +53,9 @@ class LanguageModel {
   /// either, the model is as usable as before.
   virtual std::span<const float* const> logits(std::span<const LogitsRequest> requests) = 0;
 
+  /// Tokens evaluated since construction: what memory could not answer.
+  virtual std::uint64_t evaluated_tokens() const = 0;
+
   /// Drops all remembered work, for when it may be damaged: a NaN in a cache can spread.
   virtual void forget() {}
 

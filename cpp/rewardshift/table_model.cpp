@@ -39,6 +39,7 @@ std::span<const float* const> TableModel::logits(std::span<const LogitsRequest> 
           row_after(request.tokens.first(request.tokens.size() - static_cast<std::size_t>(row))));
     }
   }
+  evaluated_ += rows_.size();
   return rows_;
 }
 

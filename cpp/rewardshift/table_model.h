@@ -35,6 +35,9 @@ class TableModel final : public LanguageModel {
   std::string piece(Token token) const override;
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
 
+  /// Rows handed out: a table remembers nothing.
+  std::uint64_t evaluated_tokens() const override { return evaluated_; }
+
  private:
   const float* row_after(std::span<const Token> history) const;
 
@@ -43,6 +46,7 @@ class TableModel final : public LanguageModel {
   int order_;
   Facts facts_;
   std::vector<const float*> rows_;
+  std::uint64_t evaluated_ = 0;
 };
 
 }  // namespace rewardshift

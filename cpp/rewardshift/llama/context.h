@@ -56,10 +56,9 @@ class Context final : public LanguageModel {
   }
   std::string piece(Token token) const override { return model_->tokenizer().piece(token, false); }
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
+  std::uint64_t evaluated_tokens() const override { return evaluated_; }
   void forget() override;
 
-  /// Tokens evaluated since construction: what the cache could not answer.
-  std::uint64_t evaluated_tokens() const { return evaluated_; }
 
  private:
   struct Sequence {
