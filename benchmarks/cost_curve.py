@@ -1,7 +1,8 @@
-"""Measures what a model's verify blocks cost: one evaluation of n = 1 … 16 rows after a prompt.
+"""Measures what verifying a block costs a model: one evaluation of 1, 2, … 16 rows.
 
-Repetitions are interleaved over models and lengths, so that a slow moment of the machine falls on
-all of them. Prints medians and least times, and writes the medians for docs/plots/cost_curve.py.
+Passes are interleaved over the models, so that a slow moment of the machine falls on all of them;
+within a pass each number is the fastest of seven (see ``rewardshift.costs``). Prints medians over
+the passes with their range, and writes the medians for docs/plots/cost_curve.py.
 
     python benchmarks/cost_curve.py --json docs/plots/cost_curve.json "1.5B Q4_0=big.gguf"
 """
@@ -12,36 +13,11 @@ import argparse
 import json
 import platform
 import statistics
-import time
 from pathlib import Path
 
-import numpy as np
-
 from rewardshift import _core
+from rewardshift.costs import measure_costs
 from rewardshift.models import smollm2, smollm2_q4_0
-
-PROMPT = 128  # tokens before the block
-
-
-class Evaluator:
-    """A model with a prompt in its cache."""
-
-    def __init__(self, path: str, pool: _core.Threadpool, most_rows: int) -> None:
-        options = _core.ContextOptions()
-        options.n_ctx = PROMPT + most_rows
-        options.n_seq_max = 1
-        options.n_threads = _core.usable_cores()
-        model = _core.Model.load(path, _core.ModelOptions(), None)
-        random = np.random.default_rng(0)
-        self.context = _core.Context(model, options, pool)
-        self.tokens = random.integers(model.facts.vocab_size, size=PROMPT + most_rows).tolist()
-
-    def milliseconds(self, rows: int) -> float:
-        """Of evaluating a block: its rows are never answered from the cache."""
-        history = self.tokens[: PROMPT + rows]
-        start = time.perf_counter()
-        self.context.logits([(0, history, rows)])
-        return 1e3 * (time.perf_counter() - start)
 
 
 def main() -> None:
@@ -51,53 +27,39 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the medians")
     parser.add_argument("--machine", default=this_machine(), help="how the plot names it")
     parser.add_argument("--most-rows", type=int, default=16)
-    parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--repeat", type=int, default=5, help="passes over all models")
     options = parser.parse_args()
     paths = dict(model.split("=", 1) for model in options.models) or {
-        "135M Q4_1": str(smollm2()),
-        "135M Q4_0": str(smollm2_q4_0()),
+        "135M Q4_1": smollm2(),
+        "135M Q4_0": smollm2_q4_0(),
     }
-    lengths = range(1, options.most_rows + 1)
-    times = measure(paths, lengths, options.repeat)
+    passes: dict[str, list[tuple[float, ...]]] = {name: [] for name in paths}
+    for _ in range(options.repeat):
+        for name, path in paths.items():
+            passes[name].append(measure_costs(path, most_rows=options.most_rows))
     print(options.machine)
-    print(f"{'rows':20}" + "".join(f"{n:>7}" for n in lengths))
-    for name, by_length in times.items():
-        for what, summary in (("median ms", statistics.median), ("least ms", min)):
-            values = "".join(f"{summary(by_length[n]):7.1f}" for n in lengths)
-            print(f"{name + ', ' + what:20}{values}")
+    for name, curves in passes.items():
+        print(f"{name}: milliseconds for a block, median [least, most] of {options.repeat} passes")
+        for rows, seconds in enumerate(zip(*curves, strict=True), start=1):
+            print(f"{rows:4} {spread([1e3 * s for s in seconds])}")
     if options.json is not None:
-        options.json.write_text(as_json(options.machine, times), encoding="utf-8")
+        options.json.write_text(as_json(options.machine, passes), encoding="utf-8")
 
 
-def measure(
-    paths: dict[str, str], lengths: range, repeat: int
-) -> dict[str, dict[int, list[float]]]:
-    """Milliseconds by model and block length; a first round of each warms up."""
-    pool = _core.Threadpool(_core.usable_cores())
-    evaluators = {name: Evaluator(path, pool, lengths[-1]) for name, path in paths.items()}
-    times: dict[str, dict[int, list[float]]] = {name: {n: [] for n in lengths} for name in paths}
-    for repetition in range(repeat + 1):
-        for name, evaluator in evaluators.items():
-            for n in lengths:
-                ms = evaluator.milliseconds(n)
-                if repetition > 0:
-                    times[name][n].append(ms)
-    return times
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):8.2f} [{min(values):.2f}, {max(values):.2f}]"
 
 
-def as_json(machine: str, times: dict[str, dict[int, list[float]]]) -> str:
+def as_json(machine: str, passes: dict[str, list[tuple[float, ...]]]) -> str:
     """What the plot reads, a line for each model."""
-    models = ",\n    ".join(
-        json.dumps(
-            {
-                "name": name,
-                "rows": list(by_length),
-                "ms": [round(statistics.median(ms), 2) for ms in by_length.values()],
-            }
-        )
-        for name, by_length in times.items()
-    )
-    return f'{{\n  "machine": {json.dumps(machine)},\n  "models": [\n    {models}\n  ]\n}}\n'
+    models = []
+    for name, curves in passes.items():
+        ms = [round(1e3 * statistics.median(s), 2) for s in zip(*curves, strict=True)]
+        model = {"name": name, "rows": list(range(1, len(ms) + 1)), "ms": ms}
+        models.append(json.dumps(model, ensure_ascii=False))
+    lines = ",\n    ".join(models)
+    return f'{{\n  "machine": {json.dumps(machine)},\n  "models": [\n    {lines}\n  ]\n}}\n'
 
 
 def this_machine() -> str:

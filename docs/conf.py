@@ -14,6 +14,7 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "extension"]
 exclude_patterns = ["plots"]
+smartquotes = False  # --raw is no dash
 
 html_theme = "furo"
 html_title = f"rewardshift {version}"
@@ -22,8 +23,18 @@ html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
-    "light_css_variables": {"color-brand-primary": "#1f6f8b", "color-brand-content": "#1f6f8b"},
-    "dark_css_variables": {"color-brand-primary": "#7fc4dd", "color-brand-content": "#7fc4dd"},
+    "light_css_variables": {
+        "color-brand-primary": "#1f6f8b",
+        "color-brand-content": "#1f6f8b",
+        "color-api-name": "#1f6f8b",
+        "color-api-pre-name": "#4b5563",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#7fc4dd",
+        "color-brand-content": "#7fc4dd",
+        "color-api-name": "#7fc4dd",
+        "color-api-pre-name": "#b6bcc6",
+    },
 }
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
@@ -47,6 +58,6 @@ nitpick_ignore = [
     *(("py:class", name) for name in ("Mapping", "Path", "Self", "Sequence", "Unpack")),
     *(("py:class", name) for name in ("collections.abc.Mapping", "collections.abc.Sequence")),
     *(("py:class", name) for name in ("Engine", "np.ndarray", "numpy.ndarray")),
-    *(("py:class", name) for name in ("pathlib.Path", "StrPath", "TracebackType")),
+    *(("py:class", name) for name in ("os.PathLike", "pathlib.Path", "StrPath", "TracebackType")),
 ]
 nitpick_ignore_regex = [("py:class", r"_core\..*|rewardshift\._core\..*")]

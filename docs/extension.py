@@ -74,7 +74,9 @@ class Commands(SphinxDirective):
         root = typer.main.get_command(command_line)
         context = root.make_context("rewardshift", [], resilient_parsing=True)
         lines = [line for name in root.commands for line in describe(name, root, context)]
-        return self.parse_text_to_nodes(StringList(lines, "command line"), allow_section_headings=True)
+        return self.parse_text_to_nodes(
+            StringList(lines, "command line"), allow_section_headings=True
+        )
 
 
 def describe(name: str, root: Any, parent: Any) -> Iterator[str]:
@@ -82,11 +84,11 @@ def describe(name: str, root: Any, parent: Any) -> Iterator[str]:
     command = root.commands[name]
     context = command.make_context(name, [], parent=parent, resilient_parsing=True)
     yield from (name, "-" * len(name), "")
+    yield from (f"``{command.get_usage(context).removeprefix('Usage: ')}``", "")
     for paragraph in (command.help or "").split("\n\n"):
         text, example, shown = paragraph.partition("Example: ")
         yield from ("::", "", f"    {shown}", "") if example and not text else (paragraph, "")
     yield from (f".. program:: rewardshift {name}", "")
-    yield from (f"``{command.get_usage(context).removeprefix('Usage: ')}``", "")
     parameters = [p for p in command.get_params(context) if p.name != "help"]
     for panel, members in groupby(parameters, key=lambda p: p.rich_help_panel or "Arguments"):
         yield from (f".. rubric:: {panel}", "")

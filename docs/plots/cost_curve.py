@@ -1,11 +1,12 @@
 """Draws cost_curve.svg from cost_curve.json, which benchmarks/cost_curve.py measures.
 
-    python docs/plots/cost_curve.py
+python docs/plots/cost_curve.py
 """
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def spread_out(heights: list[float]) -> list[float]:
     """Heights at least a line apart, the lowest name staying where it is."""
     placed = list(heights)
     order = sorted(range(len(heights)), key=lambda i: -heights[i])
-    for below, above in zip(order, order[1:], strict=False):
+    for below, above in pairwise(order):
         placed[above] = min(placed[above], placed[below] - LINE_HEIGHT)
     return placed
 

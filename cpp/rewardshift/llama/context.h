@@ -59,7 +59,6 @@ class Context final : public LanguageModel {
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   void forget() override;
 
-
  private:
   struct Sequence {
     std::vector<Token> cached;  ///< what its cells hold
