@@ -14,7 +14,6 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "extension"]
 exclude_patterns = ["plots"]
-smartquotes = False  # --raw is no dash
 
 html_theme = "furo"
 html_title = f"rewardshift {version}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +32,35 @@ STRUCTS = {
 PUBLIC_MODULES = ("rewardshift", "rewardshift.options", "rewardshift.results")
 
 
-def document_option(
-    _app: Sphinx, what: str, name: str, _object: object, _options: object, lines: list[str]
+def list_options(
+    _app: Sphinx, what: str, name: str, options: Any, _options: object, lines: list[str]
 ) -> None:
-    """Gives a field of an options dictionary the documentation and default of the core's."""
-    owner, _, field = name.rpartition(".")
-    if what != "attribute" or owner not in STRUCTS or not hasattr(STRUCTS[owner], field):
+    """Adds to a dictionary of options what the core says of each: its text and its default."""
+    if what != "class" or name not in STRUCTS:
         return
-    struct = STRUCTS[owner]
-    lines[:] = (inspect.getdoc(getattr(struct, field)) or "").splitlines()
-    if field != "seed":  # the core's is a number, but who gives none has one drawn
-        lines += ["", f"Default: ``{getattr(struct(), field)!r}``."]
+    struct = STRUCTS[name]
+    for option, annotation in options.__annotations__.items():
+        lines += ["", f".. attribute:: {option}", f"   :type: {annotation.__forward_arg__}"]
+        if not hasattr(struct, option):  # echo and logprobs: the class has told of them
+            continue
+        default = getattr(struct(), option)
+        if option != "seed" and default != []:  # without a seed one is drawn
+            lines.append(f"   :value: {default!r}")
+        lines += ["", f"   {' '.join((inspect.getdoc(getattr(struct, option)) or '').split())}"]
+
+
+def show_types(
+    _app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]
+) -> None:
+    """Moves the types of attributes, which napoleon puts below their text, to their names."""
+    name = 0
+    for i, line in enumerate(lines if what == "class" else ()):
+        if line.startswith(".. attribute::"):
+            name = i
+        elif line.startswith("   :type:"):
+            lines[i] = ""
+            lines[name] += f"\n{line}"
+    lines[:] = "\n".join(lines).split("\n")
 
 
 def hide_constructor(
@@ -87,19 +106,27 @@ def describe(name: str, root: Any, parent: Any) -> Iterator[str]:
     yield from (f"``{command.get_usage(context).removeprefix('Usage: ')}``", "")
     for paragraph in (command.help or "").split("\n\n"):
         text, example, shown = paragraph.partition("Example: ")
-        yield from ("::", "", f"    {shown}", "") if example and not text else (paragraph, "")
+        yield from (
+            ("::", "", f"    {shown}", "") if example and not text else (marked(paragraph), "")
+        )
     yield from (f".. program:: rewardshift {name}", "")
     parameters = [p for p in command.get_params(context) if p.name != "help"]
     for panel, members in groupby(parameters, key=lambda p: p.rich_help_panel or "Arguments"):
         yield from (f".. rubric:: {panel}", "")
         for parameter in members:
             form, text = parameter.get_help_record(context)
-            yield from (f".. option:: {form}", "", f"   {text}", "")
+            yield from (f".. option:: {form}", "", f"   {marked(text)}", "")
+
+
+def marked(text: str) -> str:
+    """Text whose flags are code, and no dashes."""
+    return re.sub(r"(?<![\w-])(--?[a-z][\w-]*)", r"``\1``", text)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
-    app.connect("autodoc-process-docstring", document_option)
+    app.connect("autodoc-process-docstring", show_types)
+    app.connect("autodoc-process-docstring", list_options)
     app.connect("autodoc-process-signature", hide_constructor)
     app.connect("missing-reference", find_public_name)
     app.add_directive("commands", Commands)

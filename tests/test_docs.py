@@ -70,7 +70,9 @@ def test_cpp_blocks_quote_the_sources() -> None:
 
 def test_every_public_name_has_its_place_in_the_reference() -> None:
     reference = next(page.text for page in PAGES if page.path.name == "python.md")
-    documented = set(re.findall(r"^\.\. auto\w+:: (\w+)$", reference, flags=re.MULTILINE))
+    documented = set(
+        re.findall(r"^\.\. (?:auto\w+|py:data):: (\w+)$", reference, flags=re.MULTILINE)
+    )
     assert set(rewardshift.__all__) - {"__version__"} <= documented
 
 
