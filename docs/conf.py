@@ -55,7 +55,7 @@ python_use_unqualified_type_names = True
 # Documented elsewhere, or private on purpose; no inventory is fetched over the network.
 nitpick_ignore = [
     *(("py:class", name) for name in ("Mapping", "Path", "Self", "Sequence", "Unpack")),
-    *(("py:class", name) for name in ("collections.abc.Mapping", "collections.abc.Sequence")),
+    *(("py:class", f"collections.abc.{name}") for name in ("Mapping", "Sequence", "Set")),
     *(("py:class", name) for name in ("Engine", "np.ndarray", "numpy.ndarray")),
     *(("py:class", name) for name in ("os.PathLike", "pathlib.Path", "StrPath", "TracebackType")),
 ]

@@ -63,11 +63,16 @@ def show_types(
     lines[:] = "\n".join(lines).split("\n")
 
 
-def hide_constructor(
-    _app: Sphinx, _what: str, _name: str, thing: object, *_: object
+def adjust_signature(
+    _app: Sphinx, _what: str, name: str, thing: Any, *_: object
 ) -> tuple[str, str] | None:
-    """Results are not for users to make."""
-    return ("", "") if isinstance(thing, type) and dataclasses.is_dataclass(thing) else None
+    """Shows no constructor of results, and a legible one of the one bound class."""
+    if isinstance(thing, type) and dataclasses.is_dataclass(thing):
+        return "", ""
+    if name == "rewardshift.TableModel.__init__":
+        signature = thing.__doc__.partition(" -> ")[0].removeprefix("__init__")
+        return re.sub(r"ndarray\[.*?\]", "numpy.ndarray", signature).replace("self, ", ""), ""
+    return None
 
 
 def find_public_name(
@@ -127,7 +132,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", show_types)
     app.connect("autodoc-process-docstring", list_options)
-    app.connect("autodoc-process-signature", hide_constructor)
+    app.connect("autodoc-process-signature", adjust_signature)
     app.connect("missing-reference", find_public_name)
     app.add_directive("commands", Commands)
     return {"parallel_read_safe": True}
