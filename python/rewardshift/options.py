@@ -39,7 +39,7 @@ class ContextOptions(TypedDict, total=False):
 
 
 class LoadOptions(ModelOptions, ContextOptions, total=False):
-    """Everything that loading can be told."""
+    """Everything that loading can be told: ``ModelOptions`` and ``ContextOptions`` together."""
 
 
 class SamplingOptions(TypedDict, total=False):
