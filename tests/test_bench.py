@@ -131,6 +131,7 @@ def test_a_target_alone_is_measured_too(
         (["-K", "1,x"], "'1,x'"),
         (["--concurrency", "0"], "above 0"),
         (["--repeat", "0"], "at least 1"),
+        (["--plot", "speed.png"], "--plot needs aligned or lossless"),
     ],
 )
 def test_what_cannot_be_measured_is_wrong_usage(

@@ -108,9 +108,11 @@ def bench(load: LoadFlags, prompting: PromptFlags, goal: GoalFlags, flags: Bench
     Example: rewardshift bench -m big.gguf -md small-dpo.gguf --reference small.gguf --plot k.png
     """
     flags.set_up_log()
+    sections = _sections(load, flags)
     if flags.plot is not None:
         require_matplotlib()
-    sections = _sections(load, flags)
+        if not {ALIGNED, LOSSLESS} & set(sections):
+            raise ValueError(f"--plot needs {ALIGNED} or {LOSSLESS}, which draft")
     lengths, counts = _integers(flags.draft_lengths, "-K"), _integers(flags.counts, "--concurrency")
     lines = flags.lines()
     needed = _context_needed(lines, prompting, max(lengths, default=0), flags.max_tokens)
@@ -260,6 +262,4 @@ def _save(reports: dict[str, Report], flags: BenchFlags, load: LoadFlags) -> Non
         flags.json.write_text(json.dumps(plain(result), indent=1, allow_nan=False) + "\n")
     speeds = [report for report in reports.values() if isinstance(report, SpeedReport)]
     if flags.plot is not None:
-        if not speeds:
-            raise ValueError("--plot needs the section aligned or lossless")
         save_plot(speeds, flags.plot)
