@@ -164,9 +164,12 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
 
 Context::~Context() = default;
 
-void Context::Free::operator()(llama_context* context) const { llama_free(context); }
+void Context::Free::operator()(llama_context* context) const {
+  if (home.is_here()) llama_free(context);
+}
 
 void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
+  context_.get_deleter().home.require();
   require(std::isfinite(scale), "draft_lora_scale", "finite", std::to_string(scale));
   llama_adapter_lora* raw = adapter->adapter_.get();
   if (llama_set_adapters_lora(context_.get(), &raw, 1, &scale) != 0) {
@@ -182,6 +185,7 @@ void Context::forget() {
 }
 
 std::span<const float* const> Context::logits(std::span<const LogitsRequest> requests) {
+  context_.get_deleter().home.require();
   check_requests(requests, *this);
   ++clock_;
   for (const LogitsRequest& request : requests) keep_common(request);

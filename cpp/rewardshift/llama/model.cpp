@@ -82,7 +82,9 @@ int head_size(const llama_model* model, const std::string& key, int usual) {
 Model::Model(std::string path, llama_model* model)
     : path_(std::move(path)), model_(model), tokenizer_(llama_model_get_vocab(model)) {}
 
-void Model::Free::operator()(llama_model* model) const { llama_model_free(model); }
+void Model::Free::operator()(llama_model* model) const {
+  if (home.is_here()) llama_model_free(model);
+}
 
 std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOptions& options,
                                          LoadMonitor* monitor) {
@@ -195,7 +197,7 @@ Adapter::Adapter(std::shared_ptr<const Model> model, const std::string& path)
 }
 
 void Adapter::Free::operator()(llama_adapter_lora* adapter) const {
-  llama_adapter_lora_free(adapter);
+  if (home.is_here()) llama_adapter_lora_free(adapter);
 }
 
 void require_same_vocabulary(const Model& a, const std::string& name_a, const Model& b,

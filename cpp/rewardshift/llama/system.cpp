@@ -163,6 +163,7 @@ Threadpool::Threadpool(int n_threads) : size_(n_threads) {
 }
 
 void Threadpool::Free::operator()(ggml_threadpool* pool) const {
+  if (!home.is_here()) return;
   cpu_function<decltype(&ggml_threadpool_free)>("ggml_threadpool_free")(pool);
 }
 

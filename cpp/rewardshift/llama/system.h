@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "rewardshift/llama/home_process.h"
+
 struct ggml_threadpool;
 
 namespace rewardshift::llama {
@@ -50,6 +52,7 @@ class Threadpool {
  private:
   struct Free {
     void operator()(ggml_threadpool* pool) const;
+    HomeProcess home;
   };
   std::unique_ptr<ggml_threadpool, Free> pool_;
   int size_;
