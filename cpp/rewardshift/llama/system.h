@@ -37,9 +37,6 @@ std::vector<std::pair<std::string, std::string>> cpu_features();
 /// Physical cores this process may run on, or fewer where a container limits its time.
 int usable_cores();
 
-/// Bytes of physical memory; 0 where that cannot be told.
-std::size_t physical_memory();
-
 /// Worker threads that any number of contexts take turns in using.
 class Threadpool {
  public:
