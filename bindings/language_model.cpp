@@ -85,16 +85,20 @@ void register_language_model(nb::module_& m) {
       .def(
           "__init__",
           [](TableModel* self, const Table& logits, int order, std::set<Token> end_of_generation,
-             std::vector<std::string> pieces, int max_sequences, std::size_t context_size) {
-            new (self) TableModel(
-                {logits.data(), logits.data() + logits.size()}, static_cast<int>(logits.shape(1)),
-                order,
-                {std::move(end_of_generation), std::move(pieces), max_sequences, context_size});
+             std::vector<std::string> pieces, std::set<Token> fails_on, int max_sequences,
+             std::size_t context_size) {
+            new (self) TableModel({logits.data(), logits.data() + logits.size()},
+                                  static_cast<int>(logits.shape(1)), order,
+                                  {std::move(end_of_generation), std::move(pieces),
+                                   std::move(fails_on), max_sequences, context_size});
           },
           "logits"_a, nb::kw_only(), "order"_a = 0, "end_of_generation"_a = std::set<Token>{},
-          "pieces"_a = std::vector<std::string>{}, "max_sequences"_a = 16, "context_size"_a = 4096,
+          "pieces"_a = std::vector<std::string>{}, "fails_on"_a = std::set<Token>{},
+          "max_sequences"_a = 16, "context_size"_a = 4096,
           "float32 logits of shape (vocab_size ** order, vocab_size); the row of a history is the "
-          "number its last `order` tokens spell in base vocab_size.");
+          "number its last `order` tokens spell in base vocab_size. Evaluating a history with a "
+          "token "
+          "of `fails_on` raises EvaluationError, to rehearse failures.");
 
   nb::class_<Threadpool>(m, "Threadpool", "Worker threads shared by contexts.")
       .def(nb::init<int>(), "n_threads"_a);

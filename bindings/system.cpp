@@ -6,6 +6,7 @@
 
 #include "bindings.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/llama/memory.h"
 
 namespace rewardshift::bindings {
 namespace {
@@ -40,6 +41,8 @@ void register_system(nb::module_& m) {
   m.def("devices", &llama::devices, "Devices usable now.");
   m.def("cpu_features", &llama::cpu_features, "Features the CPU backend was built to use.");
   m.def("usable_cores", &llama::usable_cores, "Physical cores this process may run on.");
+  m.def("available_memory", &llama::available_memory, nb::arg("root") = "/",
+        "Bytes this process can still use; `root` is where proc/ and sys/ are looked for.");
   m.def(
       "drain_log",
       [] {

@@ -625,6 +625,56 @@ def test_logits_that_are_no_distribution_end_only_their_own_request(role, bad):
     assert essence(d.generate([1, 2], max_tokens=12, seed=1)) == essence(expected)
 
 
+@pytest.mark.parametrize("role", [0, 1, 2])
+@pytest.mark.parametrize("num_draft_tokens", [0, 1, 4])
+def test_an_evaluation_that_fails_ends_only_its_own_request(role, num_draft_tokens):
+    """A batch fails as a whole: in the prompt's prefill, at the first token, and later."""
+    rows = tables(5, end=-20)
+    for table in rows:
+        table[..., 5] = -np.inf  # nobody but prompts and biases says 5
+    roles = models(rows)
+    facts = {"end_of_generation": {EOG}, "pieces": PIECES, "fails_on": {5}}
+    roles[role] = TableModel(rows[role].reshape(-1, VOCAB), order=ORDER, **facts)
+    d = Decoder.from_models(*roles)
+    settings = {"num_draft_tokens": num_draft_tokens, "max_tokens": 12}
+    asks = [[1, 2], [5, 3, 1], [2, 4, 1], [1, 5], [3]]
+    requests = [d.submit(prompt, seed=i, **settings) for i, prompt in enumerate(asks)]
+    chunks = list(itertools.chain.from_iterable(d.step() for _ in range(50)))
+    assert not d.has_work
+    errors = {chunk.id: chunk.error for chunk in chunks if chunk.error}
+    assert errors == dict.fromkeys((requests[1], requests[3]), "this TableModel fails on token 5")
+    done = {chunk.id: chunk.completion for chunk in chunks if chunk.completion}
+    for i in (0, 2, 4):
+        expected = Decoder.from_models(*models(rows)).generate(asks[i], seed=i, **settings)
+        assert essence(done[requests[i]]) == essence(expected)
+    with pytest.raises(EvaluationError, match="fails on token 5"):
+        d.generate_batch([asks[1], asks[0]], seed=0, **settings)
+    assert essence(d.generate(asks[0], seed=0, **settings)) == essence(done[requests[0]])
+
+
+def test_a_request_that_fails_in_the_middle_keeps_what_it_had_said():
+    """It says 5 after some tokens, which the reference cannot evaluate; its neighbour goes on."""
+    rows = tables(5, end=-20)
+    roles = models(rows)
+    facts = {"end_of_generation": {EOG}, "pieces": PIECES, "fails_on": {5}}
+    roles[2] = TableModel(rows[2].reshape(-1, VOCAB), order=ORDER, **facts)
+    never = {5: -np.inf}
+    d = Decoder.from_models(*roles)
+    good = d.submit([1, 2], seed=1, max_tokens=40, logit_bias=never)
+    bad = d.submit([3], seed=2, max_tokens=40)
+    chunks = list(itertools.chain.from_iterable(d.step() for _ in range(60)))
+    assert [c.error for c in chunks if c.error] == ["this TableModel fails on token 5"]
+    said = [token.id for c in chunks if c.id == bad for token in c.tokens]
+    expected = Decoder.from_models(*models(rows)).generate([3], seed=2, max_tokens=40)
+    assert 0 < len(said) < 40
+    assert list(expected.tokens[: len(said)]) == said
+    (completion,) = [c.completion for c in chunks if c.id == good and c.completion]
+    alone = Decoder.from_models(*models(rows))
+    assert essence(completion) == essence(
+        alone.generate([1, 2], seed=1, max_tokens=40, logit_bias=never)
+    )
+
+
 @pytest.mark.parametrize("num_draft_tokens", [0, 1, 4])
 def test_banning_all_that_the_draft_proposes_does_not_stop_the_target(num_draft_tokens):
     draft = np.full((1, 3), -np.inf, dtype=np.float32)

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "rewardshift/error.h"
 #include "rewardshift/history.h"
 
 namespace rewardshift {
@@ -32,6 +33,12 @@ std::string TableModel::piece(Token token) const {
 
 std::span<const float* const> TableModel::logits(std::span<const LogitsRequest> requests) {
   check_requests(requests, *this);
+  for (const LogitsRequest& request : requests) {
+    for (const Token token : request.tokens) {
+      if (!facts_.fails_on.contains(token)) continue;
+      throw EvaluationError("this TableModel fails on token " + std::to_string(token));
+    }
+  }
   rows_.clear();
   for (const LogitsRequest& request : requests) {
     for (int row = request.n_rows - 1; row >= 0; --row) {

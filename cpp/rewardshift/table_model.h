@@ -19,6 +19,7 @@ class TableModel final : public LanguageModel {
   struct Facts {
     std::set<Token> end_of_generation;
     std::vector<std::string> pieces;  ///< by token; none means no text
+    std::set<Token> fails_on;         ///< evaluating one of these throws, to rehearse failures
     int max_sequences = 16;
     std::size_t context_size = 4096;
   };

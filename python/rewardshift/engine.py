@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from contextlib import contextmanager
@@ -91,6 +92,7 @@ class Engine:
         self._claimed: dict[int, deque[Chunk]] = {}
         self._unclaimed: list[Chunk] = []
         self._lock = threading.RLock()
+        self._home = os.getpid()
 
     def calibrate(self) -> None:
         """Measures what batches cost, so that draft lengths can be chosen by it."""
@@ -99,7 +101,12 @@ class Engine:
 
     @property
     def core(self) -> _core.Decoder:
-        """The core's decoder; raises Error once closed."""
+        """The core's decoder; raises Error once closed, and in a forked child."""
+        if self._is_forked():
+            raise Error(
+                "this Decoder was loaded before fork(), which takes no threads along: load it in "
+                "the child, or start the child by 'spawn'"
+            )
         if self._core is None:
             raise Error("this Decoder is closed")
         return self._core
@@ -138,6 +145,7 @@ class Engine:
 
     def step(self) -> list[Chunk]:
         """Advances all requests; returns what is new of the unclaimed ones."""
+        _ = self.core  # closed?
         if not self._unclaimed:
             self._advance()
         chunks, self._unclaimed = self._unclaimed, []
@@ -153,9 +161,9 @@ class Engine:
         Raises:
             EvaluationError: If the request failed.
         """
+        _ = self.core  # closed?
         inbox = self._claimed.get(request, ())
         while not inbox:
-            _ = self.core  # closed?
             if request not in self._requests:
                 return None
             self._advance()
@@ -173,6 +181,8 @@ class Engine:
 
     def abandon(self, requests: Sequence[int]) -> None:
         """Ends claimed requests nobody waits for any more."""
+        if self._is_forked():
+            return
         with self._lock:  # waits for a step in another thread
             for request in requests:
                 self._claimed.pop(request, None)
@@ -181,11 +191,17 @@ class Engine:
 
     def close(self) -> None:
         """Lets go of the core, after the step that another thread may be in."""
+        if self._is_forked():
+            return
         with self._lock:
             self._core = None
             self._requests.clear()
             self._claimed.clear()
             self._unclaimed.clear()
+
+    def _is_forked(self) -> bool:
+        """Whether this is a child's copy: its lock may be held by a thread that is not there."""
+        return os.getpid() != self._home
 
     def _completion(self, request: int) -> Completion:
         completion = None
@@ -207,6 +223,7 @@ class Engine:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Turns what would be a race with another thread into an error."""
+        _ = self.core  # closed?
         if not self._lock.acquire(blocking=False):
             raise Error(
                 "this Decoder is in use by another thread; give each thread its own, or submit "

@@ -216,7 +216,7 @@ void Decoder::prefill() {
 /// that starts like one already in the batch waits: it will share that one's work.
 void Decoder::prefill(Role role) {
   batch_.clear();
-  std::vector<std::pair<Request*, std::size_t>> progress;
+  std::vector<std::pair<Request*, std::size_t>> progress;  // whose part of the batch, up to where
   auto budget = static_cast<std::size_t>(options_.prefill_chunk);
   for (Request* request : active_) {
     if (!uses(*request, role)) continue;
@@ -233,9 +233,24 @@ void Decoder::prefill(Role role) {
     progress.emplace_back(request, end);
     budget -= end - done;
   }
-  model_of(role).logits(batch_);
+  try {
+    model_of(role).logits(batch_);
+  } catch (const EvaluationError&) {  // a batch fails as a whole: find out whose fault it is
+    for (std::size_t i = 0; i < batch_.size(); ++i) prefill_alone(role, *progress[i].first, i);
+  }
   for (const auto& [request, end] : progress) {
     request->prefilled[static_cast<std::size_t>(role)] = end;
+  }
+  std::erase_if(active_, [](const Request* request) { return request->is_finished(); });
+}
+
+/// One request's part of the batch; ends the request if it fails again.
+void Decoder::prefill_alone(Role role, Request& request, std::size_t part) {
+  try {
+    model_of(role).logits({&batch_[part], 1});
+  } catch (const EvaluationError& error) {
+    request.event.error = error.what();
+    finish(request, FinishReason::error);
   }
 }
 

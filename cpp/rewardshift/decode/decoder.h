@@ -37,8 +37,10 @@ struct Scores {
 /// Decodes any number of requests together, each with its own parameters.
 ///
 /// One step prefills a chunk of the waiting prompts and plays one round for every other request:
-/// draft, score with reference and target (one batch each), verify, emit. If a step throws, no
-/// round was lost: the next step plays it again with the same random numbers.
+/// draft, score with reference and target (one batch each), verify, emit. A batch that cannot be
+/// evaluated is taken apart: who fails alone too ends with the reason, the others go on as if
+/// nothing had been. If a step throws (CancelledError), no round was lost: the next step plays it
+/// again with the same random numbers.
 ///
 /// Not thread-safe, but safe to misuse: a call while another thread is inside throws Error.
 class Decoder {
@@ -91,6 +93,7 @@ class Decoder {
   RoundPlan plan_for(const Request& request, bool calibrated) const;
   void prefill();
   void prefill(Role role);
+  void prefill_alone(Role role, Request& request, std::size_t part);
   bool uses(const Request& request, Role role) const;
   bool is_prefilled(const Request& request) const;
   std::array<double, kRoles> role_seconds() const;
@@ -99,6 +102,8 @@ class Decoder {
 
   // round.cpp: the algorithm
   void play_round();
+  bool play_together();
+  void play_alone(Request& request);
   void play(std::span<Request* const> players);
   void draft();
   void score_blocks();

@@ -35,16 +35,30 @@ void Decoder::play_round() {
     if (is_prefilled(*request)) players_.push_back(request);
   }
   if (players_.empty()) return;
-  play(players_);
-  if (std::ranges::any_of(players_, [](const Request* r) { return r->round.bad_row; })) {
-    // A NaN can spread through a cache from one request to others. Asked alone, with the same
-    // random numbers, the innocent decide what they would have decided.
-    for (Request*& player : players_) {
+  if (!play_together()) {
+    // A batch fails as a whole, and a NaN can spread through a cache from one request to others.
+    // Asked alone, with the same random numbers, the innocent decide what they would have decided.
+    for (Request* player : players_) {
       forget_histories();
-      play({&player, 1});
+      play_alone(*player);
     }
   }
   emit();
+}
+
+/// Whether all went well for everyone.
+bool Decoder::play_together() {
+  try {
+    play(players_);
+  } catch (const EvaluationError&) {
+    return false;
+  }
+  return std::ranges::none_of(players_, [](const Request* r) { return r->round.bad_row; });
+}
+
+void Decoder::play_alone(Request& request) {
+  Request* player = &request;
+  guard(request, [&] { play({&player, 1}); });
 }
 
 /// Reward-shifted speculative sampling, one block for each player.

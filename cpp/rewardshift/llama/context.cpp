@@ -13,6 +13,7 @@
 #include "rewardshift/error.h"
 #include "rewardshift/history.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/llama/memory.h"
 #include "rewardshift/require.h"
 
 namespace rewardshift::llama {
@@ -54,6 +55,29 @@ std::size_t cache_bytes(const ModelFacts& facts, std::size_t cells, ggml_type k,
   const double per_cell = facts.key_size * per_value(k) + facts.value_size * per_value(v);
   return static_cast<std::size_t>(per_cell * facts.kv_heads * facts.layers *
                                   static_cast<double>(cells));
+}
+
+/// What llama.cpp computes with, of which the larger parts are estimated: the attention's mask and,
+/// without flash attention, its scores (one layer at a time), and the rows of logits.
+std::size_t compute_bytes(const ModelFacts& facts, const llama_context_params& params) {
+  const bool scores = params.flash_attn_type == LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  const double per_cell = 6.0 + (scores ? 8.0 * facts.heads : 0.0);  // f32 and f16; twice f32
+  const double rows = 8.0 * params.n_outputs_max * facts.vocab_size;
+  return static_cast<std::size_t>(per_cell * params.n_ctx * params.n_ubatch + rows);
+}
+
+/// Refuses what would end the process: the kernel kills it when memory runs out, and llama.cpp
+/// aborts where one of its many small allocations fails.
+void require_memory(const std::string& needs, std::size_t bytes) {
+  constexpr std::size_t kSmallAllocations = std::size_t{64} << 20;
+  const bool on_host = !llama_supports_gpu_offload();  // a GPU has its own memory, and its errors
+  const std::size_t available = available_memory();
+  if (on_host && bytes > available) {
+    throw OutOfMemoryError(needs + "; " + std::to_string(available) + " are available", bytes);
+  }
+  if (on_host && !can_allocate(bytes + kSmallAllocations)) {
+    throw OutOfMemoryError(needs + ", which this process may not allocate", bytes);
+  }
 }
 
 bool should_abort(void* interrupt) {
@@ -149,13 +173,11 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     params.abort_callback_data = const_cast<std::atomic<bool>*>(interrupt_);
   }
 
-  const std::size_t bytes = cache_bytes(facts, cells_, params.type_k, params.type_v);
+  const std::size_t bytes =
+      cache_bytes(facts, cells_, params.type_k, params.type_v) + compute_bytes(facts, params);
   const std::string needs = "n_ctx " + std::to_string(cells_) + " needs " + std::to_string(bytes) +
-                            " bytes of key-value cache for " + model_->path();
-  const std::size_t memory = physical_memory();
-  if (memory > 0 && bytes > memory) {
-    throw OutOfMemoryError(needs + ", more than this machine's memory", bytes);
-  }
+                            " bytes of cache and buffers for " + model_->path();
+  require_memory(needs, bytes);
   const ErrorScope errors;
   try {
     context_.reset(llama_init_from_model(model_->model_.get(), params));
@@ -172,9 +194,12 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
 
 Context::~Context() = default;
 
-void Context::Free::operator()(llama_context* context) const { llama_free(context); }
+void Context::Free::operator()(llama_context* context) const {
+  if (home.is_here()) llama_free(context);
+}
 
 void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
+  context_.get_deleter().home.require();
   require(std::isfinite(scale), "draft_lora_scale", "finite", std::to_string(scale));
   llama_adapter_lora* raw = adapter->adapter_.get();
   if (llama_set_adapters_lora(context_.get(), &raw, 1, &scale) != 0) {
@@ -190,6 +215,7 @@ void Context::forget() {
 }
 
 std::span<const float* const> Context::logits(std::span<const LogitsRequest> requests) {
+  context_.get_deleter().home.require();
   check_requests(requests, *this);
   ++clock_;
   for (const LogitsRequest& request : requests) keep_common(request);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rewardshift/language_model.h"
+#include "rewardshift/llama/home_process.h"
 #include "rewardshift/llama/model.h"
 #include "rewardshift/llama/system.h"
 
@@ -73,6 +74,7 @@ class Context final : public LanguageModel {
   struct Batch;
   struct Free {
     void operator()(llama_context* context) const;
+    HomeProcess home;
   };
 
   void keep_common(const LogitsRequest& request);

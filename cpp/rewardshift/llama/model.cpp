@@ -85,7 +85,9 @@ Model::Model(std::string path, llama_model* model, bool is_on_cpu)
       tokenizer_(llama_model_get_vocab(model)),
       is_on_cpu_(is_on_cpu) {}
 
-void Model::Free::operator()(llama_model* model) const { llama_model_free(model); }
+void Model::Free::operator()(llama_model* model) const {
+  if (home.is_here()) llama_model_free(model);
+}
 
 std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOptions& options,
                                          LoadMonitor* monitor) {
@@ -199,7 +201,7 @@ Adapter::Adapter(std::shared_ptr<const Model> model, const std::string& path)
 }
 
 void Adapter::Free::operator()(llama_adapter_lora* adapter) const {
-  llama_adapter_lora_free(adapter);
+  if (home.is_here()) llama_adapter_lora_free(adapter);
 }
 
 void require_same_vocabulary(const Model& a, const std::string& name_a, const Model& b,

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "rewardshift/llama/home_process.h"
 #include "rewardshift/llama/tokenizer.h"
 
 struct llama_adapter_lora;
@@ -78,6 +79,7 @@ class Model {
   friend class Context;
   struct Free {
     void operator()(llama_model* model) const;
+    HomeProcess home;
   };
 
   Model(std::string path, llama_model* model, bool is_on_cpu);
@@ -100,6 +102,7 @@ class Adapter {
   friend class Context;
   struct Free {
     void operator()(llama_adapter_lora* adapter) const;
+    HomeProcess home;
   };
 
   std::shared_ptr<const Model> model_;

@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "rewardshift/error.h"
@@ -19,9 +21,6 @@
 
 #ifdef __linux__
 #include <sched.h>
-#endif
-#ifndef _WIN32
-#include <unistd.h>
 #endif
 
 namespace rewardshift::llama {
@@ -77,6 +76,25 @@ std::optional<int> quota_cores() {
   double period = 0.0;
   if (!(file >> quota >> period) || quota <= 0.0 || period <= 0.0) return std::nullopt;  // "max"
   return std::max(1, static_cast<int>(std::ceil(quota / period)));
+}
+
+/// Has so many threads for a moment, because ggml aborts where it cannot have one.
+void require_threads(int count) {
+  std::promise<void> over;
+  const std::shared_future<void> wait = over.get_future().share();
+  std::vector<std::thread> threads;
+  std::string reason;
+  try {
+    while (std::ssize(threads) < count) threads.emplace_back([wait] { wait.wait(); });
+  } catch (const std::system_error& error) {
+    reason = error.what();
+  }
+  over.set_value();
+  for (std::thread& thread : threads) thread.join();
+  if (reason.empty()) return;
+  throw OutOfMemoryError("no more than " + std::to_string(threads.size()) + " of " +
+                             std::to_string(count) + " threads could be had: " + reason,
+                         0);
 }
 
 }  // namespace
@@ -138,22 +156,13 @@ int usable_cores() {
   return std::min(count, quota_cores().value_or(count));
 }
 
-std::size_t physical_memory() {
-#ifdef _SC_PHYS_PAGES
-  const long pages = sysconf(_SC_PHYS_PAGES);
-  const long page = sysconf(_SC_PAGE_SIZE);
-  if (pages > 0 && page > 0)
-    return static_cast<std::size_t>(pages) * static_cast<std::size_t>(page);
-#endif
-  return 0;
-}
-
 Threadpool::Threadpool(int n_threads) : size_(n_threads), governor_(n_threads) {
   if (n_threads < 1 || n_threads > GGML_MAX_N_THREADS) {
     throw std::invalid_argument("a pool has 1 to " + std::to_string(GGML_MAX_N_THREADS) +
                                 " threads, not " + std::to_string(n_threads));
   }
   initialise();
+  require_threads(n_threads);
   const auto create = cpu_function<decltype(&ggml_threadpool_new)>("ggml_threadpool_new");
   ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
   pool_.reset(create(&params));
@@ -163,6 +172,7 @@ Threadpool::Threadpool(int n_threads) : size_(n_threads), governor_(n_threads) {
 }
 
 void Threadpool::Free::operator()(ggml_threadpool* pool) const {
+  if (!home.is_here()) return;
   cpu_function<decltype(&ggml_threadpool_free)>("ggml_threadpool_free")(pool);
 }
 

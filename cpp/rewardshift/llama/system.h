@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "rewardshift/llama/home_process.h"
 #include "rewardshift/llama/thread_governor.h"
 
 struct ggml_threadpool;
@@ -37,9 +38,6 @@ std::vector<std::pair<std::string, std::string>> cpu_features();
 /// Physical cores this process may run on, or fewer where a container limits its time.
 int usable_cores();
 
-/// Bytes of physical memory; 0 where that cannot be told.
-std::size_t physical_memory();
-
 /// Worker threads that any number of contexts take turns in using, fewer of them while other
 /// programs keep the cores busy.
 class Threadpool {
@@ -56,6 +54,7 @@ class Threadpool {
  private:
   struct Free {
     void operator()(ggml_threadpool* pool) const;
+    HomeProcess home;
   };
   std::unique_ptr<ggml_threadpool, Free> pool_;
   int size_;
