@@ -11,6 +11,7 @@ from . import _core
 from .chat_template import ChatTemplate, Message, with_system
 from .engine import Engine, Stream
 from .errors import ChatTemplateError
+from .hub import local_path
 from .loading import ModelCache, StrPath, forward_log, show_log
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
 from .results import Chunk, Completion, Score
@@ -63,6 +64,9 @@ class Decoder:
     ) -> None:
         """Loads the models.
 
+        A file may also be named by where it is on the hub: ``owner/repo:file.gguf``, or pinned to a
+        revision, ``owner/repo@revision:file.gguf``.
+
         Args:
             target: GGUF file of p, the model to sample from.
             draft: GGUF file of q, small and aligned.
@@ -107,7 +111,8 @@ class Decoder:
             role: _core.Context(model, context_options, pool) for role, model in models.items()
         }
         if draft_lora is not None:
-            adapter = _core.Adapter(models["draft"], str(draft_lora))
+            lora = local_path(draft_lora, progress=progress)
+            adapter = _core.Adapter(models["draft"], str(lora))
             contexts["draft"].apply(adapter, 1.0 if draft_lora_scale is None else draft_lora_scale)
 
         self._models = models
