@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test lint format install mutants clean
+.PHONY: demo test lint format docs install mutants clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -34,6 +34,10 @@ format: $(VENV)/lint.stamp
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/clang-format -i $(CPP)
 
+docs: install $(VENV)/docs.stamp
+	$(BIN)/python -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --quiet \
+		docs build/docs
+
 install: $(VENV)/install.stamp
 
 mutants: install
@@ -50,6 +54,10 @@ $(VENV)/build.stamp: pyproject.toml
 
 $(VENV)/lint.stamp: $(VENV)/build.stamp
 	$(PIP) --group lint
+	touch $@
+
+$(VENV)/docs.stamp: $(VENV)/build.stamp
+	$(PIP) --group docs
 	touch $@
 
 $(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)

@@ -39,6 +39,10 @@ class BoundDecoder {
     return run_interruptibly([&] { return decoder_.score(prompt, continuation, params); });
   }
 
+  void calibrate() {
+    run_interruptibly([this] { decoder_.calibrate(); });
+  }
+
   Decoder& decoder() { return decoder_; }
 
  private:
@@ -131,6 +135,8 @@ void register_decoder(nb::module_& m) {
           },
           "target"_a, "draft"_a, "reference"_a, "params"_a,
           "Queues a request with a prompt per role; an empty one is the target's.")
+      .def("calibrate", &BoundDecoder::calibrate,
+           "Measures what batches cost, so that draft lengths can be chosen by it.")
       .def("step", &BoundDecoder::step, "Advances all requests, without the GIL.")
       .def("take_events", &BoundDecoder::take_events, "The events since the last call.")
       .def(

@@ -53,8 +53,7 @@ std::vector<std::pair<std::size_t, double>> bound_measure_costs(LanguageModel& m
                                                                 std::vector<std::size_t> rows,
                                                                 int passes) {
   const CostMeasurement how{std::move(rows), 0.0, passes, passes};
-  const auto costs =
-      run_interruptibly([&] { return measure_costs(model, how, steady_seconds); });
+  const auto costs = run_interruptibly([&] { return measure_costs(model, how, steady_seconds); });
   std::vector<std::pair<std::size_t, double>> pairs;
   for (const Cost& cost : costs) pairs.emplace_back(cost.rows, cost.seconds);
   return pairs;

@@ -10,5 +10,6 @@ NB_MODULE(_core, m) {
   register_system(m);
   register_model(m);
   register_language_model(m);
+  register_draft_policy(m);
   register_decoder(m);
 }

@@ -64,9 +64,13 @@ void register_options(nb::module_& m) {
           "rule", [](const RequestParams& p) { return name_of(p.rule); },
           [](RequestParams& p, const std::string& name) { p.rule = rule_named(name); },
           "How drafts are verified: 'exact', 'paper' or 'speculative'.")
-      .def_rw("num_draft_tokens", &RequestParams::num_draft_tokens, nb::arg().none(),
-              "Tokens drafted per round, 0 to 64; None lets the decoder choose.")
+      .def_rw(
+          "num_draft_tokens", &RequestParams::num_draft_tokens, nb::arg().none(),
+          "Tokens drafted per round, 0 to 64; None lets the decoder choose what is fastest here, "
+          "or 3 where a seed is given: texts depend on it.")
       .def_rw("seed", &RequestParams::seed, "Seed of the random numbers, 64 bits.")
+      .def_rw("reproducible", &RequestParams::reproducible,
+              "Lets nothing that is measured choose the draft length, on which texts depend.")
       .def_rw("stream", &RequestParams::stream,
               "Distinguishes requests that share a seed, 32 bits.")
       .def_rw("stop", &RequestParams::stop, "The text ends before the first of these strings.")
@@ -76,7 +80,9 @@ void register_options(nb::module_& m) {
   nb::class_<DecoderOptions>(m, "DecoderOptions", "How a decoder schedules its requests.")
       .def(nb::init<>())
       .def_rw("num_draft_tokens", &DecoderOptions::num_draft_tokens,
-              "Tokens drafted per round where a request does not say.")
+              "Tokens drafted per round where neither the request nor a measurement says.")
+      .def_rw("max_draft_tokens", &DecoderOptions::max_draft_tokens,
+              "Most tokens that are drafted per round where the decoder chooses.")
       .def_rw("prefill_chunk", &DecoderOptions::prefill_chunk,
               "Most prompt tokens that one step evaluates per role, over all requests.");
 
@@ -100,6 +106,8 @@ void register_options(nb::module_& m) {
               "Most tokens in one of llama.cpp's compute graphs.")
       .def_rw("n_seq_max", &llama::ContextOptions::n_seq_max,
               "Requests decoded at the same time; more wait.")
+      .def_rw("n_histories", &llama::ContextOptions::n_histories,
+              "Of each request: 2 where draft and reference share a context.")
       .def_rw("n_threads", &llama::ContextOptions::n_threads,
               "Threads for single rows; 0 is one per physical core.")
       .def_rw("n_threads_batch", &llama::ContextOptions::n_threads_batch,

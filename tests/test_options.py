@@ -23,8 +23,8 @@ def fields(struct: type) -> set[str]:
     ("typed", "struct", "only_typed", "only_core"),
     [
         (ModelOptions, _core.ModelOptions, set(), set()),
-        (ContextOptions, _core.ContextOptions, set(), set()),
-        (SamplingOptions, _core.RequestParams, {"echo", "logprobs"}, {"stream"}),
+        (ContextOptions, _core.ContextOptions, set(), {"n_histories"}),
+        (SamplingOptions, _core.RequestParams, {"echo", "logprobs"}, {"stream", "reproducible"}),
     ],
 )
 def test_names_are_the_same_on_both_sides(

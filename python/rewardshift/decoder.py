@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from . import _core
 from .chat_template import ChatTemplate, Message, with_system
+from .contexts import open_contexts
 from .engine import Engine, Stream
 from .errors import ChatTemplateError
 from .hub import local_path
@@ -97,6 +98,7 @@ class Decoder:
         if reference is not None and draft is None:
             raise ValueError("a reference needs a draft, or a draft_lora, to be the reference of")
 
+        lora = None if draft_lora is None else local_path(draft_lora, progress=progress)
         cache = ModelCache(model_options, progress=progress)
         paths = {"target": target, "draft": draft, "reference": reference}
         models = {role: cache.get(path) for role, path in paths.items() if path is not None}
@@ -104,20 +106,17 @@ class Decoder:
             model.require_decodable()
             _core.require_same_vocabulary(models["target"], "target", model, role)
 
-        threads = context_options.n_threads or _core.usable_cores()
-        pool = _core.Threadpool(max(threads, context_options.n_threads_batch))
-        context_options.n_threads = threads
-        contexts = {
-            role: _core.Context(model, context_options, pool) for role, model in models.items()
-        }
-        if draft_lora is not None:
-            lora = local_path(draft_lora, progress=progress)
-            adapter = _core.Adapter(models["draft"], str(lora))
-            contexts["draft"].apply(adapter, 1.0 if draft_lora_scale is None else draft_lora_scale)
-
+        contexts = open_contexts(
+            models,
+            context_options,
+            draft_lora=None if lora is None else str(lora),
+            draft_lora_scale=1.0 if draft_lora_scale is None else draft_lora_scale,
+        )
         self._models = models
         self._seed = seed
         self._open(contexts["target"], contexts.get("draft"), contexts.get("reference"))
+        if draft is not None:
+            self._engine.calibrate()
         forward_log()
 
     @classmethod
@@ -187,11 +186,11 @@ class Decoder:
         references = _as_many(reference_prompts, prompts, "reference_prompts")
         if isinstance(prompts, (str, bytes)):
             raise TypeError(f"generate_batch takes a list of prompts, not {prompts!r}")
-        seed = request_params(self._with_seed(options)).seed
+        common = request_params(self._with_seed(options))
         requests: list[int] = []
         try:
             for i, (p, q, r) in enumerate(zip(prompts, drafts, references, strict=True)):
-                requests.append(self._submit(p, q, r, {**options, "seed": seed}, stream=i))
+                requests.append(self._submit(p, q, r, options, stream=i, seed_of=common))
         except BaseException:
             self._engine.abandon(requests)
             raise
@@ -417,16 +416,20 @@ class Decoder:
         options: SamplingOptions,
         *,
         stream: int = 0,
+        seed_of: _core.RequestParams | None = None,
         claimed: bool = True,
     ) -> int:
         self._require_shiftable(draft_prompt, reference_prompt, options)
         tokens = self._ids(prompt)
+        params = request_params(self._with_seed(options), stream=stream)
+        if seed_of is not None:
+            params.seed, params.reproducible = seed_of.seed, seed_of.reproducible
         complete = self._prepended(tokens, options) if options.get("echo") else None
         return self._engine.submit(
             tokens,
             self._role_ids(draft_prompt),
             self._role_ids(reference_prompt),
-            request_params(self._with_seed(options), stream=stream),
+            params,
             claimed=claimed,
             complete=complete,
         )

@@ -92,6 +92,11 @@ class Engine:
         self._unclaimed: list[Chunk] = []
         self._lock = threading.RLock()
 
+    def calibrate(self) -> None:
+        """Measures what batches cost, so that draft lengths can be chosen by it."""
+        with self._alone():
+            self.core.calibrate()
+
     @property
     def core(self) -> _core.Decoder:
         """The core's decoder; raises Error once closed."""

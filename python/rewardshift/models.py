@@ -34,7 +34,7 @@ class PackagedModel:
 
     @property
     def file_name(self) -> str:
-        """Its name in the cache: two versions never share one."""
+        """Its name in the cache, which two versions never share."""
         path = Path(self.member)
         return f"{path.stem}-{self.sha256[:8]}{path.suffix}"
 

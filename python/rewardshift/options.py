@@ -39,7 +39,7 @@ class ContextOptions(TypedDict, total=False):
 
 
 class LoadOptions(ModelOptions, ContextOptions, total=False):
-    """Everything that loading can be told."""
+    """Everything that loading can be told: ``ModelOptions`` and ``ContextOptions`` together."""
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -47,7 +47,9 @@ class SamplingOptions(TypedDict, total=False):
 
     All but three are fields of the core's ``RequestParams``. ``echo`` puts the prompt into the
     result, with its scores (for which all roles see the target's prompt); ``logprobs`` is OpenAI's
-    other name for ``top_logprobs``; a ``seed`` of None or -1 draws one.
+    other name for ``top_logprobs``; a ``seed`` of None or -1 draws one. Texts depend on how many
+    tokens are drafted: left to the decoder, ``num_draft_tokens`` is what is fastest here and now,
+    unless a seed is given; then it is always 3.
     """
 
     echo: bool
@@ -105,6 +107,8 @@ def split_load_options(
 def request_params(options: Mapping[str, Any], *, stream: int = 0) -> _core.RequestParams:
     """The core's parameters from a user's options; draws a seed if there is none.
 
+    A seed that is given is meant to fix the text: then nothing measured chooses the draft length.
+
     Raises:
         TypeError: For unknown names and wrong types.
     """
@@ -113,7 +117,8 @@ def request_params(options: Mapping[str, Any], *, stream: int = 0) -> _core.Requ
     values.pop("echo", None)
     if (alias := values.pop("logprobs", None)) is not None:
         values.setdefault("top_logprobs", alias)
-    if values.get("seed") in (None, -1):
+    values["reproducible"] = values.get("seed") not in (None, -1)
+    if not values["reproducible"]:
         values["seed"] = secrets.randbits(64)
     if values.get("max_tokens", 0) is None:
         values["max_tokens"] = -1

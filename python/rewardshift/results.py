@@ -62,7 +62,7 @@ class TokenInfo:
 
     @property
     def implicit_reward(self) -> float | None:
-        """The pair's implicit reward of the token, free of s: log q − log r."""
+        """The pair's implicit reward of the token, log q − log r, free of s."""
         if self.draft_logprob is None or self.reference_logprob is None:
             return None
         return self.draft_logprob - self.reference_logprob
@@ -291,7 +291,7 @@ class Score:
 
     @property
     def implicit_reward(self) -> float | None:
-        """Sum of log q − log r: DPO's reward up to its beta; None without draft and reference."""
+        """Sum of log q − log r, DPO's reward up to its beta; None without draft and reference."""
         if self.draft_logprobs is None or self.reference_logprobs is None:
             return None
         return float(np.sum(self.draft_logprobs - self.reference_logprobs))

@@ -1,6 +1,7 @@
 #include "rewardshift/decode/decoder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -20,20 +21,21 @@ Decoder::Decoder(const Roles& roles, const DecoderOptions& options, Clock clock)
   vocab_size_ = roles.target->vocab_size();
   context_size_ = roles.target->context_size();
   int sequences = roles.target->max_sequences();
+  if (roles.draft == roles.target || roles.reference == roles.target) {
+    throw std::invalid_argument("the target needs a LanguageModel of its own");
+  }
+  shares_batches_ = roles.draft != nullptr && roles.draft == roles.reference;
   for (std::size_t i = 0; i < models.size(); ++i) {
     if (models[i] == nullptr) continue;
-    if (std::count(models.begin(), models.end(), models[i]) > 1) {
-      throw std::invalid_argument("each role needs a LanguageModel of its own");
-    }
+    const bool is_shared = shares_batches_ && models[i] == roles.draft;
     vocab_size_ = std::min(vocab_size_, models[i]->vocab_size());
-    context_size_ = std::min(context_size_, models[i]->context_size());
-    sequences = std::min(sequences, models[i]->max_sequences());
+    context_size_ = std::min(context_size_, models[i]->context_size() / (is_shared ? 2 : 1));
+    sequences = std::min(sequences, models[i]->max_sequences() / (is_shared ? 2 : 1));
     models_[i] = std::make_unique<MeteredModel>(*models[i], clock);
   }
   if (sequences < 2) throw std::invalid_argument("a Decoder needs models with 2 sequences or more");
   last_history_.resize(static_cast<std::size_t>(sequences) - 1);  // the last one is for score()
   goal_.resize(static_cast<std::size_t>(vocab_size_));
-  policy_ = std::make_unique<FixedDraftPolicy>(options.num_draft_tokens);
   if (roles.draft != nullptr) {
     drafter_ = std::make_unique<ModelDrafter>(model_of(Role::draft), vocab_size_);
   }
@@ -68,6 +70,22 @@ RequestId Decoder::submit(Prompt prompt, RequestParams params) {
   return requests_.back()->id;
 }
 
+void Decoder::calibrate() {
+  const Exclusive exclusive(busy_);
+  if (!requests_.empty()) throw std::logic_error("calibrate() while there are requests");
+  // Most interesting first: what verifying costs beside a plain step, then the batches of many.
+  const CostMeasurement how{{1, 4, 2, 3, 5, 8, 6, 7, 16, 12, 32, 24, 48, 64}};
+  for (const Role role : {Role::target, Role::draft, Role::reference}) {
+    if (model(role) == nullptr) continue;
+    if (role == Role::reference && shares_batches_) {
+      model_of(role).calibrate_like(model_of(Role::draft));
+    } else {
+      model_of(role).calibrate(how);
+    }
+  }
+  for (auto& history : last_history_) history.clear();
+}
+
 void Decoder::cancel(RequestId id) {
   const Exclusive exclusive(busy_);
   for (const auto& request : requests_) {
@@ -80,6 +98,7 @@ std::vector<Event> Decoder::step() {
   const double start = clock_();
   const auto seconds_before = role_seconds();
   admit();
+  plan();
   prefill();
   play_round();
   share_time(clock_() - start, seconds_before);
@@ -107,6 +126,12 @@ double Decoder::resolve_strength(const RequestParams& params) const {
     throw std::invalid_argument(message.str());
   }
   return strength;
+}
+
+/// Draft and reference of one model have a sequence each.
+int Decoder::sequence_of(const Request& request, Role role) const {
+  const bool comes_second = shares_batches_ && role == Role::reference;
+  return request.sequence + (comes_second ? static_cast<int>(last_history_.size()) + 1 : 0);
 }
 
 /// The most tokens a request will ever have in a context.
@@ -154,6 +179,33 @@ int Decoder::place_for(const Request& request) const {
   return best;
 }
 
+/// Settles how many tokens each request drafts next.
+void Decoder::plan() {
+  const auto costs = [this](Role role) {
+    return model(role) == nullptr ? nullptr : &model(role)->costs();
+  };
+  const RoundCosts round_costs{costs(Role::target), costs(Role::draft), costs(Role::reference),
+                               shares_batches_, own_seconds_};
+  const bool calibrated = !round_costs.target->is_empty();
+  plans_.clear();
+  for (const Request* request : active_) plans_.push_back(plan_for(*request, calibrated));
+  if (calibrated) policy_.choose(plans_, round_costs);
+  for (std::size_t i = 0; i < active_.size(); ++i) active_[i]->draft_length = plans_[i].length;
+}
+
+/// Never more than can be emitted: the bonus or correction needs the last place.
+RoundPlan Decoder::plan_for(const Request& request, bool calibrated) const {
+  RoundPlan plan{&request.acceptance, request.is_aligned()};
+  if (drafter_ == nullptr) return plan;
+  const RequestParams& params = request.params;
+  plan.is_free = calibrated && !params.num_draft_tokens && !params.reproducible;
+  const int wanted = plan.is_free ? options_.max_draft_tokens
+                                  : params.num_draft_tokens.value_or(options_.num_draft_tokens);
+  plan.most = std::min(static_cast<std::size_t>(wanted), request.limit - request.generated - 1);
+  plan.length = plan.most;
+  return plan;
+}
+
 void Decoder::prefill() {
   for (const Role role : {Role::draft, Role::reference, Role::target}) {
     if (model(role) != nullptr) prefill(role);
@@ -177,7 +229,7 @@ void Decoder::prefill(Role role) {
         batch_.begin(), batch_.end(),
         [&](const LogitsRequest& other) { return common_prefix(other.tokens, tokens) > done; });
     if (twin_is_ahead) continue;
-    batch_.push_back({request->sequence, tokens, 0});
+    batch_.push_back({sequence_of(*request, role), tokens, 0});
     progress.emplace_back(request, end);
     budget -= end - done;
   }
@@ -192,7 +244,7 @@ bool Decoder::uses(const Request& request, Role role) const {
     case Role::target:
       return true;
     case Role::draft:
-      return request.is_aligned() || draft_length(request) > 0;
+      return request.is_aligned() || request.draft_length > 0;
     case Role::reference:
       return request.is_aligned();
   }
@@ -230,6 +282,11 @@ void Decoder::share_time(double step_seconds, const std::array<double, kRoles>& 
     }
     request->statistics.own_seconds += own / sharers;
   }
+  std::size_t rows = 0;
+  for (const Request* request : players_) rows += request->block.tokens.size() + 1;
+  if (rows == 0) return;
+  const double per_row = own / static_cast<double>(rows);
+  own_seconds_ = own_seconds_ == 0.0 ? per_row : std::lerp(own_seconds_, per_row, 0.1);
 }
 
 /// Hands out what is new and lets go of what is finished.

@@ -14,8 +14,11 @@
 
 namespace rewardshift {
 
-/// The models of a decoder; borrowed, distinct, and to outlive it. Target alone decodes plainly;
-/// with a draft it is lossless speculation; with draft and reference all three decode pi*.
+/// The models of a decoder; borrowed, and to outlive it. Target alone decodes plainly; with a draft
+/// it is lossless speculation; with draft and reference all three decode pi*.
+///
+/// Draft and reference may be one model, told apart by the prompts they see; then it decodes both
+/// in one batch where it can, and needs room for two histories a request. All others are distinct.
 struct Roles {
   LanguageModel* target = nullptr;
   LanguageModel* draft = nullptr;
@@ -47,6 +50,11 @@ class Decoder {
   /// cannot serve, ContextOverflowError for a prompt that leaves no room for a token.
   RequestId submit(Prompt prompt, RequestParams params);
 
+  /// Measures what batches cost the models, so that draft lengths can be chosen by it. Takes about
+  /// a quarter of a second for each role, several evaluations of large models at least. Throws
+  /// std::logic_error while there are requests.
+  void calibrate();
+
   /// Advances all requests; returns what is new. Returns nothing when there is nothing to do.
   std::vector<Event> step();
 
@@ -75,9 +83,12 @@ class Decoder {
   // decoder.cpp: what may run, and where
   void complete(Prompt& prompt) const;
   double resolve_strength(const RequestParams& params) const;
+  int sequence_of(const Request& request, Role role) const;
   std::size_t reserved(const Request& request) const;
   void admit();
   int place_for(const Request& request) const;
+  void plan();
+  RoundPlan plan_for(const Request& request, bool calibrated) const;
   void prefill();
   void prefill(Role role);
   bool uses(const Request& request, Role role) const;
@@ -94,10 +105,11 @@ class Decoder {
   void verify();
   void add_bonus();
   void emit();
-  int draft_length(const Request& request) const;
-  void score_blocks(Role role, std::span<const float* const> Round::* rows);
+  void score_blocks(Role role);
   void verify(Request& request);
-  void add_bonus(Request& request, std::span<const float> draft_row);
+  void read_draft_for_bonus();
+  void keep_bonus_rows();
+  void add_bonus(Request& request);
   RoleLogits rows_at(Request& request, std::size_t i) const;
   Goal goal_at(const Request& request, std::size_t i, const RoleLogits& rows);
   double goal_log_probability(const Request& request, Token token, const Goal& goal) const;
@@ -124,7 +136,9 @@ class Decoder {
   int vocab_size_ = 0;
   std::size_t context_size_ = 0;
   std::unique_ptr<Drafter> drafter_;
-  std::unique_ptr<DraftPolicy> policy_;
+  bool shares_batches_ = false;  ///< draft and reference are one model
+  AdaptivePolicy policy_;
+  double own_seconds_ = 0.0;  ///< our own work for each row of the target, lately
 
   RequestId next_id_ = 0;
   std::vector<std::unique_ptr<Request>> requests_;  ///< in order of arrival
@@ -134,10 +148,12 @@ class Decoder {
   std::vector<Request*> active_;   ///< have a sequence
   std::vector<Request*> players_;  ///< and a prefilled prompt: they play the round
   std::vector<Request*> ready_;    ///< those of them that are deciding together
+  std::vector<RoundPlan> plans_;   ///< of the active ones
   std::vector<LogitsRequest> batch_;
   std::vector<DraftRequest> drafts_;
-  std::vector<double> goal_;     ///< pi* at the position being decided
-  std::vector<double> scratch_;  ///< another distribution there
+  std::vector<double> goal_;      ///< pi* at the position being decided
+  std::vector<double> scratch_;   ///< another distribution there
+  std::vector<float> kept_rows_;  ///< that the next call of their model would overwrite
   std::vector<Adjustment> adjustments_;
   Workspace workspace_;
 

@@ -1,27 +1,63 @@
 // How many tokens to draft in the next round.
 #pragma once
 
-#include "rewardshift/decode/statistics.h"
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "rewardshift/decode/acceptance.h"
+#include "rewardshift/decode/cost_curve.h"
 
 namespace rewardshift {
 
-/// Chooses draft lengths. Whatever it chooses, the law of the output stays the same.
-class DraftPolicy {
- public:
-  virtual ~DraftPolicy() = default;
-
-  /// Tokens to draft for a request whose rounds so far went like this; >= 0.
-  virtual int draft_length(const Statistics& so_far) const = 0;
+/// A request that may play the next round.
+struct RoundPlan {
+  const Acceptance* acceptance = nullptr;  ///< of this request so far
+  bool is_aligned = false;                 ///< all three models take part
+  bool is_free = false;                    ///< the length is the policy's to choose
+  std::size_t most = 0;                    ///< tokens that may be drafted
+  std::size_t length = 0;                  ///< tokens to draft; <= most
 };
 
-/// Always the same length.
-class FixedDraftPolicy final : public DraftPolicy {
+/// What a round costs, part by part.
+struct RoundCosts {
+  const CostCurve* target = nullptr;
+  const CostCurve* draft = nullptr;      ///< null without a draft
+  const CostCurve* reference = nullptr;  ///< null without a reference
+  bool share_batches = false;            ///< draft and reference can be evaluated in one batch
+  double own_seconds = 0.0;              ///< our own work, for each row of the target
+};
+
+/// Chooses the draft lengths that promise most tokens a second, for all requests of a round.
+///
+/// Drafting longer for a request adds a row to the batches of target and reference and a turn of
+/// the draft, and wins the probability that all its drafts up to there are accepted. Taken by
+/// that probability, greatest first, the drafts of all requests form one list, of which some
+/// beginning is best. A length of 0 is plain decoding.
+///
+/// Whatever it chooses, the law of the output stays the same.
+class AdaptivePolicy {
  public:
-  explicit FixedDraftPolicy(int length) : length_(length) {}
-  int draft_length(const Statistics&) const override { return length_; }
+  /// Sets `length` of every plan that is free. The costs are those of just now.
+  void choose(std::span<RoundPlan> plans, const RoundCosts& costs);
+
+  /// Notes the outcome of one request's round.
+  void learn(std::size_t accepted, bool rejected) { all_.count_round(accepted, rejected); }
 
  private:
-  int length_;
+  void maximise_rate(std::span<RoundPlan> plans, const RoundCosts& costs, bool all_accepted);
+
+  struct Candidate {  ///< one more drafted token for a request
+    double survival;  ///< the probability that it and all before it are accepted
+    std::size_t position;
+    std::size_t plan;
+  };
+
+  Acceptance all_{0.995};  ///< of all requests
+  std::size_t quiet_rounds_ = 0;
+  std::size_t patience_ = 16;  ///< quiet rounds before drafting is tried again
+  std::vector<Candidate> candidates_;
+  std::vector<double> survival_;  ///< by plan: that all it drafts are accepted
 };
 
 }  // namespace rewardshift

@@ -4,15 +4,13 @@
 #include <cmath>
 #include <string>
 
+#include "rewardshift/decode/cost_curve.h"
 #include "rewardshift/decode/params.h"
 #include "rewardshift/error.h"
 
 namespace rewardshift {
 
-/// Seconds on a monotonic clock.
-using Clock = double (*)();
-
-/// A model with its meter. The model is borrowed.
+/// A model with its meter, which also knows what a batch costs it. The model is borrowed.
 class MeteredModel {
  public:
   MeteredModel(LanguageModel& model, Clock clock) : model_(&model), clock_(clock) {}
@@ -20,20 +18,35 @@ class MeteredModel {
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) {
     if (requests.empty()) return {};
     const double start = clock_();
+    const std::uint64_t before = model_->evaluated_tokens();
     const auto rows = model_->logits(requests);
-    seconds_ += clock_() - start;
+    const double seconds = clock_() - start;
+    seconds_ += seconds;
+    // Of what was evaluated, every row was wanted: no prompt, and no gap that had to be closed.
+    const std::uint64_t evaluated = model_->evaluated_tokens() - before;
+    if (evaluated == rows.size()) costs_.observe(rows.size(), seconds);
     return rows;
   }
+
+  /// Measures what batches cost; until then they count as free. The model forgets everything.
+  void calibrate(const CostMeasurement& how) {
+    costs_ = CostCurve(measure_costs(*model_, how, clock_));
+  }
+
+  /// Takes over what was measured through another meter of the same model.
+  void calibrate_like(const MeteredModel& twin) { costs_ = twin.costs_; }
 
   void forget() { model_->forget(); }
 
   const LanguageModel& model() const { return *model_; }
   double seconds() const { return seconds_; }
+  const CostCurve& costs() const { return costs_; }
 
  private:
   LanguageModel* model_;
   Clock clock_;
   double seconds_ = 0.0;
+  CostCurve costs_;
 };
 
 /// A model's row is not a distribution: what the model remembers may be damaged too.

@@ -62,6 +62,8 @@ void validate(const RequestParams& p, int vocab_size) {
 void validate(const DecoderOptions& options) {
   require(options.num_draft_tokens >= 0 && options.num_draft_tokens <= kMostDraftTokens,
           "num_draft_tokens", "between 0 and 64", options.num_draft_tokens);
+  require(options.max_draft_tokens >= 0 && options.max_draft_tokens <= kMostDraftTokens,
+          "max_draft_tokens", "between 0 and 64", options.max_draft_tokens);
   require(options.prefill_chunk >= 1, "prefill_chunk", "at least 1", options.prefill_chunk);
 }
 

@@ -32,9 +32,13 @@ struct RequestParams {
   /// Exponent s of the shift (q/r)^s; unset is 1 with a reference, else 0.
   std::optional<double> strength;
   Rule rule = Rule::exact;
-  /// Tokens drafted per round; unset lets the decoder choose; 0 never drafts.
+  /// Tokens drafted per round; 0 never drafts. Unset, the decoder chooses what promises most tokens
+  /// a second, by measured times and acceptance.
   std::optional<int> num_draft_tokens;
   std::uint64_t seed = 0;
+  /// Lets nothing that is measured choose the draft length: which random numbers make a token
+  /// depends on it, so only then does the seed fix the text.
+  bool reproducible = false;
   /// Distinguishes requests that share a seed, such as the samples of one batch.
   std::uint32_t stream = 0;
   std::vector<std::string> stop;  ///< the text ends before the first of these
@@ -42,9 +46,12 @@ struct RequestParams {
 };
 
 struct DecoderOptions {
-  /// Tokens drafted per round where a request does not say. Three make blocks of four rows, which
-  /// quantised matrix kernels verify at little more than the cost of one.
+  /// Tokens drafted per round where neither the request nor a measurement says: for reproducible
+  /// requests, and before calibrate(). Three make blocks of four rows, which quantised matrix
+  /// kernels verify at little more than the cost of one.
   int num_draft_tokens = 3;
+  /// Most tokens that are drafted per round where the decoder chooses.
+  int max_draft_tokens = 15;
   /// Most prompt tokens that one step evaluates per role, over all requests.
   int prefill_chunk = 512;
 };

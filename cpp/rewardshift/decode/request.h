@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "rewardshift/decode/acceptance.h"
 #include "rewardshift/decode/drafter.h"
 #include "rewardshift/decode/params.h"
 #include "rewardshift/decode/statistics.h"
@@ -45,8 +46,11 @@ struct Event {
 
 /// One request's part of a round, before any of it is made known.
 struct Round {
-  std::span<const float* const> target_rows;     ///< z_p after each draft; the model's memory
-  std::span<const float* const> reference_rows;  ///< z_r likewise; empty where not needed
+  /// By role: its logits after each draft, in the model's memory. The draft's are here only from
+  /// position K+1 on, those before it in the block; the reference's where it is needed.
+  std::array<std::span<const float* const>, kRoles> rows;
+  std::span<const float* const>& rows_of(Role role) { return rows[static_cast<std::size_t>(role)]; }
+  RoleLogits bonus;  ///< the rows at K+1, where all drafts were accepted
   std::vector<EmittedToken> emitted;
   std::size_t accepted = 0;
   std::size_t rejected = 0;  ///< 0 or 1
@@ -93,9 +97,11 @@ struct Request {
   std::array<std::vector<Token>, kRoles> history;  ///< prompt, response, then drafts in a round
   std::array<std::size_t, kRoles> prompt_size{};
   std::array<std::size_t, kRoles> prefilled{};  ///< prompt tokens the role has seen
-  std::size_t generated = 0;                    ///< tokens of the response
-  std::size_t limit = 0;                        ///< most tokens of the response
-  int sequence = -1;                            ///< -1 while it waits for a place
+  Acceptance acceptance{0.97};
+  std::size_t draft_length = 0;  ///< tokens to draft in the next round
+  std::size_t generated = 0;     ///< tokens of the response
+  std::size_t limit = 0;         ///< most tokens of the response
+  int sequence = -1;             ///< -1 while it waits for a place
   TextStream text;
   Statistics statistics;
   DraftBlock block;

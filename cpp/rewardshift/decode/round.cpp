@@ -62,10 +62,10 @@ void Decoder::draft() {
     request->forget_drafts();
     request->round = {};
     request->block.tokens.clear();
-    const int length = draft_length(*request);
-    if (length == 0) continue;
-    drafts_.push_back({request->sequence, length, &request->params, &request->uniforms,
-                       request->generated, &request->tokens_of(Role::draft), &request->block});
+    if (request->draft_length == 0) continue;
+    drafts_.push_back({request->sequence, static_cast<int>(request->draft_length), &request->params,
+                       &request->uniforms, request->generated, &request->tokens_of(Role::draft),
+                       &request->block});
   }
   if (drafter_ != nullptr) drafter_->draft(drafts_);
   for (Request* request : ready_) {
@@ -75,36 +75,42 @@ void Decoder::draft() {
   std::erase_if(ready_, [](const Request* request) { return request->has_failed(); });
 }
 
-/// Never more than can be emitted: the bonus or correction needs the last place.
-int Decoder::draft_length(const Request& request) const {
-  if (drafter_ == nullptr) return 0;
-  const int room = static_cast<int>(request.limit - request.generated) - 1;
-  const int wanted =
-      request.params.num_draft_tokens.value_or(policy_->draft_length(request.statistics));
-  return std::min(wanted, room);
-}
-
 void Decoder::score_blocks() {
-  score_blocks(Role::reference, &Round::reference_rows);
-  score_blocks(Role::target, &Round::target_rows);
+  score_blocks(Role::reference);
+  score_blocks(Role::target);
 }
 
-void Decoder::score_blocks(Role role, std::span<const float* const> Round::* rows) {
+/// Without drafts, the goal is sure to need the draft's row too: it comes in the reference's batch
+/// where the two are one model.
+void Decoder::score_blocks(Role role) {
+  const auto wants_draft_row = [this, role](const Request* request) {
+    return shares_batches_ && role == Role::reference && request->is_aligned() &&
+           request->block.tokens.empty();
+  };
   batch_.clear();
   for (Request* request : ready_) {
     if (!uses(*request, role)) continue;
     const auto& drafted = request->block.tokens;
     auto& history = request->tokens_of(role);
     history.insert(history.end(), drafted.begin(), drafted.end());
-    batch_.push_back({request->sequence, history, static_cast<int>(drafted.size()) + 1});
+    batch_.push_back({sequence_of(*request, role), history, static_cast<int>(drafted.size()) + 1});
+  }
+  for (Request* request : ready_) {
+    if (!wants_draft_row(request)) continue;
+    batch_.push_back({sequence_of(*request, Role::draft), request->tokens_of(Role::draft), 1});
   }
   if (batch_.empty()) return;
   auto all = model_of(role).logits(batch_);
-  for (Request* request : ready_) {
-    if (!uses(*request, role)) continue;
-    const std::size_t n = request->block.tokens.size() + 1;
-    request->round.*rows = all.first(n);
+  const auto take = [&all](std::size_t n) {
+    const auto taken = all.first(n);
     all = all.subspan(n);
+    return taken;
+  };
+  for (Request* request : ready_) {
+    if (uses(*request, role)) request->round.rows_of(role) = take(request->block.tokens.size() + 1);
+  }
+  for (Request* request : ready_) {
+    if (wants_draft_row(request)) request->round.rows_of(Role::draft) = take(1);
   }
 }
 
@@ -135,30 +141,56 @@ void Decoder::verify(Request& request) {
     if (ends(decision.token)) return;
   }
   round.wants_bonus = true;
+  round.bonus = rows_at(request, drafted.size());
 }
 
 void Decoder::add_bonus() {
-  batch_.clear();
+  read_draft_for_bonus();
   for (Request* request : ready_) {
-    if (request->round.wants_bonus && request->is_aligned()) {
-      batch_.push_back({request->sequence, request->tokens_of(Role::draft), 1});
-    }
-  }
-  const auto draft_rows =
-      batch_.empty() ? std::span<const float* const>{} : model_of(Role::draft).logits(batch_);
-  std::size_t next = 0;
-  for (Request* request : ready_) {
-    if (!request->round.wants_bonus) continue;
-    std::span<const float> draft_row;
-    if (request->is_aligned()) draft_row = {draft_rows[next++], goal_.size()};
-    guard(*request, [&] { add_bonus(*request, draft_row); });
+    if (request->round.wants_bonus) guard(*request, [&] { add_bonus(*request); });
   }
 }
 
-void Decoder::add_bonus(Request& request, std::span<const float> draft_row) {
+/// The draft reads its own last token only when all its tokens were accepted: not before then is
+/// its row needed.
+void Decoder::read_draft_for_bonus() {
+  const auto is_waiting = [](const Request* request) {
+    const Round& round = request->round;
+    return round.wants_bonus && request->is_aligned() && round.bonus.draft.empty();
+  };
+  batch_.clear();
+  for (Request* request : ready_) {
+    if (!is_waiting(request)) continue;
+    batch_.push_back({sequence_of(*request, Role::draft), request->tokens_of(Role::draft), 1});
+  }
+  if (batch_.empty()) return;
+  if (shares_batches_) keep_bonus_rows();
+  const auto rows = model_of(Role::draft).logits(batch_);
+  std::size_t next = 0;
+  for (Request* request : ready_) {
+    if (is_waiting(request)) request->round.bonus.draft = {rows[next++], goal_.size()};
+  }
+}
+
+/// Copies the rows that the model of draft and reference is about to overwrite.
+void Decoder::keep_bonus_rows() {
+  const std::size_t n = goal_.size();
+  kept_rows_.resize(2 * ready_.size() * n);
+  auto free = kept_rows_.begin();
+  for (Request* request : ready_) {
+    RoleLogits& bonus = request->round.bonus;
+    for (auto* row : {&bonus.draft, &bonus.reference}) {
+      if (row->empty()) continue;
+      std::ranges::copy(*row, free);
+      *row = {free, n};
+      free += static_cast<std::ptrdiff_t>(n);
+    }
+  }
+}
+
+void Decoder::add_bonus(Request& request) {
+  const RoleLogits& rows = request.round.bonus;
   const std::size_t i = request.block.tokens.size();
-  RoleLogits rows = rows_at(request, i);
-  rows.draft = draft_row;
   const Goal goal = goal_at(request, i, rows);
   const Token token = sample(goal_, request.uniforms(request.generated + i, Purpose::goal));
   request.round.emitted.push_back(describe(request, token, Origin::bonus, rows, goal));
@@ -179,6 +211,8 @@ void Decoder::emit() {
     request->statistics.count_round(request->block.tokens.size(), round.accepted, round.rejected,
                                     request->generated - before);
     request->statistics.empty_residuals += round.empty_residuals;
+    request->acceptance.count_round(round.accepted, round.rejected > 0);
+    policy_.learn(round.accepted, round.rejected > 0);
     if (!request->is_finished()) request->event.text += request->text.take();
   }
 }
@@ -186,10 +220,16 @@ void Decoder::emit() {
 /// The three roles' rows for the token after i drafts, as far as they are known already.
 RoleLogits Decoder::rows_at(Request& request, std::size_t i) const {
   const std::size_t n = goal_.size();
+  const std::size_t drafted = request.block.tokens.size();
+  Round& round = request.round;
   RoleLogits rows;
-  rows.target = {request.round.target_rows[i], n};
-  if (i < request.block.tokens.size()) rows.draft = request.block.draft_logits(i);
-  if (request.is_aligned()) rows.reference = {request.round.reference_rows[i], n};
+  rows.target = {round.rows_of(Role::target)[i], n};
+  if (i < drafted) {
+    rows.draft = request.block.draft_logits(i);
+  } else if (!round.rows_of(Role::draft).empty()) {
+    rows.draft = {round.rows_of(Role::draft)[i - drafted], n};
+  }
+  if (request.is_aligned()) rows.reference = {round.rows_of(Role::reference)[i], n};
   return rows;
 }
 

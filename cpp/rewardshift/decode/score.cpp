@@ -63,12 +63,23 @@ void Decoder::score_rows(Request& request, std::span<const Token> tokens, std::s
                          Scores& scores) {
   request.generated = begin;
   std::array<std::span<const float* const>, kRoles> rows;
-  for (std::size_t i = 0; i < models_.size(); ++i) {
-    if (models_[i] == nullptr) continue;
-    const auto history = std::span<const Token>(request.history[i])
-                             .first(request.prompt_size[i] + begin + tokens.size() - 1);
-    const LogitsRequest wanted{request.sequence, history, static_cast<int>(tokens.size())};
-    rows[i] = models_[i]->logits({&wanted, 1});
+  const auto wanted = [&](Role role) {
+    const auto history = std::span<const Token>(request.tokens_of(role))
+                             .first(request.prompt_of(role) + begin + tokens.size() - 1);
+    return LogitsRequest{sequence_of(request, role), history, static_cast<int>(tokens.size())};
+  };
+  for (const Role role : {Role::target, Role::draft, Role::reference}) {
+    if (model(role) == nullptr) continue;
+    auto& own = rows[static_cast<std::size_t>(role)];
+    if (role == Role::draft && shares_batches_) {  // one batch, or the second would end the first
+      const std::array both = {wanted(Role::draft), wanted(Role::reference)};
+      const auto all = model_of(role).logits(both);
+      own = all.first(tokens.size());
+      rows[static_cast<std::size_t>(Role::reference)] = all.last(tokens.size());
+      break;
+    }
+    const LogitsRequest alone = wanted(role);
+    own = model_of(role).logits({&alone, 1});
   }
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     std::array<std::span<const float>, kRoles> row;

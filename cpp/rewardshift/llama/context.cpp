@@ -92,7 +92,8 @@ void validate(const ContextOptions& o) {
   at_least(o.n_seq_max, 1, "n_seq_max");
   at_least(o.n_threads, 0, "n_threads");
   at_least(o.n_threads_batch, 0, "n_threads_batch");
-  const int most = static_cast<int>(llama_max_parallel_sequences()) - 1;
+  at_least(o.n_histories, 1, "n_histories");
+  const int most = static_cast<int>(llama_max_parallel_sequences()) / o.n_histories - 1;
   require(o.n_seq_max <= most, "n_seq_max", "at most " + std::to_string(most),
           std::to_string(o.n_seq_max));
   require(o.n_threads <= GGML_MAX_N_THREADS, "n_threads",
@@ -113,10 +114,14 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   model_->require_decodable();
   const ModelFacts facts = model_->facts();
   window_ = static_cast<std::size_t>(facts.sliding_window);
-  cells_ = static_cast<std::size_t>(
-      options.n_ctx > 0 ? options.n_ctx : std::min(facts.context_size_trained, kDefaultContext));
+  const auto histories = static_cast<std::size_t>(options.n_histories);
+  cells_ = histories *
+           static_cast<std::size_t>(options.n_ctx > 0
+                                        ? options.n_ctx
+                                        : std::min(facts.context_size_trained, kDefaultContext));
   batch_tokens_ = std::min(static_cast<std::size_t>(options.n_batch), cells_);
-  sequences_.resize(static_cast<std::size_t>(options.n_seq_max) + 1);  // one more for scoring
+  // One more for scoring.
+  sequences_.resize(histories * (static_cast<std::size_t>(options.n_seq_max) + 1));
   batch_rows_ = std::min(std::max(kMostRows, sequences_.size()), batch_tokens_);
 
   llama_context_params params = llama_context_default_params();
@@ -125,8 +130,11 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   params.n_ubatch = std::min(static_cast<std::uint32_t>(options.n_ubatch), params.n_batch);
   params.n_seq_max = static_cast<std::uint32_t>(sequences_.size());
   params.n_outputs_max = static_cast<std::uint32_t>(std::max(batch_rows_, sequences_.size()));
-  params.n_threads = options.n_threads > 0 ? options.n_threads : pool_->size();
-  params.n_threads_batch = options.n_threads_batch > 0 ? options.n_threads_batch : params.n_threads;
+  threads_ = options.n_threads > 0 ? options.n_threads : pool_->size();
+  threads_batch_ = options.n_threads_batch > 0 ? options.n_threads_batch : threads_;
+  is_on_cpu_ = model_->is_on_cpu();
+  params.n_threads = threads_;
+  params.n_threads_batch = threads_batch_;
   params.type_k = *cache_type(options.type_k);
   params.type_v = *cache_type(options.type_v);
   if (options.flash_attn) {
@@ -303,6 +311,31 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
   }
 }
 
+/// Evaluates the batch with as many threads as are worth using.
+int Context::decode() {
+  if (!is_on_cpu_) return llama_decode(context_.get(), batch_->raw);
+  ThreadGovernor& governor = pool_->governor();
+  const ProcessorTimes before = ProcessorTimes::now();
+  const int allowed = governor.threads(before.wall);
+  if (allowed != threads_allowed_) use_threads(allowed);
+  const int status = llama_decode(context_.get(), batch_->raw);
+  const int used = std::min(allowed, batch_->raw.n_tokens > 1 ? threads_batch_ : threads_);
+  governor.observe(used, before, ProcessorTimes::now());
+  return status;
+}
+
+/// A pool wakes its idle threads too, for each graph; one thread alone had better have no pool.
+void Context::use_threads(int allowed) {
+  if (allowed == 1) {
+    llama_detach_threadpool(context_.get());
+  } else {
+    llama_attach_threadpool(context_.get(), pool_->get(), pool_->get());
+  }
+  llama_set_n_threads(context_.get(), std::min(allowed, threads_),
+                      std::min(allowed, threads_batch_));
+  threads_allowed_ = allowed;
+}
+
 /// One call of llama.cpp. The rows it yields are appended and live until the next.
 void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens) {
   batch_->raw.n_tokens = 0;
@@ -314,7 +347,7 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
   int status = 0;
   std::string thrown;
   try {
-    status = interrupt_ != nullptr && *interrupt_ ? 2 : llama_decode(context_.get(), batch_->raw);
+    status = interrupt_ != nullptr && *interrupt_ ? 2 : decode();
   } catch (const std::exception& error) {
     status = -4;
     thrown = error.what();

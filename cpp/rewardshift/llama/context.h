@@ -23,6 +23,7 @@ struct ContextOptions {
   int n_batch = 512;               ///< most tokens evaluated by one call of llama.cpp
   int n_ubatch = 512;              ///< most tokens in one of its compute graphs
   int n_seq_max = 16;              ///< requests decoded at the same time
+  int n_histories = 1;             ///< of each request: 2 where draft and reference share a context
   int n_threads = 0;               ///< for single rows; 0 is one per physical core
   int n_threads_batch = 0;         ///< for batches; 0 is as n_threads
   std::optional<bool> flash_attn;  ///< unset is where the backend supports it
@@ -59,7 +60,6 @@ class Context final : public LanguageModel {
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   void forget() override;
 
-
  private:
   struct Sequence {
     std::vector<Token> cached;  ///< what its cells hold
@@ -80,6 +80,8 @@ class Context final : public LanguageModel {
   void make_room(std::span<const LogitsRequest> requests);
   void drop_if_pruned(int sequence);
   void drop_tail(int sequence, std::size_t keep);
+  int decode();
+  void use_threads(int allowed);
   void list_pending(std::span<const LogitsRequest> requests);
   void evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens);
   [[noreturn]] void fail(std::span<const LogitsRequest> requests, int status,
@@ -90,7 +92,11 @@ class Context final : public LanguageModel {
   std::shared_ptr<Threadpool> pool_;
   const std::atomic<bool>* interrupt_;
   std::size_t cells_;
-  std::size_t window_;  ///< of sliding attention; 0 is none
+  std::size_t window_;       ///< of sliding attention; 0 is none
+  int threads_;              ///< most for single rows
+  int threads_batch_;        ///< and for batches
+  int threads_allowed_ = 0;  ///< by the pool's governor, lately
+  bool is_on_cpu_;           ///< all of the model: its threads are worth governing
   std::size_t batch_tokens_;
   std::size_t batch_rows_;
   std::unique_ptr<llama_context, Free> context_;

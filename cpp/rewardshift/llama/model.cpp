@@ -79,8 +79,11 @@ int head_size(const llama_model* model, const std::string& key, int usual) {
 
 }  // namespace
 
-Model::Model(std::string path, llama_model* model)
-    : path_(std::move(path)), model_(model), tokenizer_(llama_model_get_vocab(model)) {}
+Model::Model(std::string path, llama_model* model, bool is_on_cpu)
+    : path_(std::move(path)),
+      model_(model),
+      tokenizer_(llama_model_get_vocab(model)),
+      is_on_cpu_(is_on_cpu) {}
 
 void Model::Free::operator()(llama_model* model) const { llama_model_free(model); }
 
@@ -111,7 +114,8 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOpt
   if (model == nullptr) {
     throw ModelLoadError(path + " cannot be loaded: " + errors.reason("llama.cpp gave no reason"));
   }
-  return std::shared_ptr<const Model>(new Model(path, model));
+  const bool is_on_cpu = options.n_gpu_layers == 0 || !llama_supports_gpu_offload();
+  return std::shared_ptr<const Model>(new Model(path, model, is_on_cpu));
 }
 
 ModelFacts Model::facts() const {

@@ -61,6 +61,9 @@ class Model {
   /// The Jinja source of the model's chat template, if it has one.
   std::optional<std::string> chat_template() const;
 
+  /// Whether the processor does all the work: no layer is on another device.
+  bool is_on_cpu() const { return is_on_cpu_; }
+
   /// Throws ModelLoadError unless the model can be decoded with and rolled back.
   void require_decodable() const;
 
@@ -71,11 +74,12 @@ class Model {
     void operator()(llama_model* model) const;
   };
 
-  Model(std::string path, llama_model* model);
+  Model(std::string path, llama_model* model, bool is_on_cpu);
 
   std::string path_;
   std::unique_ptr<llama_model, Free> model_;
   Tokenizer tokenizer_;
+  bool is_on_cpu_;
 };
 
 /// A LoRA adapter for one model, which it keeps alive.

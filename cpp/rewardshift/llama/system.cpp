@@ -148,7 +148,7 @@ std::size_t physical_memory() {
   return 0;
 }
 
-Threadpool::Threadpool(int n_threads) : size_(n_threads) {
+Threadpool::Threadpool(int n_threads) : size_(n_threads), governor_(n_threads) {
   if (n_threads < 1 || n_threads > GGML_MAX_N_THREADS) {
     throw std::invalid_argument("a pool has 1 to " + std::to_string(GGML_MAX_N_THREADS) +
                                 " threads, not " + std::to_string(n_threads));

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "rewardshift/llama/thread_governor.h"
+
 struct ggml_threadpool;
 
 namespace rewardshift::llama {
@@ -38,7 +40,8 @@ int usable_cores();
 /// Bytes of physical memory; 0 where that cannot be told.
 std::size_t physical_memory();
 
-/// Worker threads that any number of contexts take turns in using.
+/// Worker threads that any number of contexts take turns in using, fewer of them while other
+/// programs keep the cores busy.
 class Threadpool {
  public:
   /// Throws std::invalid_argument for a silly number, OutOfMemoryError if it cannot be had.
@@ -47,12 +50,16 @@ class Threadpool {
   ggml_threadpool* get() const { return pool_.get(); }
   int size() const { return size_; }
 
+  /// How many threads to use now, and what using them showed.
+  ThreadGovernor& governor() { return governor_; }
+
  private:
   struct Free {
     void operator()(ggml_threadpool* pool) const;
   };
   std::unique_ptr<ggml_threadpool, Free> pool_;
   int size_;
+  ThreadGovernor governor_;
 };
 
 }  // namespace rewardshift::llama
