@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test lint format docs install mutants clean
+.PHONY: demo test lint format docs install mutants peers clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -42,6 +42,11 @@ install: $(VENV)/install.stamp
 
 mutants: install
 	$(BIN)/python tests/mutants.py
+
+# llama.cpp's own programs, for benchmarks/peers.py.
+peers: $(VENV)/build.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset peers
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset peers
 
 clean:
 	rm -rf build $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,8 +1,7 @@
-"""Speed of the three ways to decode SmolLM2-135M, side by side in one run.
+"""What the README says of SmolLM2-135M: import time, the noise of batches, and speeds.
 
 Target: the Q4_1 file as distributed. Draft and reference: its Q4_0 re-quantisation, shifted by
-prompt; ``--draft`` takes another file for both. Prints medians over interleaved repetitions with
-their range, and how much logits change with the shape of the batch that computes them.
+prompt; ``--draft`` takes another file for both. ``rewardshift bench`` measures more, of any models.
 
     python benchmarks/smollm2.py
 """
@@ -18,25 +17,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rewardshift import Completion, Decoder, _core
+from rewardshift import Decoder, _core
+from rewardshift.bench import PROMPTS, Task, measure_speed
+from rewardshift.cli.render import stdout
 from rewardshift.models import smollm2, smollm2_q4_0
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUESTIONS = (
-    "How do I start learning the piano?",
-    "What should I cook tonight?",
-    "Why is the sky blue?",
-    "Tell me about the city of Lisbon.",
-)
 WARM = "You are a warm, cheerful assistant who loves to encourage people."
-WAYS = {
-    "target only": {"strength": 0.0, "num_draft_tokens": 0},
-    "three models, K=0": {"num_draft_tokens": 0},
-    **{f"speculative pi*, K={k}": {"num_draft_tokens": k} for k in (1, 3, 7)},
-    "lossless, K=3": {"strength": 0.0, "num_draft_tokens": 3},
-}
 
 
 def main() -> None:
@@ -76,7 +65,7 @@ def print_batch_noise(path: Path) -> None:
     pool = _core.Threadpool(_core.usable_cores())
     alone = _core.Context(model, options, pool)
     crowd = _core.Context(model, options, pool)
-    tokens = model.tokenize(" ".join((*QUESTIONS, WARM)), True, True)
+    tokens = model.tokenize(" ".join((*PROMPTS[:4], WARM)), True, True)
     laws = softmax(alone.logits([(0, tokens, len(tokens))]))
     random = np.random.default_rng(0)
     ends = [8] * 4
@@ -101,50 +90,24 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def print_speeds(decoder: Decoder, tokens: int, repeat: int) -> None:
-    """One line per way of decoding; the ratio compares with the target alone in the same run."""
-    runs: dict[str, list[list[Completion]]] = {name: [] for name in WAYS}
-    for repetition in range(repeat + 1):
-        for name, way in WAYS.items():
-            answers = [
-                decoder.chat(
-                    [{"role": "user", "content": question}],
-                    draft_system=WARM,
-                    max_tokens=tokens,
-                    seed=repetition,
-                    **way,
-                )
-                for question in QUESTIONS
-            ]
-            if repetition > 0:  # the first warms up
-                runs[name].append(answers)
-    plain = [speed(answers) for answers in runs["target only"]]
-    print(f"{'':22}{'tokens/s':>18}{'ratio':>16}{'accept':>8}{'tok/round':>10}{'own':>7}")
-    for name, repetitions in runs.items():
-        speeds = [speed(answers) for answers in repetitions]
-        ratios = [s / p for s, p in zip(speeds, plain, strict=True)]
-        drafted = sum(a.statistics.drafted for r in repetitions for a in r)
-        accepted = sum(a.statistics.accepted for r in repetitions for a in r)
-        rounds = sum(a.statistics.rounds for r in repetitions for a in r)
-        emitted = sum(a.statistics.tokens for r in repetitions for a in r)
-        own = sum(a.statistics.seconds.own for r in repetitions for a in r)
-        total = sum(a.statistics.seconds.total for r in repetitions for a in r)
-        print(
-            f"{name:22}{spread(speeds, '.1f'):>18}{spread(ratios, '.2f'):>16}"
-            f"{accepted / drafted if drafted else float('nan'):8.2f}{emitted / rounds:10.2f}"
-            f"{own / total:7.1%}"
+    """pi* and lossless, with each draft length."""
+    tasks = [
+        Task(*decoder.chat_prompts([{"role": "user", "content": p}], draft_system=WARM))
+        for p in PROMPTS[:4]
+    ]
+    for title, shifted in (("pi*", True), ("lossless", False)):
+        report = measure_speed(
+            decoder,
+            tasks if shifted else [Task(task.prompt) for task in tasks],
+            title=title,
+            shifted=shifted,
+            draft_lengths=(1, 3, 7),
+            max_tokens=tokens,
+            repeat=repeat,
         )
-
-
-def speed(answers: list[Completion]) -> float:
-    """Tokens per second of several answers."""
-    seconds = sum(answer.statistics.seconds.total for answer in answers)
-    return sum(answer.statistics.tokens for answer in answers) / seconds
-
-
-def spread(values: list[float], form: str) -> str:
-    """Median and range."""
-    middle = format(statistics.median(values), form)
-    return f"{middle} [{format(min(values), form)}, {format(max(values), form)}]"
+        for shown in report.tables():
+            stdout().print(shown)
+            stdout().print()
 
 
 if __name__ == "__main__":

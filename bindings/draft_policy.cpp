@@ -52,9 +52,8 @@ void register_draft_policy(nb::module_& m) {
             for (const RoundPlan& plan : plans) lengths.push_back(plan.length);
             return lengths;
           },
-          "plans"_a, nb::kw_only(), "target"_a, "draft"_a, "reference"_a,
-          "share_batches"_a = false, "own_seconds"_a = 0.0,
-          "The lengths for the plans; those that are not free keep theirs.");
+          "plans"_a, nb::kw_only(), "target"_a, "draft"_a, "reference"_a, "share_batches"_a = false,
+          "own_seconds"_a = 0.0, "The lengths for the plans; those that are not free keep theirs.");
 }
 
 }  // namespace rewardshift::bindings

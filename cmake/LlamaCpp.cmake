@@ -48,9 +48,24 @@ set(LLAMA_ALL_WARNINGS OFF)
 foreach(part COMMON TESTS TOOLS EXAMPLES SERVER APP)
   set(LLAMA_BUILD_${part} OFF)
 endforeach()
+set(LLAMA_BUILD_COMMON ${REWARDSHIFT_BUILD_PEERS})
+set(LLAMA_OPENSSL OFF) # nothing here downloads
 set(GGML_NATIVE ${REWARDSHIFT_NATIVE})
 set(GGML_OPENMP OFF) # all contexts share one ggml threadpool
 
 # No installation of llama.cpp, and no warnings from its headers.
 set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # lets the variables above override its options
 add_subdirectory(${llama_dir} llama.cpp EXCLUDE_FROM_ALL SYSTEM)
+
+# What `benchmarks/peers.py` compares with: the same sources, compiled with the same flags.
+if(REWARDSHIFT_BUILD_PEERS)
+  set(LLAMA_TOOLS_INSTALL OFF)
+  add_custom_target(peers)
+  foreach(peer examples/speculative-simple tools/llama-bench)
+    add_subdirectory(${llama_dir}/${peer} llama.cpp/${peer} EXCLUDE_FROM_ALL SYSTEM)
+  endforeach()
+  foreach(peer llama-speculative-simple llama-bench)
+    set_target_properties(${peer} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+    add_dependencies(peers ${peer})
+  endforeach()
+endif()

@@ -351,6 +351,15 @@ class Decoder:
         return self._text_model.detokenize(self._ids(tokens), special).decode(errors="replace")
 
     @property
+    def end_of_generation(self) -> tuple[int, ...]:
+        """The ids that end a response; a ``logit_bias`` of -inf on them makes it go on.
+
+        Raises:
+            ValueError: If the models have no text.
+        """
+        return tuple(self._text_model.facts.end_of_generation)
+
+    @property
     def context_size(self) -> int:
         """Tokens that all requests under way hold together."""
         return self._engine.core.context_size

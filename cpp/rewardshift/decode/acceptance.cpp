@@ -8,8 +8,8 @@ void Acceptance::count_round(std::size_t accepted, bool rejected) {
     decided_.resize(decided);
     accepted_.resize(decided);
   }
-  for (std::size_t i = 0; i < decided; ++i) {  // positions that were not reached forget nothing
-    decided_[i] = memory_ * decided_[i] + 1.0;
+  for (std::size_t i = 0; i < decided_.size(); ++i) {
+    decided_[i] = memory_ * decided_[i] + (i < decided ? 1.0 : 0.0);
     accepted_[i] = memory_ * accepted_[i] + (i < accepted ? 1.0 : 0.0);
   }
 }

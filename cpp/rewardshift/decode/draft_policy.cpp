@@ -9,8 +9,6 @@ namespace {
 constexpr double kFirstGuess = 0.7;    // of the acceptance, before any was seen
 constexpr double kGuessWeight = 4.0;   // in drafts
 constexpr double kOthersWeight = 8.0;  // of other requests' drafts against this one's
-constexpr std::size_t kLeastPatience = 16;
-constexpr std::size_t kMostPatience = 1024;
 
 /// Seconds that a round of these lengths is expected to take.
 double round_seconds(std::span<const RoundPlan> plans, std::span<const double> survival,
@@ -49,27 +47,6 @@ double round_seconds(std::span<const RoundPlan> plans, std::span<const double> s
 }  // namespace
 
 void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs) {
-  maximise_rate(plans, costs, false);
-  const auto drafts = [](const RoundPlan& plan) { return plan.is_free && plan.length > 0; };
-  const auto could = [](const RoundPlan& plan) { return plan.is_free && plan.most > 0; };
-  if (std::ranges::any_of(plans, drafts)) {
-    quiet_rounds_ = 0;
-    patience_ = kLeastPatience;
-    return;
-  }
-  if (std::ranges::none_of(plans, could) || ++quiet_rounds_ < patience_) return;
-  // Nothing has been drafted for long, so nothing was learnt: try, ever more rarely, unless even
-  // the best of drafts could not pay.
-  quiet_rounds_ = 0;
-  patience_ = std::min(2 * patience_, kMostPatience);
-  maximise_rate(plans, costs, true);
-  for (RoundPlan& plan : plans) {
-    if (plan.is_free) plan.length = std::min<std::size_t>(plan.length, 1);
-  }
-}
-
-void AdaptivePolicy::maximise_rate(std::span<RoundPlan> plans, const RoundCosts& costs,
-                                   bool all_accepted) {
   candidates_.clear();
   survival_.assign(plans.size(), 1.0);
   double tokens = static_cast<double>(plans.size());
@@ -80,7 +57,7 @@ void AdaptivePolicy::maximise_rate(std::span<RoundPlan> plans, const RoundCosts&
     const std::size_t end = plan.is_free ? plan.most : plan.length;
     for (std::size_t position = 0; position < end; ++position) {
       guess = all_.at(position, guess, kGuessWeight);
-      if (!all_accepted) survival *= plan.acceptance->at(position, guess, kOthersWeight);
+      survival *= plan.acceptance->at(position, guess, kOthersWeight);
       if (plan.is_free) {
         candidates_.push_back({survival, position, i});
       } else {

@@ -33,7 +33,8 @@ struct RoundCosts {
 /// Drafting longer for a request adds a row to the batches of target and reference and a turn of
 /// the draft, and wins the probability that all its drafts up to there are accepted. Taken by
 /// that probability, greatest first, the drafts of all requests form one list, of which some
-/// beginning is best. A length of 0 is plain decoding.
+/// beginning is best. A length of 0 is plain decoding. What is not tried is forgotten slowly, and
+/// then tried again if it could pay.
 ///
 /// Whatever it chooses, the law of the output stays the same.
 class AdaptivePolicy {
@@ -45,8 +46,6 @@ class AdaptivePolicy {
   void learn(std::size_t accepted, bool rejected) { all_.count_round(accepted, rejected); }
 
  private:
-  void maximise_rate(std::span<RoundPlan> plans, const RoundCosts& costs, bool all_accepted);
-
   struct Candidate {  ///< one more drafted token for a request
     double survival;  ///< the probability that it and all before it are accepted
     std::size_t position;
@@ -54,8 +53,6 @@ class AdaptivePolicy {
   };
 
   Acceptance all_{0.995};  ///< of all requests
-  std::size_t quiet_rounds_ = 0;
-  std::size_t patience_ = 16;  ///< quiet rounds before drafting is tried again
   std::vector<Candidate> candidates_;
   std::vector<double> survival_;  ///< by plan: that all it drafts are accepted
 };

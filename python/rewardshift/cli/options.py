@@ -16,7 +16,7 @@ from rewardshift import _core
 from rewardshift.chat_template import Message, with_system
 from rewardshift.decoder import Decoder
 from rewardshift.loading import show_log
-from rewardshift.options import LoadOptions, RuleName, SamplingOptions
+from rewardshift.options import RuleName, SamplingOptions
 
 _SAMPLING, _LOADING, _PROMPT, _OUTPUT = "Sampling", "Models", "Prompt", "Output"
 
@@ -86,17 +86,17 @@ class LoadFlags:
         _core_option(_core.ContextOptions, "n_threads", "-t", "--threads", panel=_LOADING),
     ] = None
 
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of ``Decoder`` that the user gave."""
+        return _given(**vars(self))  # the fields' names are theirs
+
     def open(self) -> Decoder:
         """Loads the models, with a progress bar on a terminal."""
-        options: LoadOptions = _given(  # type: ignore[assignment]
-            n_ctx=self.n_ctx, n_gpu_layers=self.n_gpu_layers, n_threads=self.n_threads
-        )
-        lora = _given(draft_lora=self.draft_lora, draft_lora_scale=self.draft_lora_scale)
-        return Decoder(self.target, self.draft, self.reference, **lora, **options)
+        return Decoder(**self.arguments())
 
 
 @dataclass(frozen=True, kw_only=True)
-class _GoalFlags:
+class GoalFlags:
     """What shapes the goal distribution."""
 
     temperature: Annotated[float | None, _request_option("temperature", "--temp")] = None
@@ -114,7 +114,7 @@ class _GoalFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreFlags(_GoalFlags):
+class ScoreFlags(GoalFlags):
     """The same, where another temperature is usual."""
 
     temperature: Annotated[
@@ -124,7 +124,7 @@ class ScoreFlags(_GoalFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingFlags(_GoalFlags):
+class SamplingFlags(GoalFlags):
     """What a request asks for."""
 
     max_tokens: Annotated[int | None, _request_option("max_tokens", "-n", "--max-tokens")] = None
@@ -199,12 +199,9 @@ class PromptFlags(SystemFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputFlags:
-    """What is printed."""
+class LogFlags:
+    """What is said besides the result."""
 
-    json: Annotated[
-        bool, _option("--json", panel=_OUTPUT, text="Print one JSON object and nothing else.")
-    ] = False
     verbose: Annotated[
         bool, _option("--verbose", panel=_OUTPUT, text="Show llama.cpp's log on stderr.")
     ] = False
@@ -213,6 +210,15 @@ class OutputFlags:
         """Shows the log on stderr, if that is asked for."""
         if self.verbose:
             show_log()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFlags(LogFlags):
+    """What is printed."""
+
+    json: Annotated[
+        bool, _option("--json", panel=_OUTPUT, text="Print one JSON object and nothing else.")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
