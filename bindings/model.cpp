@@ -14,9 +14,9 @@ namespace rewardshift::bindings {
 
 using namespace nb::literals;
 using llama::Adapter;
-using llama::LoadMonitor;
 using llama::Model;
 using llama::ModelFacts;
+using llama::Monitor;
 
 namespace {
 
@@ -48,11 +48,11 @@ void register_facts(nb::module_& m) {
 void register_model(nb::module_& m) {
   register_facts(m);
 
-  nb::class_<LoadMonitor>(m, "LoadMonitor", "Watches and cancels a load from another thread.")
+  nb::class_<Monitor>(m, "Monitor", "Watches and ends a long call from another thread.")
       .def(nb::init<>())
       .def_prop_ro(
-          "progress", [](const LoadMonitor& l) { return l.progress.load(); }, "0 to 1.")
-      .def("cancel", [](LoadMonitor& l) { l.cancelled = true; });
+          "progress", [](const Monitor& w) { return w.progress.load(); }, "0 to 1.")
+      .def("cancel", [](Monitor& w) { w.cancelled = true; });
 
   nb::class_<Model>(m, "Model", "Weights and vocabulary of a GGUF file.")
       .def_static("load", &Model::load, "path"_a, "options"_a, "monitor"_a.none(),
@@ -101,9 +101,16 @@ void register_model(nb::module_& m) {
       .def_prop_ro("path", &Adapter::path);
 
   m.def("quantization_types", &llama::quantization_types);
-  m.def("quantize", &llama::quantize, "source"_a, "destination"_a, "type"_a, "n_threads"_a,
-        nb::call_guard<nb::gil_scoped_release>(),
-        "Writes a model again with weights of another type.");
+  m.def(
+      "quantize",
+      [](const std::string& source, const std::string& destination, const std::string& type,
+         int n_threads, bool allow_requantize, Monitor* monitor) {
+        llama::quantize(source, destination, {type, n_threads, allow_requantize}, monitor);
+      },
+      "source"_a, "destination"_a, "type"_a, "n_threads"_a, "allow_requantize"_a,
+      "monitor"_a.none(), nb::call_guard<nb::gil_scoped_release>(),
+      "Writes a model again with weights of another type. Raises ModelLoadError, Error or "
+      "CancelledError.");
   m.def("require_same_vocabulary", &llama::require_same_vocabulary, "a"_a, "name_a"_a, "b"_a,
         "name_b"_a, nb::call_guard<nb::gil_scoped_release>(),
         "Raises VocabularyMismatchError, naming the first token that differs.");

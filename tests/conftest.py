@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,9 @@ from tests.support.tiny_gguf import TinyModel, TinySpec, write_model
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+# No test reaches the real hub, not even by mistake: huggingface_hub reads this when imported.
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
 
 class Files:

@@ -161,7 +161,7 @@ def test_a_decoder_s_options_are_checked(name: str, value: int) -> None:
 def test_a_model_is_not_quantised_onto_itself(files: Files) -> None:
     path = str(files.model().path)
     with pytest.raises(ValueError, match="over itself"):
-        _core.quantize(path, path, "Q8_0", 1)
+        _core.quantize(path, path, "Q8_0", 1, False, None)
 
 
 # --- the demo ----------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def wide(
     folder: Path = tmp_path_factory.mktemp("wide")
     paths = [folder / "target.gguf", folder / "small.gguf"]
     for source, path in zip(smollm2, paths, strict=True):
-        _core.quantize(source, str(path), "F32", 2)
+        _core.quantize(source, str(path), "F32", 2, True, None)
     yield str(paths[0]), str(paths[1])
     for path in paths:
         path.unlink()

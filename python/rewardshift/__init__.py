@@ -21,6 +21,7 @@ from .errors import (
     OutOfMemoryError,
     VocabularyMismatchError,
 )
+from .quantization import quantize
 from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "TokenInfo",
     "VocabularyMismatchError",
     "__version__",
+    "quantize",
 ]

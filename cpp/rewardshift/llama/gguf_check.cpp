@@ -2,6 +2,7 @@
 
 #include <gguf.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
@@ -56,17 +57,34 @@ void require_distinct_tokens(const std::string& path, const gguf_context* gguf) 
   }
 }
 
+Gguf read_header(const std::string& path) {
+  return Gguf(gguf_init_from_file(path.c_str(), {/*no_alloc=*/true, /*ctx=*/nullptr}));
+}
+
 }  // namespace
 
 void require_gguf(const std::string& path) {
   require_magic(path);
   const ErrorScope errors;
-  const Gguf gguf(gguf_init_from_file(path.c_str(), {/*no_alloc=*/true, /*ctx=*/nullptr}));
+  const Gguf gguf = read_header(path);
   if (gguf == nullptr) {
     throw ModelLoadError(
         path + " cannot be loaded: it is damaged: " + errors.reason("llama.cpp gave no reason"));
   }
   require_distinct_tokens(path, gguf.get());
+}
+
+bool is_whole_gguf(const std::string& path) {
+  const Gguf gguf = read_header(path);
+  if (gguf == nullptr) return false;
+  std::size_t end = 0;
+  for (std::int64_t i = 0; i < gguf_get_n_tensors(gguf.get()); ++i) {
+    end =
+        std::max(end, gguf_get_tensor_offset(gguf.get(), i) + gguf_get_tensor_size(gguf.get(), i));
+  }
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  return !error && size >= gguf_get_data_offset(gguf.get()) + end;
 }
 
 }  // namespace rewardshift::llama

@@ -9,4 +9,7 @@ namespace rewardshift::llama {
 /// (if it has one) lists no token twice.
 void require_gguf(const std::string& path);
 
+/// Whether the file can be read as a GGUF and ends no earlier than its tensors do.
+bool is_whole_gguf(const std::string& path);
+
 }  // namespace rewardshift::llama

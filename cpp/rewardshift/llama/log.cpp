@@ -24,6 +24,7 @@ Log& the_log() {
 }
 
 thread_local std::vector<std::string>* current_errors = nullptr;
+thread_local const std::function<void(const char*)>* current_listener = nullptr;
 
 LogLevel level_of(ggml_log_level level) {
   switch (level) {
@@ -47,9 +48,15 @@ void keep(Log& log, LogLine line) {
 
 void receive(ggml_log_level level, const char* text, void*) {
   if (level == GGML_LOG_LEVEL_DEBUG) return;  // hundreds of lines per context, as in llama.cpp
+  if (current_listener != nullptr) (*current_listener)(text);
   Log& log = the_log();
   const std::lock_guard lock(log.mutex);
-  if (level != GGML_LOG_LEVEL_CONT) log.partial_level = level_of(level);
+  if (level != GGML_LOG_LEVEL_CONT) {
+    if (level_of(level) != log.partial_level) {  // an error cuts a line of progress short
+      keep(log, {log.partial_level, std::exchange(log.partial, {})});
+    }
+    log.partial_level = level_of(level);
+  }
   log.partial += text;
   for (auto end = log.partial.find('\n'); end != std::string::npos; end = log.partial.find('\n')) {
     keep(log, {log.partial_level, log.partial.substr(0, end)});
@@ -80,5 +87,11 @@ std::string ErrorScope::reason(const std::string& otherwise) const {
   for (const std::string& error : errors_) joined += (joined.empty() ? "" : "; ") + error;
   return joined;
 }
+
+ListenScope::ListenScope(std::function<void(const char*)> hear) : hear_(std::move(hear)) {
+  current_listener = &hear_;
+}
+
+ListenScope::~ListenScope() { current_listener = nullptr; }
 
 }  // namespace rewardshift::llama

@@ -1,6 +1,7 @@
 // llama.cpp's log, kept until somebody wants it. Nothing is ever printed.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,20 @@ class ErrorScope {
 
  private:
   std::vector<std::string> errors_;
+};
+
+/// Hears each piece of text that llama.cpp logs on this thread while it lives; pieces may be parts
+/// of a line. An exception that `hear` throws unwinds the llama.cpp function that was logging, so
+/// it may throw only from where that function is known to stand it. Scopes do not nest.
+class ListenScope {
+ public:
+  explicit ListenScope(std::function<void(const char* text)> hear);
+  ~ListenScope();
+  ListenScope(const ListenScope&) = delete;
+  ListenScope& operator=(const ListenScope&) = delete;
+
+ private:
+  std::function<void(const char*)> hear_;
 };
 
 }  // namespace rewardshift::llama

@@ -32,7 +32,7 @@ std::string read_string(Function function) {
 }
 
 bool report_progress(float progress, void* data) {
-  auto* monitor = static_cast<LoadMonitor*>(data);
+  auto* monitor = static_cast<Monitor*>(data);
   monitor->progress = progress;
   return !monitor->cancelled;
 }
@@ -90,7 +90,7 @@ void Model::Free::operator()(llama_model* model) const {
 }
 
 std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOptions& options,
-                                         LoadMonitor* monitor) {
+                                         Monitor* monitor) {
   initialise();
   require_gguf(path);
   llama_model_params params = llama_model_default_params();

@@ -1,7 +1,6 @@
 // A model file in memory: weights and vocabulary, shared by the contexts that use them.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "rewardshift/llama/home_process.h"
+#include "rewardshift/llama/monitor.h"
 #include "rewardshift/llama/tokenizer.h"
 
 struct llama_adapter_lora;
@@ -21,12 +21,6 @@ struct ModelOptions {
   int n_gpu_layers = -1;   ///< layers kept on the GPU; -1 is all, where there is one
   bool use_mmap = true;    ///< map the file instead of reading it
   bool use_mlock = false;  ///< keep the weights from being swapped out
-};
-
-/// Watches a load from another thread.
-struct LoadMonitor {
-  std::atomic<float> progress = 0.0F;   ///< written by the loader, from 0 to 1
-  std::atomic<bool> cancelled = false;  ///< read by it: true ends the load
 };
 
 /// What a file says of itself.
@@ -56,7 +50,7 @@ class Model {
   /// Throws ModelLoadError with the reason: no such file, not a GGUF, damaged, an architecture
   /// llama.cpp does not know; CancelledError when the monitor was cancelled. `monitor` may be null.
   static std::shared_ptr<const Model> load(const std::string& path, const ModelOptions& options,
-                                           LoadMonitor* monitor);
+                                           Monitor* monitor);
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const std::string& path() const { return path_; }

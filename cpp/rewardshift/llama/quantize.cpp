@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <array>
+#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <stdexcept>
@@ -35,6 +36,24 @@ constexpr std::array<std::pair<const char*, llama_ftype>, 14> kTypes = {{
     {"Q2_K", LLAMA_FTYPE_MOSTLY_Q2_K},
 }};
 
+llama_ftype type_named(const std::string& name) {
+  for (const auto& [known, type] : kTypes) {
+    if (name == known) return type;
+  }
+  throw std::invalid_argument("there is no quantisation type '" + name + "'");
+}
+
+/// Hears "[  12/ 272] blk.0.attn_q.weight ..." as llama.cpp takes up a tensor: the only sign of
+/// life that it gives, and the only moment to stop it. It has no threads running then, and catches
+/// what is thrown.
+void follow(const char* text, Monitor* monitor) {
+  int number = 0;
+  int count = 0;
+  if (monitor == nullptr || std::sscanf(text, "[%d/%d]", &number, &count) != 2) return;
+  if (monitor->cancelled) throw CancelledError("cancelled");
+  if (count > 0) monitor->progress = static_cast<float>(number - 1) / static_cast<float>(count);
+}
+
 }  // namespace
 
 std::vector<std::string> quantization_types() {
@@ -43,40 +62,48 @@ std::vector<std::string> quantization_types() {
   return names;
 }
 
-void quantize(const std::string& source, const std::string& destination, const std::string& type,
-              int n_threads) {
+void quantize(const std::string& source, const std::string& destination,
+              const QuantizeOptions& options, Monitor* monitor) {
   initialise();
+  llama_model_quantize_params params = llama_model_quantize_default_params();
+  params.ftype = type_named(options.type);
+  if (options.n_threads < 1) {
+    throw std::invalid_argument("n_threads must be at least 1, not " +
+                                std::to_string(options.n_threads));
+  }
+  params.nthread = options.n_threads;
+  params.allow_requantize = options.allow_requantize;
   require_gguf(source);
   std::error_code unknown;
   if (std::filesystem::equivalent(source, destination, unknown)) {
     throw std::invalid_argument("a model cannot be written over itself: " + source);
   }
-  if (n_threads < 1) {
-    throw std::invalid_argument("n_threads must be at least 1, not " + std::to_string(n_threads));
-  }
-  llama_model_quantize_params params = llama_model_quantize_default_params();
-  params.nthread = n_threads;
-  params.allow_requantize = true;
-  bool known = false;
-  for (const auto& [name, ftype] : kTypes) {
-    if (type != name) continue;
-    params.ftype = ftype;
-    known = true;
-  }
-  if (!known) throw std::invalid_argument("there is no quantisation type '" + type + "'");
 
   const ErrorScope errors;
   std::string reason;
-  std::uint32_t status = 1;
+  bool done = false;
   try {
-    status = llama_model_quantize(source.c_str(), destination.c_str(), &params);
+    const ListenScope listen([monitor](const char* text) { follow(text, monitor); });
+    done = llama_model_quantize(source.c_str(), destination.c_str(), &params) == 0;
   } catch (const std::exception& error) {
     reason = error.what();
   }
-  if (status != 0) {
-    throw ModelLoadError(source + " cannot be quantised to " + destination + ": " +
-                         (reason.empty() ? errors.reason("llama.cpp gave no reason") : reason));
+  if (done && is_whole_gguf(destination)) {
+    if (monitor != nullptr) monitor->progress = 1.0F;
+    return;
   }
+  if (reason.empty()) reason = errors.reason("llama.cpp gave no reason");
+  if (monitor != nullptr && monitor->cancelled) {
+    throw CancelledError("quantising " + source + " was cancelled");
+  }
+  if (done || reason.find("iostream") != std::string::npos) {
+    throw Error(source + " cannot be written as " + options.type +
+                ": writing failed; is the disk full?");
+  }
+  if (reason.find("requantizing") != std::string::npos) {
+    reason += "; allow_requantize allows it, at some loss against a source of full precision";
+  }
+  throw ModelLoadError(source + " cannot be quantised to " + options.type + ": " + reason);
 }
 
 }  // namespace rewardshift::llama

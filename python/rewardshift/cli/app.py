@@ -6,7 +6,7 @@ import typer
 
 from rewardshift import __version__
 
-from . import bench, chat, doctor, generate, inspect_files, score
+from . import bench, chat, doctor, generate, inspect_files, quantize, score
 
 app = typer.Typer(
     add_completion=False,
@@ -35,5 +35,5 @@ def rewardshift(
     """
 
 
-for module in (generate, chat, score, inspect_files, doctor, bench):
+for module in (generate, chat, score, inspect_files, quantize, doctor, bench):
     module.add_to(app)

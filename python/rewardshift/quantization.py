@@ -1,0 +1,63 @@
+"""Writing a model again with other types of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import _core
+from .files import replacing
+from .hub import local_path
+from .loading import StrPath, watched
+
+
+def quantize(
+    source: StrPath,
+    destination: StrPath,
+    type: str,  # noqa: A002 - as everybody calls it
+    *,
+    n_threads: int | None = None,
+    allow_requantize: bool = False,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> Path:
+    """Writes a GGUF file again with weights of another type, by llama.cpp's quantiser.
+
+    The destination appears only when it is whole: Ctrl-C, which ends this at the next tensor, and
+    failures leave what was there before.
+
+    Args:
+        source: The file, or its name on the hub as in ``rewardshift.hub``.
+        destination: The file to write.
+        type: Such as "Q4_0"; ``rewardshift quantize --help`` lists them.
+        n_threads: Threads to compute with; None takes all cores.
+        allow_requantize: Whether weights that are quantised already may be quantised again. That
+            loses more than quantising the original would.
+        overwrite: Whether to replace a destination that exists.
+        progress: Whether to show a progress bar on stderr; None shows it on a terminal.
+
+    Returns:
+        The destination.
+
+    Raises:
+        ValueError: If there is no such type, or the destination is the source.
+        FileExistsError: If the destination exists and is not to be overwritten.
+        ModelLoadError: If the source cannot be read, or not be quantised so.
+        Error: If the destination cannot be written, as on a full disk.
+    """
+    target = Path(destination)
+    if type not in (known := _core.quantization_types()):
+        raise ValueError(f"there is no type {type!r}; choose one of {', '.join(known)}")
+    original = local_path(source, progress=progress)
+    if target.exists():
+        if original.exists() and target.samefile(original):
+            raise ValueError(f"a model cannot be written over itself: {target}")
+        if not overwrite:
+            raise FileExistsError(f"{target} exists already, and is not to be overwritten")
+    threads = _core.usable_cores() if n_threads is None else n_threads
+    with replacing(target) as fresh:
+
+        def write(monitor: _core.Monitor) -> None:
+            _core.quantize(str(original), str(fresh), type, threads, allow_requantize, monitor)
+
+        watched(write, f"quantising {original.name} to {type}", progress=progress)
+    return target
