@@ -200,7 +200,8 @@ class Completion:
             ``max_tokens`` or a full context, "cancelled".
         steps: The generated tokens, one by one.
         statistics: Costs and decisions.
-        seed: The seed used: the same again gives the same text.
+        seed: The seed used. The same again gives the same text, if ``num_draft_tokens`` was given
+            too; a seed that is given fixes the text by itself.
         prompt_tokens: Number of tokens of the target's prompt.
         prompt_scores: With ``echo``, the scores of the prompt after its first token.
     """
