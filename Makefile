@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test lint format install mutants clean
+.PHONY: demo test lint format install mutants wheel clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -39,8 +39,18 @@ install: $(VENV)/install.stamp
 mutants: install
 	$(BIN)/python tests/mutants.py
 
+# A wheel and a source distribution that travel (Linux), in dist/.
+wheel: install $(VENV)/wheel.stamp
+	rm -rf dist build/unrepaired
+	$(BIN)/python -m build --sdist --no-isolation
+	$(BIN)/python -m pip wheel . --no-build-isolation --no-deps --wheel-dir build/unrepaired \
+		--config-settings='build-dir=build/portable/{wheel_tag}' \
+		--config-settings=cmake.define.REWARDSHIFT_CPU=portable
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/unrepaired/*.whl
+	$(BIN)/python tools/check_wheel.py dist/*.whl
+
 clean:
-	rm -rf build $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/build.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +60,10 @@ $(VENV)/build.stamp: pyproject.toml
 
 $(VENV)/lint.stamp: $(VENV)/build.stamp
 	$(PIP) --group lint
+	touch $@
+
+$(VENV)/wheel.stamp: $(VENV)/build.stamp
+	$(PIP) --group wheel
 	touch $@
 
 $(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)

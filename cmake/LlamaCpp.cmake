@@ -2,7 +2,8 @@
 #
 # Sets REWARDSHIFT_LLAMA_CPP_VERSION (of the distribution) and REWARDSHIFT_LLAMA_CPP_COMMIT, which
 # are "custom" and "unknown" for sources of the user's own. Every GGML_* option that is not set
-# here, GGML_CUDA, GGML_METAL and GGML_VULKAN among them, is the user's to set.
+# here, GGML_CUDA, GGML_METAL and GGML_VULKAN among them, is the user's to set; those for x86-64
+# processors follow from REWARDSHIFT_CPU.
 
 set(pin ${PROJECT_SOURCE_DIR}/third_party/llama.cpp/pin.json)
 set(fetch ${PROJECT_SOURCE_DIR}/third_party/llama.cpp/fetch.py)
@@ -48,7 +49,7 @@ set(LLAMA_ALL_WARNINGS OFF)
 foreach(part COMMON TESTS TOOLS EXAMPLES SERVER APP)
   set(LLAMA_BUILD_${part} OFF)
 endforeach()
-set(GGML_NATIVE ${REWARDSHIFT_NATIVE})
+rewardshift_choose_cpu(${REWARDSHIFT_CPU})
 set(GGML_OPENMP OFF) # all contexts share one ggml threadpool
 
 # No installation of llama.cpp, and no warnings from its headers.
