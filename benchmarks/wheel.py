@@ -53,9 +53,8 @@ def main() -> None:
         wheel = [float(theirs[way]) for theirs, _ in turns]
         here = [float(ours[way]) for _, ours in turns]
         ratios = [a / b for a, b in zip(wheel, here, strict=True)]
-        print(
-            f"{way:22}{spread(wheel, '.1f'):>24}{spread(here, '.1f'):>24}{spread(ratios, '.2f'):>20}"
-        )
+        columns = spread(wheel, ".1f"), spread(here, ".1f"), spread(ratios, ".2f")
+        print(f"{way:22}{columns[0]:>24}{columns[1]:>24}{columns[2]:>20}")
 
 
 def install(wheel: Path, folder: Path) -> str:

@@ -88,7 +88,9 @@ def run_core(python: Path, environment: dict[str, str], core: str | None) -> dic
     """What a core says; {"refused": why} if this processor cannot run it."""
     asked = {} if core is None else {"REWARDSHIFT_CPU": core}
     command = [python, __file__, "--probe"]
-    run = subprocess.run(command, env={**environment, **asked}, capture_output=True, text=True)
+    run = subprocess.run(
+        command, env={**environment, **asked}, capture_output=True, text=True, check=False
+    )
     if run.returncode == 1 and core and "ImportError: REWARDSHIFT_CPU is" in run.stderr:
         return {"refused": run.stderr.strip().splitlines()[-1]}
     require(run.returncode == 0, f"{core or 'the chosen core'} ends well:\n{run.stderr}")
