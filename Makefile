@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test lint format docs install mutants peers clean
+.PHONY: demo test lint format docs install mutants peers wheel clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -48,8 +48,18 @@ peers: $(VENV)/build.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset peers
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset peers
 
+# A wheel and a source distribution that travel (Linux), in dist/.
+wheel: install $(VENV)/wheel.stamp
+	rm -rf dist build/unrepaired
+	$(BIN)/python -m build --sdist --no-isolation
+	$(BIN)/python -m pip wheel . --no-build-isolation --no-deps --wheel-dir build/unrepaired \
+		--config-settings='build-dir=build/portable/{wheel_tag}' \
+		--config-settings=cmake.define.REWARDSHIFT_CPU=portable
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/unrepaired/*.whl
+	$(BIN)/python tools/check_wheel.py dist/*.whl
+
 clean:
-	rm -rf build $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/build.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +73,10 @@ $(VENV)/lint.stamp: $(VENV)/build.stamp
 
 $(VENV)/docs.stamp: $(VENV)/build.stamp
 	$(PIP) --group docs
+	touch $@
+
+$(VENV)/wheel.stamp: $(VENV)/build.stamp
+	$(PIP) --group wheel
 	touch $@
 
 $(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)

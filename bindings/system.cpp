@@ -35,6 +35,7 @@ void register_system(nb::module_& m) {
       .def_ro("backend", &Device::backend)
       .def_ro("free_memory", &Device::free_memory, "Bytes.")
       .def_ro("total_memory", &Device::total_memory, "Bytes.");
+  m.attr("cpu") = REWARDSHIFT_CPU;  // which one it was compiled for; see cmake/CpuVariants.cmake
   m.attr("llama_cpp_version") = REWARDSHIFT_LLAMA_CPP_VERSION;
   m.attr("llama_cpp_commit") = REWARDSHIFT_LLAMA_CPP_COMMIT;
   m.def("backends", &llama::backends, "Names of the backends compiled in.");

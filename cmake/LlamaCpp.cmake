@@ -2,7 +2,8 @@
 #
 # Sets REWARDSHIFT_LLAMA_CPP_VERSION (of the distribution) and REWARDSHIFT_LLAMA_CPP_COMMIT, which
 # are "custom" and "unknown" for sources of the user's own. Every GGML_* option that is not set
-# here, GGML_CUDA, GGML_METAL and GGML_VULKAN among them, is the user's to set.
+# here, GGML_CUDA, GGML_METAL and GGML_VULKAN among them, is the user's to set; those for x86-64
+# processors follow from REWARDSHIFT_CPU.
 
 set(pin ${PROJECT_SOURCE_DIR}/third_party/llama.cpp/pin.json)
 set(fetch ${PROJECT_SOURCE_DIR}/third_party/llama.cpp/fetch.py)
@@ -50,7 +51,7 @@ foreach(part COMMON TESTS TOOLS EXAMPLES SERVER APP)
 endforeach()
 set(LLAMA_BUILD_COMMON ${REWARDSHIFT_BUILD_PEERS})
 set(LLAMA_OPENSSL OFF) # nothing here downloads
-set(GGML_NATIVE ${REWARDSHIFT_NATIVE})
+rewardshift_choose_cpu(${REWARDSHIFT_CPU})
 set(GGML_OPENMP OFF) # all contexts share one ggml threadpool
 
 # No installation of llama.cpp, and no warnings from its headers.

@@ -492,6 +492,7 @@ def test_doctor_tells_about_the_build(run: Callable[..., Outcome]) -> None:
     result = json.loads(run("doctor", "--json").out)
     assert "CPU" in result["backends"]
     assert result["cores"] >= 1
+    assert result["compiled_for"] == rewardshift._core.cpu
 
 
 def plant(root: Path, path: str, content: str = "") -> None:

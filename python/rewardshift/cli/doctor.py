@@ -59,6 +59,7 @@ class Report:
     python: str
     system: str
     cores: int
+    compiled_for: str
     cpu_features: list[str]
     backends: list[str]
     devices: list[dict[str, object]]
@@ -93,6 +94,7 @@ def examine(root: Path = Path("/")) -> Report:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         cores=_core.usable_cores(),
+        compiled_for=_core.cpu,
         cpu_features=[
             name if value == "1" else f"{name}={value}" for name, value in _core.cpu_features()
         ],
@@ -170,6 +172,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "llama.cpp", f"{report.llama_cpp_commit} ({origin})"
     yield "Python", f"{report.python} on {report.system}"
     yield "cores", f"{report.cores} usable"
+    yield "compiled for", report.compiled_for
     yield "CPU features", " ".join(report.cpu_features)
     yield "backends", ", ".join(report.backends)
     for device in report.devices:
