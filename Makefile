@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test lint format install mutants clean
+.PHONY: demo test lint format install mutants fuzz clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -38,6 +38,9 @@ install: $(VENV)/install.stamp
 
 mutants: install
 	$(BIN)/python tests/mutants.py
+
+fuzz: install
+	$(BIN)/python tests/fuzz_gguf.py --n 10000
 
 clean:
 	rm -rf build $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -46,7 +46,7 @@ std::vector<std::string> quantization_types() {
 void quantize(const std::string& source, const std::string& destination, const std::string& type,
               int n_threads) {
   initialise();
-  require_gguf(source);
+  require_loadable_model(source);
   std::error_code unknown;
   if (std::filesystem::equivalent(source, destination, unknown)) {
     throw std::invalid_argument("a model cannot be written over itself: " + source);

@@ -1,0 +1,247 @@
+"""What llama.cpp would abort the process on is refused with the reason, before it sees the file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from gguf import GGUFValueType
+
+from rewardshift import Decoder, ModelLoadError, _core
+
+from .support.engine import run_python
+from .support.mutate_gguf import STRING, GgufFile, Seed, Tensor, write_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+U32, F32 = GGUFValueType.UINT32, GGUFValueType.FLOAT32
+FUZZER = Path(__file__).with_name("fuzz_gguf.py")
+
+
+def test_mutated_files_end_in_a_typed_error_or_a_working_model(tmp_path: Path) -> None:
+    command = [sys.executable, FUZZER, "--n", "240", "--seed", "7", "--save", tmp_path / "failed"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "0 of 240 mutants" in process.stdout
+    for outcome in ("working", "ModelLoadError"):
+        assert outcome in process.stdout
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seed]:
+    """Valid files by name."""
+    return {seed.name: seed for seed in write_seeds(tmp_path_factory.mktemp("seeds"))}
+
+
+@pytest.fixture
+def refusal(seeds: dict[str, Seed], tmp_path: Path) -> Callable[..., str]:
+    """Why an altered file is refused, in a process of its own, which must not die of it."""
+
+    def run(seed: str, alter: Callable[[GgufFile], object]) -> str:
+        file = GgufFile.parse(seeds[seed].content)
+        alter(file)
+        path = tmp_path / "altered.gguf"
+        path.write_bytes(bytes(file))
+        base = seeds[seed].base
+        roles = f"{str(path)!r}" if base is None else f"{str(base)!r}, {str(base)!r}"
+        lora = None if base is None else str(path)
+        code = f"""
+            from rewardshift import Decoder, ModelLoadError
+            try:
+                decoder = Decoder({roles}, draft_lora={lora!r}, n_threads=1, n_ctx=64)
+                decoder.tokenize("ab")
+                decoder.generate([1, 3], max_tokens=2)
+            except ModelLoadError as error:
+                print(error)
+        """
+        process = run_python(code, timeout=30)
+        assert process.returncode == 0, process.stderr[-2000:]
+        return process.stdout
+
+    return run
+
+
+def heads(file: GgufFile, n_embd: int, n_head: int, n_kv: int) -> None:
+    """Heads of other sizes, with every tensor as it follows from them."""
+    size = n_embd // n_head
+    sizes = {"embedding_length": n_embd, "attention.head_count": n_head}
+    sizes |= {"attention.head_count_kv": n_kv, "rope.dimension_count": size}
+    for name, value in sizes.items():
+        file.put(f"{file.architecture}.{name}", U32, value)
+    for tensor in file.tensors:
+        shape = [n_embd if length == 16 else length for length in tensor.shape]
+        if b"attn_k." in tensor.name or b"attn_v." in tensor.name:
+            shape[-1] = n_kv * size
+        tensor.shape = shape
+        tensor.data = bytes(4 * shape[0] * (shape[1] if len(shape) > 1 else 1))
+
+
+def of(file: GgufFile, name: str) -> Tensor:
+    """A tensor by its name."""
+    return next(tensor for tensor in file.tensors if tensor.name == name.encode())
+
+
+def retyped(file: GgufFile, name: str, kind: int, size: int) -> None:
+    """Another type for a tensor, whose numbers take so many bytes each."""
+    tensor = of(file, name)
+    tensor.kind, tensor.data = kind, bytes(len(tensor.data) // 4 * size)
+
+
+def token_type(file: GgufFile, token: int, kind: int) -> None:
+    """Another type for a token."""
+    entry = file.find("tokenizer.ggml.token_type")
+    assert entry is not None
+    entry.value[token] = kind
+
+
+PUT = GgufFile.put
+REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
+    "no layers": ("llama", lambda f: PUT(f, "llama.block_count", U32, 0), "block_count is 0"),
+    "absurd layers": ("llama", lambda f: PUT(f, "llama.block_count", U32, 1 << 31), "block_count"),
+    "only predictors": (
+        *("llama", lambda f: PUT(f, "llama.nextn_predict_layers", U32, 2)),
+        "nextn_predict_layers is 2",
+    ),
+    "odd heads": ("llama", lambda f: heads(f, 18, 2, 2), "rope.dimension_count is 9"),
+    "stray heads": ("llama", lambda f: heads(f, 16, 4, 3), "head_count_kv is 3, .* divisor"),
+    "heads unnamed": (
+        *("olmo2", lambda f: PUT(f, "olmo2.attention.head_count", STRING, b"2")),
+        "olmo2.attention.head_count is 0",
+    ),
+    "no heads": ("qwen2", lambda f: heads(f, 16, 16, 0), "empty tensor"),
+    "unequal heads": (
+        *("qwen3", lambda f: PUT(f, "qwen3.attention.value_length", U32, 4)),
+        "value_length is 4",
+    ),
+    "partly rotated": (
+        *("qwen3", lambda f: PUT(f, "qwen3.rope.dimension_count", U32, 4)),
+        "rope.dimension_count is 4",
+    ),
+    "scaling": (
+        *("phi3", lambda f: PUT(f, "phi3.rope.scaling.type", STRING, b"elastic")),
+        "'elastic'",
+    ),
+    "epsilon": (
+        *("llama", lambda f: PUT(f, "llama.attention.layer_norm_rms_epsilon", F32, -1.0)),
+        "epsilon is -1",
+    ),
+    "not a number": (
+        *("llama", lambda f: PUT(f, "llama.rope.freq_base", F32, float("nan"))),
+        "freq_base is -?nan",
+    ),
+    "absurd experts": (
+        *("mixtral", lambda f: PUT(f, "llama.expert_count", U32, 1025)),
+        "expert_count is 1025",
+    ),
+    "more experts used than there are": (
+        *("mixtral", lambda f: PUT(f, "llama.expert_used_count", U32, 5)),
+        "expert_used_count is 5",
+    ),
+    "no experts used": (
+        *("mixtral", lambda f: PUT(f, "llama.expert_used_count", U32, 0)),
+        "expert_used_count is 0",
+    ),
+    "expert groups": (
+        *("mixtral", lambda f: PUT(f, "llama.expert_group_count", U32, 3)),
+        "expert_group_count is 3",
+    ),
+    "no context": (
+        "llama",
+        lambda f: PUT(f, "llama.context_length", U32, 0),
+        "context_length is 0",
+    ),
+    "not causal": (
+        *("llama", lambda f: PUT(f, "llama.attention.causal", GGUFValueType.BOOL, 0)),
+        "no causal model",
+    ),
+    "integers to multiply": (
+        *("olmo2", lambda f: retyped(f, "blk.0.attn_q.weight", 26, 4)),
+        r"attn_q.weight' of type i32, which cannot be multiplied",
+    ),
+    "a norm in halves": (
+        *("llama", lambda f: retyped(f, "output_norm.weight", 1, 2)),
+        "output_norm.weight' of type f16",
+    ),
+    "no projections": (
+        "phi3",
+        lambda f: f.tensors.remove(of(f, "blk.1.attn_qkv.weight")),
+        "layer 1",
+    ),
+    "no last token": (
+        *("llama", lambda f: PUT(f, "tokenizer.ggml.model", STRING, b"bert")),
+        "wants a token for the end",
+    ),
+    "bytes among word pieces": (
+        *("llama-bytes", lambda f: PUT(f, "tokenizer.ggml.model", STRING, b"bert")),
+        "token 3 .* a byte",
+    ),
+    "a byte that is none": ("llama-bytes", lambda f: token_type(f, 260, 6), "token 260 .* a byte"),
+    "a tokenizer that never ends": (
+        *("gemma2", lambda f: PUT(f, "tokenizer.ggml.model", STRING, b"rwkv")),
+        "RWKV, a recurrent model",
+    ),
+    "a name in no alphabet": (
+        *("llama", lambda f: PUT(f, "general.name", STRING, b"\xff\xfe")),
+        "general.name that is not UTF-8",
+    ),
+    "an adapter's numbered type": (
+        *("llama-lora", lambda f: PUT(f, "general.type", U32, 3)),
+        "no text under general.type",
+    ),
+    "an adapter's alpha in words": (
+        *("llama-lora", lambda f: PUT(f, "adapter.lora.alpha", STRING, b"4")),
+        "adapter.lora.alpha is no finite number",
+    ),
+    "an adapter of integers": (
+        *("llama-lora", lambda f: retyped(f, "blk.0.attn_q.weight.lora_a", 26, 4)),
+        "lora_a' of type i32",
+    ),
+    "an adapter of stacks": (
+        *("llama-lora", lambda f: of(f, "blk.0.attn_q.weight.lora_a").shape.append(1)),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("seed", "alter", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_llama_cpp_would_abort_on_is_refused_with_the_reason(
+    refusal: Callable[..., str], seed: str, alter: Callable[[GgufFile], Any], said: str
+) -> None:
+    assert re.search(rf"altered\.gguf .*{said}" if said else "^$", refusal(seed, alter))
+
+
+def test_a_tokenizer_less_model_claims_as_many_tokens_as_it_embeds(
+    refusal: Callable[..., str],
+) -> None:
+    def alter(file: GgufFile) -> None:
+        file.put("tokenizer.ggml.model", STRING, b"none")
+        file.put("llama.vocab_size", U32, (1 << 32) - 1)
+
+    assert "vocab_size is 4294967295, but has 24 embeddings" in refusal("llama", alter)
+
+
+@pytest.mark.parametrize("name", ["jamba", "rwkv7"])
+def test_hybrid_and_recurrent_models_are_never_decoded_with(
+    seeds: dict[str, Seed], tmp_path: Path, name: str
+) -> None:
+    """The tensors are a llama's: what counts is that none of it is fatal, or works."""
+    file = GgufFile.parse(seeds["llama"].content)
+    file.rename_architecture(name)
+    path = tmp_path / "altered.gguf"
+    path.write_bytes(bytes(file))
+    with pytest.raises(ModelLoadError):
+        Decoder(path)
+
+
+def test_quantising_takes_the_same_look(seeds: dict[str, Seed], tmp_path: Path) -> None:
+    file = GgufFile.parse(seeds["llama"].content)
+    file.put("llama.block_count", U32, 0)
+    path = tmp_path / "altered.gguf"
+    path.write_bytes(bytes(file))
+    with pytest.raises(ModelLoadError, match="block_count is 0"):
+        _core.quantize(str(path), str(tmp_path / "out.gguf"), "F16", 1)
