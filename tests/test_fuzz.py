@@ -99,8 +99,24 @@ def token_type(file: GgufFile, token: int, kind: int) -> None:
     entry.value[token] = kind
 
 
+def stacked(file: GgufFile, name: str) -> None:
+    """Two matrices for one."""
+    tensor = of(file, name)
+    tensor.shape, tensor.data = [*tensor.shape, 2], tensor.data * 2
+
+
+def two_ranks(file: GgufFile) -> None:
+    """Factors of the embedding that fit it, but not each other."""
+    file.add("token_embd.weight.lora_a", 2, 24)
+    file.add("token_embd.weight.lora_b", 3, 16)
+
+
 PUT = GgufFile.put
 REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
+    "alignment": (
+        *("qwen2", lambda f: PUT(f, "general.alignment", U32, 4)),
+        "general.alignment is 4",
+    ),
     "no layers": ("llama", lambda f: PUT(f, "llama.block_count", U32, 0), "block_count is 0"),
     "absurd layers": ("llama", lambda f: PUT(f, "llama.block_count", U32, 1 << 31), "block_count"),
     "only predictors": (
@@ -111,7 +127,7 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
     "stray heads": ("llama", lambda f: heads(f, 16, 4, 3), "head_count_kv is 3, .* divisor"),
     "heads unnamed": (
         *("olmo2", lambda f: PUT(f, "olmo2.attention.head_count", STRING, b"2")),
-        "olmo2.attention.head_count is 0",
+        "no positive olmo2.attention.head_count",
     ),
     "no heads": ("qwen2", lambda f: heads(f, 16, 16, 0), "empty tensor"),
     "unequal heads": (
@@ -202,8 +218,14 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
         "lora_a' of type i32",
     ),
     "an adapter of stacks": (
-        *("llama-lora", lambda f: of(f, "blk.0.attn_q.weight.lora_a").shape.append(1)),
-        "",
+        *("llama-lora", lambda f: stacked(f, "blk.0.attn_q.weight.lora_a")),
+        "should be 1 matrices each",
+    ),
+    "an adapter of two ranks": ("llama-lora", two_ranks, "the ranks 2 and 3"),
+    "an adapter for a model": (
+        "llama",
+        lambda f: PUT(f, "general.type", STRING, b"adapter"),
+        "adapter",
     ),
 }
 
@@ -212,7 +234,7 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
 def test_what_llama_cpp_would_abort_on_is_refused_with_the_reason(
     refusal: Callable[..., str], seed: str, alter: Callable[[GgufFile], Any], said: str
 ) -> None:
-    assert re.search(rf"altered\.gguf .*{said}" if said else "^$", refusal(seed, alter))
+    assert re.search(rf"altered\.gguf .*{said}", refusal(seed, alter))
 
 
 def test_a_tokenizer_less_model_claims_as_many_tokens_as_it_embeds(
@@ -225,17 +247,26 @@ def test_a_tokenizer_less_model_claims_as_many_tokens_as_it_embeds(
     assert "vocab_size is 4294967295, but has 24 embeddings" in refusal("llama", alter)
 
 
-@pytest.mark.parametrize("name", ["jamba", "rwkv7"])
-def test_hybrid_and_recurrent_models_are_never_decoded_with(
-    seeds: dict[str, Seed], tmp_path: Path, name: str
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("mamba", "mamba2", "rwkv6", "rwkv7"), "is a recurrent model.*rejected draft"),
+        (("jamba", "falcon-h1", "lfm2", "qwen3next"), "is a hybrid .*model.*rejected draft"),
+        (("dream", "llada"), "is a diffusion model"),
+        (("bert", "t5", "clip"), "is not a decoder-only language model"),
+    ],
+)
+def test_what_cannot_be_decoded_with_is_refused_with_the_reason(
+    seeds: dict[str, Seed], tmp_path: Path, names: tuple[str, ...], reason: str
 ) -> None:
-    """The tensors are a llama's: what counts is that none of it is fatal, or works."""
+    """Whatever else its file holds: llama.cpp asserts while it loads these."""
     file = GgufFile.parse(seeds["llama"].content)
-    file.rename_architecture(name)
     path = tmp_path / "altered.gguf"
-    path.write_bytes(bytes(file))
-    with pytest.raises(ModelLoadError):
-        Decoder(path)
+    for name in names:
+        file.rename_architecture(name)
+        path.write_bytes(bytes(file))
+        with pytest.raises(ModelLoadError, match=reason):
+            Decoder(path)
 
 
 def test_quantising_takes_the_same_look(seeds: dict[str, Seed], tmp_path: Path) -> None:

@@ -540,7 +540,7 @@ def _change_special_token(m: Mutation) -> None:
 
 def _change_token_types(m: Mutation) -> None:
     entry = m.file.find("tokenizer.ggml.token_type")
-    if entry is not None and entry.is_array:
+    if entry is not None and entry.is_array and entry.kind != STRING:
         kind = m.random.randrange(-1, 9)
         some = m.random.choice((0.1, 1.0))
         entry.value = [kind if m.random.random() < some else old for old in entry.value]
@@ -667,6 +667,8 @@ def _reshape_model(m: Mutation) -> None:
     new = {16: n_embd, 32: n_ff}
     value_width = sizes["attention.value_length"]
     for tensor in m.file.tensors:
+        if not tensor.shape:
+            continue
         part = tensor.name.split(b".")[-2].decode() if b"." in tensor.name else ""
         tensor.shape = [new.get(length, length) for length in tensor.shape]
         widths = {"attn_q": n_head * head, "attn_k": n_kv * head, "attn_v": n_kv * value_width}

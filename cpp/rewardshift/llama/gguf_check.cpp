@@ -13,12 +13,15 @@
 #include <string_view>
 #include <utility>
 
+#include "rewardshift/llama/gguf_architecture.h"
 #include "rewardshift/llama/gguf_file.h"
 #include "rewardshift/llama/gguf_hyperparameters.h"
 #include "rewardshift/llama/gguf_vocabulary.h"
 
 namespace rewardshift::llama {
 namespace {
+
+constexpr std::uint32_t kLeastAlignment = 32;  // of what ggml's CPU backend takes for a tensor
 
 /// Whether ggml's CPU backend has a kernel for products with a matrix of a type.
 bool multiplies(ggml_type type) {
@@ -30,14 +33,18 @@ std::string described(const GgufTensor& tensor) {
 }
 
 /// Vectors are added and multiplied element by element, which ggml does in F32 alone; matrices are
-/// multiplied with. Expert numbers by token (DeepSeek 4) are the one table of integers.
+/// multiplied with.
 void require_usable_tensors(const GgufFile& file) {
+  const std::uint32_t alignment = file.natural("general.alignment").value_or(kLeastAlignment);
+  if (alignment < kLeastAlignment) {
+    file.refuse("says general.alignment is " + std::to_string(alignment) + ", which is less than " +
+                std::to_string(kLeastAlignment));
+  }
   for (const GgufTensor& tensor : file.tensors()) {
     const std::string_view name = tensor.name;
     if (*std::min_element(tensor.shape.begin(), tensor.shape.end()) < 1) {
       file.refuse("has the empty tensor '" + tensor.name + "'");
     }
-    if (name.ends_with("ffn_gate_tid2eid.weight") && tensor.type == GGML_TYPE_I32) continue;
     const bool elementwise =
         tensor.is_vector() || name.ends_with("_norm.weight") || name.ends_with(".bias");
     if (elementwise ? tensor.type != GGML_TYPE_F32 : !multiplies(tensor.type)) {
@@ -110,7 +117,7 @@ void require_multiplying_pair(const GgufFile& file, const std::string& name, con
   };
   const std::int64_t count = name.find("_exps") == std::string::npos ? 1 : experts;
   if (a[2] != count || b[2] != count || a[3] != 1 || b[3] != 1) {
-    fail("are not " + std::to_string(count) + " matrices each");
+    fail("should be " + std::to_string(count) + " matrices each");
   }
   const bool is_embedding = name.ends_with("token_embd.weight");  // there A is stored transposed
   const std::int64_t rank_of_a = is_embedding ? a[0] : a[1];
@@ -136,6 +143,10 @@ void require_lora_metadata(const GgufFile& file) {
 
 void require_loadable_model(const std::string& path) {
   const GgufFile file(path);
+  if (file.text("general.type") == "adapter") {
+    file.refuse("cannot be loaded: it is an adapter, not a model");
+  }
+  require_decodable_architecture(file);
   require_unicode(file);
   require_usable_tensors(file);
   require_loadable_parts(file);

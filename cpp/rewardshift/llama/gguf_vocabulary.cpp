@@ -47,10 +47,8 @@ std::int64_t embedding_rows(const GgufFile& file) {
 
 void require_sound_vocabulary(const GgufFile& file) {
   const std::string_view model = file.text("tokenizer.ggml.model").value_or("");
-  if (model == "rwkv") {
-    file.refuse(
-        "has the tokenizer of RWKV, a recurrent model: its memory cannot take back a rejected "
-        "draft");
+  if (model == "rwkv") {  // where a token's beginning is no token, it never ends
+    file.refuse("has the tokenizer of RWKV, a recurrent model");
   }
   if (model == "none" || model == "no_vocab") {  // llama.cpp makes as many tokens as it is told
     const std::int64_t size = file.natural(file.key("vocab_size")).value_or(0);
