@@ -25,7 +25,9 @@ from support.mutate_gguf import Seed, mutant, write_seeds
 
 import rewardshift
 
-SECONDS = 20
+CPU_SECONDS, SECONDS = 20, 120
+"""A mutant that takes more, of the processor or by the clock, hangs."""
+
 MIB = 1 << 20
 SLACK = 256 * MIB
 PER_BYTE = 16
@@ -111,6 +113,7 @@ def run(number: int, path: Path, base: Path | None, what: str) -> Outcome:
         os.dup2(os.open(last_words, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.environ["GGML_NO_BACKTRACE"] = "1"
         signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         before = resident()
@@ -123,7 +126,11 @@ def run(number: int, path: Path, base: Path | None, what: str) -> Outcome:
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
         number_of = os.WTERMSIG(status)
-        name = "hang" if number_of == signal.SIGALRM else signal.Signals(number_of).name
+        name = (
+            "hang"
+            if number_of in (signal.SIGALRM, signal.SIGXCPU)
+            else signal.Signals(number_of).name
+        )
         said = last_words.read_text(errors="replace")[-500:].strip()
         return Outcome(number, f"FAILED {name}", said, what)
     kind, said, grown = json.loads(answer)

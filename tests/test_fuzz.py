@@ -59,7 +59,7 @@ def refusal(seeds: dict[str, Seed], tmp_path: Path) -> Callable[..., str]:
             except ModelLoadError as error:
                 print(error)
         """
-        process = run_python(code, timeout=30)
+        process = run_python(code, timeout=120)
         assert process.returncode == 0, process.stderr[-2000:]
         return process.stdout
 
@@ -112,6 +112,7 @@ def two_ranks(file: GgufFile) -> None:
 
 
 PUT = GgufFile.put
+WINDOWS = "olmo2.attention.sliding_window_pattern"
 REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
     "alignment": (
         *("qwen2", lambda f: PUT(f, "general.alignment", U32, 4)),
@@ -137,6 +138,18 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
     "partly rotated": (
         *("qwen3", lambda f: PUT(f, "qwen3.rope.dimension_count", U32, 4)),
         "rope.dimension_count is 4",
+    ),
+    "not rotated at all": (  # never ends
+        *("phi3", lambda f: PUT(f, "phi3.rope.dimension_count", U32, 0)),
+        "rope.dimension_count is 0",
+    ),
+    "a window for no layer": (
+        *("olmo2", lambda f: PUT(f, WINDOWS, GGUFValueType.BOOL, [0, 0], is_array=True)),
+        f"no layer a window under {WINDOWS}",
+    ),
+    "a window for none of each one layer": (
+        *("gemma2", lambda f: PUT(f, "gemma2.attention.sliding_window_pattern", U32, 1)),
+        "no layer a window",
     ),
     "scaling": (
         *("phi3", lambda f: PUT(f, "phi3.rope.scaling.type", STRING, b"elastic")),

@@ -106,9 +106,13 @@ std::vector<std::int64_t> GgufFile::naturals(const std::string& key) const {
   const auto index = find(key, GGUF_TYPE_ARRAY);
   if (!index) return {};
   const gguf_type type = gguf_get_arr_type(gguf_.get(), *index);
-  if (type != GGUF_TYPE_UINT32 && type != GGUF_TYPE_INT32) return {};
+  if (type != GGUF_TYPE_UINT32 && type != GGUF_TYPE_INT32 && type != GGUF_TYPE_BOOL) return {};
   const std::size_t count = gguf_get_arr_n(gguf_.get(), *index);
   const void* data = gguf_get_arr_data(gguf_.get(), *index);
+  if (type == GGUF_TYPE_BOOL) {
+    const auto* values = static_cast<const std::int8_t*>(data);
+    return {values, values + count};
+  }
   if (type == GGUF_TYPE_INT32) {
     const auto* values = static_cast<const std::int32_t*>(data);
     return {values, values + count};

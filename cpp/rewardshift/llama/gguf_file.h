@@ -50,7 +50,8 @@ class GgufFile {
   std::optional<bool> flag(const std::string& key) const;
   std::optional<std::string_view> text(const std::string& key) const;
 
-  /// The elements of an array of u32 or i32, or a u32 as the only element; empty without the key.
+  /// The elements of an array of u32, i32 or bool, or a u32 as the only element; empty without the
+  /// key.
   std::vector<std::int64_t> naturals(const std::string& key) const;
 
   /// The elements of an array of strings; they live as long as the file. Empty without the key.

@@ -47,6 +47,7 @@ class Hyperparameters {
   void require_sound() const {
     require_finite();
     require_sizes();
+    require_windows();
     require_scaling();
     require_experts();
     const std::int64_t first = heads("attention.head_count", 0);
@@ -88,6 +89,22 @@ class Hyperparameters {
     if (file_.flag(file_.key("attention.causal")) == false) {
       file_.refuse("is no causal model: it has no next-token law");
     }
+  }
+
+  /// Where there is a window, llama.cpp asserts that some layer has it. The pattern is a flag for
+  /// each layer, or the number of layers of which the last has none.
+  void require_windows() const {
+    constexpr std::array<std::string_view, 2> always = {"gemma2", "llama4"};
+    const std::string key = file_.key("attention.sliding_window_pattern");
+    if (value("attention.sliding_window", 0) == 0 && !contains(always, file_.architecture()))
+      return;
+    if (!file_.has(key)) return;
+    const auto period = file_.natural(key);
+    const auto flags = file_.naturals(key);
+    const auto count = static_cast<std::ptrdiff_t>(std::min<std::size_t>(flags.size(), layers_));
+    const bool some =
+        std::any_of(flags.begin(), flags.begin() + count, [](std::int64_t f) { return f != 0; });
+    if (period ? *period == 1 : !some) file_.refuse("gives no layer a window under " + key);
   }
 
   void require_scaling() const {
@@ -156,8 +173,8 @@ class Hyperparameters {
     require(head.value >= 1 && head.value <= kMostAnything, value_name, head.value, "positive");
     const std::string arch = file_.architecture();
     const std::uint32_t rotated = value(rotated_name, head.rotated > 0 ? head.rotated : head.key);
-    require(rotated % 2 == 0 && rotated <= head.key, rotated_name, rotated,
-            "even and at most the size of a head (" + std::to_string(head.key) + ")");
+    require(rotated > 0 && rotated % 2 == 0 && rotated <= head.key, rotated_name, rotated,
+            "positive, even and at most the size of a head (" + std::to_string(head.key) + ")");
     if (contains(kWholeHeads, arch)) {
       require(rotated == head.key, rotated_name, rotated,
               "the size of a head (" + std::to_string(head.key) + ")");
