@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test lint format docs install mutants peers wheel clean
+.PHONY: demo test lint format docs install mutants fuzz peers wheel clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -42,6 +42,10 @@ install: $(VENV)/install.stamp
 
 mutants: install
 	$(BIN)/python tests/mutants.py
+
+# Ten thousand altered GGUF files, each loaded and run: the suite has a few hundred.
+fuzz: install
+	$(BIN)/python tests/fuzz_gguf.py --n 10000
 
 # llama.cpp's own programs, for benchmarks/peers.py.
 peers: $(VENV)/build.stamp

@@ -99,27 +99,6 @@ def test_a_truncated_file_is_refused(
         Decoder(path)
 
 
-def test_a_damaged_header_is_refused_or_read_but_never_fatal(
-    files: Files, new_file: Callable[[bytes], Path], survivor: Callable[..., str]
-) -> None:
-    whole = files.model().path.read_bytes()
-    random = np.random.default_rng(0)
-    for _ in range(60):
-        damaged = bytearray(whole)
-        for at in random.integers(4, 2500, 2):
-            damaged[at] = random.integers(256)
-        new_file(bytes(damaged))
-    folder = str(new_file(b"").parent)
-    attempts = f"""
-for path in sorted(Path({folder!r}).glob("[0-9]*.gguf")):
-            try:
-                rewardshift.Decoder(path, **options).close()
-            except (rewardshift.Error, ValueError):
-                pass
-        """
-    assert survivor(attempts.strip()) == "no error"
-
-
 def test_an_adapter_is_no_model(files: Files, tmp_path: Path) -> None:
     lora = write_lora(tmp_path / "lora.gguf", files.model())
     with pytest.raises(ModelLoadError, match=r"lora\.gguf cannot be loaded"):

@@ -67,14 +67,37 @@ std::optional<Token> token_or_none(llama_token token) {
   return token == LLAMA_TOKEN_NULL ? std::nullopt : std::optional<Token>(token);
 }
 
-/// A head's size as the metadata gives it, where it is not the usual one.
-int head_size(const llama_model* model, const std::string& key, int usual) {
+/// A positive number as the metadata gives it, where it is not the usual one.
+int number(const llama_model* model, const std::string& key, int usual) {
   const std::string text = read_string([&](char* buffer, std::size_t size) {
     return llama_model_meta_val_str(model, key.c_str(), buffer, size);
   });
   int value = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
   return parsed.ec == std::errc{} && value > 0 ? value : usual;
+}
+
+std::string architecture(const llama_model* model) {
+  return read_string([&](char* buffer, std::size_t size) {
+    return llama_model_meta_val_str(model, "general.architecture", buffer, size);
+  });
+}
+
+/// llama.cpp aborts when it tokenizes if it is to add a token that there is not.
+void require_special_tokens(const std::string& path, const llama_vocab* vocab) {
+  const bool pairs = llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_WPM;  // it adds both, always
+  const auto require_token = [&](bool added, llama_token token, const std::string& what) {
+    if (added && token == LLAMA_TOKEN_NULL) {
+      throw ModelLoadError(path + " wants a token for the " + what + " of a text and names none");
+    }
+  };
+  require_token(pairs || llama_vocab_get_add_bos(vocab), llama_vocab_bos(vocab), "beginning");
+  require_token(llama_vocab_get_add_eos(vocab), llama_vocab_eos(vocab), "end");
+  require_token(pairs, llama_vocab_sep(vocab), "end");
+}
+
+int experts(const llama_model* model) {
+  return number(model, architecture(model) + ".expert_count", 0);
 }
 
 }  // namespace
@@ -92,7 +115,7 @@ void Model::Free::operator()(llama_model* model) const {
 std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOptions& options,
                                          Monitor* monitor) {
   initialise();
-  require_gguf(path);
+  require_loadable_model(path);
   llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = options.n_gpu_layers;
   params.load_mode = load_mode(options);
@@ -117,7 +140,9 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOpt
     throw ModelLoadError(path + " cannot be loaded: " + errors.reason("llama.cpp gave no reason"));
   }
   const bool is_on_cpu = options.n_gpu_layers == 0 || !llama_supports_gpu_offload();
-  return std::shared_ptr<const Model>(new Model(path, model, is_on_cpu));
+  std::shared_ptr<const Model> loaded(new Model(path, model, is_on_cpu));
+  require_special_tokens(path, llama_model_get_vocab(model));
+  return loaded;
 }
 
 ModelFacts Model::facts() const {
@@ -126,9 +151,7 @@ ModelFacts Model::facts() const {
   ModelFacts facts;
   facts.description = read_string(
       [m](char* buffer, std::size_t size) { return llama_model_desc(m, buffer, size); });
-  facts.architecture = read_string([m](char* buffer, std::size_t size) {
-    return llama_model_meta_val_str(m, "general.architecture", buffer, size);
-  });
+  facts.architecture = architecture(m);
   facts.vocabulary_type = vocabulary_name(llama_vocab_type(vocab));
   facts.parameters = llama_model_n_params(m);
   facts.bytes = llama_model_size(m);
@@ -139,8 +162,8 @@ ModelFacts Model::facts() const {
   facts.heads = llama_model_n_head(m);
   facts.kv_heads = llama_model_n_head_kv(m);
   const int quotient = facts.embedding_size / std::max(facts.heads, 1);
-  facts.key_size = head_size(m, facts.architecture + ".attention.key_length", quotient);
-  facts.value_size = head_size(m, facts.architecture + ".attention.value_length", quotient);
+  facts.key_size = number(m, facts.architecture + ".attention.key_length", quotient);
+  facts.value_size = number(m, facts.architecture + ".attention.value_length", quotient);
   facts.sliding_window = llama_model_n_swa(m);
   facts.bos = token_or_none(llama_vocab_bos(vocab));
   facts.eos = token_or_none(llama_vocab_eos(vocab));
@@ -186,7 +209,7 @@ void Model::require_decodable() const {
 
 Adapter::Adapter(std::shared_ptr<const Model> model, const std::string& path)
     : model_(std::move(model)), path_(path) {
-  require_gguf(path);
+  require_loadable_adapter(path, experts(model_->model_.get()));
   const ErrorScope errors;
   std::string reason;
   try {

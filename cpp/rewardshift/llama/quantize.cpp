@@ -73,7 +73,7 @@ void quantize(const std::string& source, const std::string& destination,
   }
   params.nthread = options.n_threads;
   params.allow_requantize = options.allow_requantize;
-  require_gguf(source);
+  require_loadable_model(source);
   std::error_code unknown;
   if (std::filesystem::equivalent(source, destination, unknown)) {
     throw std::invalid_argument("a model cannot be written over itself: " + source);
