@@ -1,8 +1,8 @@
 """How long Ctrl-C takes to end an evaluation, from the signal to KeyboardInterrupt.
 
-Signals come at random times into the prefill of a long prompt, into drafting and into verifying
-(SmolLM2-135M as target; its Q4_0 re-quantisation as draft and reference). Prints the median, the
-range and the 95th percentile.
+Signals come at random times into the prefill of a long prompt (SmolLM2-135M alone), and into
+drafting and verifying (with its Q4_0 re-quantisation as draft and reference). Prints the median,
+the range and the 95th percentile.
 
     python benchmarks/interrupt.py
 """
@@ -33,17 +33,20 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=20)
     options = parser.parse_args()
     random.seed(0)
-    with Decoder(smollm2(), smollm2_q4_0(), smollm2_q4_0(), n_ctx=options.tokens + 512) as decoder:
+    with Decoder(smollm2(), n_ctx=options.tokens + 512) as decoder:
         text = decoder.tokenize("The quick brown fox jumps over the lazy dog. " * options.tokens)
 
         def prefill() -> None:
             first = random.randrange(1000, 2000)  # no part of the last prompt is known
             decoder.generate([first, *text[: options.tokens - 1]], max_tokens=1)
 
-        def rounds() -> None:
-            decoder.generate(text[:64], max_tokens=400, num_draft_tokens=16, seed=0)
-
         print(f"prompt of {options.tokens} tokens: {spread(measure(prefill, options.repeat))}")
+
+    with Decoder(smollm2(), smollm2_q4_0(), smollm2_q4_0(), n_ctx=1024) as decoder:
+
+        def rounds() -> None:
+            decoder.generate(text[:64], max_tokens=100, num_draft_tokens=16, seed=0)
+
         print(f"drafting and verifying: {spread(measure(rounds, options.repeat))}")
 
 
