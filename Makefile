@@ -11,10 +11,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake cpp python \
 	third_party -type f -not -path '*/__pycache__/*' -not -name '.*')
-CPP := $(shell find bindings cpp -name '*.cpp' -o -name '*.h')
+CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test lint format docs install mutants fuzz peers wheel clean
+.PHONY: demo test lint format docs install mutants asan tsan fuzz fuzz-core peers wheel clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -42,6 +42,17 @@ install: $(VENV)/install.stamp
 
 mutants: install
 	$(BIN)/python tests/mutants.py
+
+# The sanitizers' presets, the suite on them. tsan: what has threads (see CONTRIBUTING.md).
+asan: install
+	tests/sanitizers/run asan-ubsan -m "not real_model"
+
+tsan: install
+	tests/sanitizers/run tsan -m "not real_model" -k "thread or fork or ctrl_c or walk"
+
+SECONDS_EACH ?= 60
+fuzz-core: install
+	fuzz/run $(SECONDS_EACH)
 
 # Ten thousand altered GGUF files, each loaded and run: the suite has a few hundred.
 fuzz: install

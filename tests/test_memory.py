@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rewardshift import _core
-from tests.support.engine import run_python
+from tests.support.engine import SANITIZED, run_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 GIB = 1 << 30
+limited = pytest.mark.skipif(SANITIZED, reason="sanitizers take terabytes of address space")
+measured = pytest.mark.skipif(SANITIZED, reason="sanitizers keep what was freed")
 
 
 def write(root: Path, files: dict[str, str]) -> str:
@@ -91,6 +93,7 @@ def test_available_memory_of_this_machine_is_something() -> None:
     assert 0 < _core.available_memory() < 1 << 50
 
 
+@limited
 @pytest.mark.parametrize("flash_attn", [True, False])
 def test_a_context_beyond_the_process_s_limit_is_an_error_never_the_end(
     files: Files, flash_attn: bool
@@ -139,6 +142,7 @@ def test_a_context_beyond_the_process_s_limit_is_an_error_never_the_end(
     assert process.stdout.strip() == "alive"
 
 
+@limited
 def test_threads_that_cannot_be_had_are_an_error(files: Files) -> None:
     process = run_python(
         f"""
@@ -171,6 +175,7 @@ def resident():
 """
 
 
+@measured
 @pytest.mark.slow
 def test_two_hundred_lives_of_a_decoder_need_no_more_memory_than_fifty(files: Files) -> None:
     """Thirty kilobytes kept of each cycle would be 4.4 MiB over the last 150; a context has
@@ -195,6 +200,7 @@ print(resident() - before)
     assert int(process.stdout) < 4 << 20
 
 
+@measured
 @pytest.mark.slow
 def test_five_thousand_requests_need_no_more_memory_than_five_hundred(files: Files) -> None:
     """Of every kind: whole, streamed, dropped half-way, batched, scored, refused and failed. A

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewardshift import ChatTemplate, ChatTemplateError, Decoder
-from tests.support.engine import EXACT, run_python
+from tests.support.engine import EXACT, SANITIZED, run_python
 from tests.support.tiny_gguf import CHATML_TEMPLATE, TinyVocab, bpe_vocab, spm_vocab
 
 if TYPE_CHECKING:
@@ -344,6 +344,7 @@ def test_progress_shows_on_a_terminal_unless_unwanted(files: Files, progress: bo
     assert (b"loading" in shown) is (progress is None)
 
 
+@pytest.mark.skipif(SANITIZED, reason="sanitizers keep what was freed")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_comes_back_after_close(files: Files) -> None:
     """Forty decoders of about 24 MiB each, one after the other, do not add up."""

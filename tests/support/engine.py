@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -27,6 +28,9 @@ EXACT: dict[str, Any] = {
     "flash_attn": False,
 }
 """Loading options under which logits agree with float64 arithmetic to 1e-5."""
+
+SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
+"""Whether this is a build with sanitizers: address space and memory freed are theirs, then."""
 
 History = tuple[int, "Sequence[int]", int]
 

@@ -61,7 +61,8 @@ std::string GgufFile::architecture() const {
 std::size_t GgufFile::end_of_tensors() const {
   std::size_t end = 0;
   for (std::int64_t i = 0; i < gguf_get_n_tensors(gguf_.get()); ++i) {
-    end = std::max(end, gguf_get_tensor_offset(gguf_.get(), i) + gguf_get_tensor_size(gguf_.get(), i));
+    end = std::max(end,
+                   gguf_get_tensor_offset(gguf_.get(), i) + gguf_get_tensor_size(gguf_.get(), i));
   }
   return gguf_get_data_offset(gguf_.get()) + end;
 }
