@@ -1,4 +1,4 @@
-// require_gguf on any bytes: it returns, or throws ModelLoadError.
+// require_loadable_model on any bytes: it returns, or throws ModelLoadError.
 #include <unistd.h>
 
 #include "input.h"
@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   rewardshift::fuzz::check(pwrite(file, data, size, 0) == static_cast<ssize_t>(size),
                            "the memory file can be written");
   try {
-    rewardshift::llama::require_gguf(path);
+    rewardshift::llama::require_loadable_model(path);
   } catch (const rewardshift::ModelLoadError&) {
   }
   return 0;

@@ -180,21 +180,24 @@ MUTANTS = (
     Mutant(
         "last draft row used again for the bonus",
         ROUND,
-        "rows.draft = draft_row;",
-        "rows.draft = i == 0 || !request.is_aligned() ? draft_row\n"
-        "             : std::span<const float>(request.block.draft_logits(i - 1));",
+        "if (is_waiting(request)) request->round.bonus.draft = {rows[next++], goal_.size()};",
+        "if (is_waiting(request)) {\n"
+        "      const std::size_t k = request->block.tokens.size();\n"
+        "      if (k == 0) request->round.bonus.draft = {rows[next++], goal_.size()};\n"
+        "      else request->round.bonus.draft = request->block.draft_logits(k - 1), ++next;\n"
+        "    }",
     ),
     Mutant(
         "reference row off by one",
         ROUND,
-        "rows.reference = {request.round.reference_rows[i], n};",
-        "rows.reference = {request.round.reference_rows[i > 0 ? i - 1 : 0], n};",
+        "rows.reference = {round.rows_of(Role::reference)[i], n};",
+        "rows.reference = {round.rows_of(Role::reference)[i > 0 ? i - 1 : 0], n};",
     ),
     Mutant(
         "target row off by one",
         ROUND,
-        "rows.target = {request.round.target_rows[i], n};",
-        "rows.target = {request.round.target_rows[i > 0 ? i - 1 : 0], n};",
+        "rows.target = {round.rows_of(Role::target)[i], n};",
+        "rows.target = {round.rows_of(Role::target)[i > 0 ? i - 1 : 0], n};",
     ),
     Mutant(
         "reported proposal is not the one drawn from",
@@ -213,8 +216,32 @@ MUTANTS = (
     Mutant(
         "draft decoded from the target's prompt",
         ROUND,
-        "request->generated, &request->tokens_of(Role::draft), &request->block",
-        "request->generated, &request->tokens_of(Role::target), &request->block",
+        "&request->tokens_of(Role::draft), &request->block});",
+        "&request->tokens_of(Role::target), &request->block});",
+    ),
+    Mutant(
+        "rows kept for the bonus are another's",
+        ROUND,
+        "std::ranges::copy(*row, free);",
+        "std::ranges::copy(bonus.target, free);",
+    ),
+    Mutant(
+        "rows the next call overwrites are not kept",
+        ROUND,
+        "if (shares_batches_) keep_bonus_rows();",
+        "",
+    ),
+    Mutant(
+        "one sequence for draft and reference",
+        "decode/decoder.cpp",
+        "(comes_second ? static_cast<int>(last_history_.size()) + 1 : 0)",
+        "(comes_second ? 0 : 0)",
+    ),
+    Mutant(
+        "a measured length for a seed",
+        "decode/decoder.cpp",
+        "calibrated && !params.num_draft_tokens && !params.reproducible",
+        "calibrated && !params.num_draft_tokens",
     ),
     Mutant(
         "end of generation does not end",

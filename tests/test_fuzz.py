@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gguf import GGUFValueType
 
-from rewardshift import Decoder, ModelLoadError, _core
+from rewardshift import Decoder, ModelLoadError, _core, quantize
 
 from .support.mutate_gguf import STRING, GgufFile, Seed, Tensor, write_seeds
 
@@ -302,4 +302,4 @@ def test_quantising_takes_the_same_look(seeds: dict[str, Seed], tmp_path: Path) 
     path = tmp_path / "altered.gguf"
     path.write_bytes(bytes(file))
     with pytest.raises(ModelLoadError, match="block_count is 0"):
-        _core.quantize(str(path), str(tmp_path / "out.gguf"), "F16", 1)
+        quantize(path, tmp_path / "out.gguf", "F16")
