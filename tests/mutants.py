@@ -216,8 +216,8 @@ MUTANTS = (
     Mutant(
         "draft decoded from the target's prompt",
         ROUND,
-        "&request->tokens_of(Role::draft), &request->block});",
-        "&request->tokens_of(Role::target), &request->block});",
+        "request->generated, &request->tokens_of(Role::draft),",
+        "request->generated, &request->tokens_of(Role::target),",
     ),
     Mutant(
         "rows kept for the bonus are another's",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gguf import GGUFValueType
 
-from rewardshift import Decoder, ModelLoadError, _core, quantize
+from rewardshift import Decoder, ModelLoadError, quantize
 
 from .support.mutate_gguf import STRING, GgufFile, Seed, Tensor, write_seeds
 
