@@ -69,9 +69,10 @@ def wheel(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: v for name, v in os.environ.items() if name != _variants.OVERRIDE}
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **environment, "PYTHONPATH": str(folder)},
+        env={**inherited, **environment, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         check=False,

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 20_000_000
-MOST_NATS = 0.1
-"""By how much a token's log-probability may differ on average: the batch shape alone, too, moves
-SmolLM2's laws by hundredths (benchmarks/smollm2.py)."""
+MOST_NATS = 0.15
+"""By how much a token's log-probability may differ on average. Cores with other vectors round
+otherwise: by 0.06 for SmolLM2 Q4_1, as much as other batch shapes alone do on one core; a wrong
+kernel is off by nats. So texts differ from core to core after the first near tie."""
 PASSAGE = (
     "The bridge had been closed since the flood, so the two sisters took the long way home, past "
     "the mill and the orchard. Neither of them spoke. When they reached the gate, the younger one "
@@ -57,7 +58,7 @@ def check_file(wheel: Path) -> None:
             listing = output("nm", "-D", "--defined-only", library)
             names = {line.split()[-1] for line in listing.splitlines()}
             require(names == {f"PyInit_{Path(name).name.split('.')[0]}"}, f"{name} shows {names}")
-            require(not output("nm", library), f"{name} is stripped")
+            require(not output("nm", "--quiet", library), f"{name} is stripped")
 
 
 def check_installed(wheel: Path, folder: Path) -> None:
@@ -98,25 +99,23 @@ def run_core(python: Path, environment: dict[str, str], core: str | None) -> dic
 
 
 def probe() -> dict[str, Any]:
-    """The demo's answers, and what the models make of a passage."""
+    """The demo's answers, and what the target makes of a passage."""
     from rewardshift import Decoder, _core
-    from rewardshift.demo import DRAFT_SYSTEM, PROMPTS, STRENGTH, Exchange
+    from rewardshift.demo import PROMPTS, Exchange
     from rewardshift.models import smollm2, smollm2_q4_0
 
     exchanges = [Exchange(prompt) for prompt in PROMPTS]
-    with Decoder(smollm2(), smollm2_q4_0(), smollm2_q4_0(), n_ctx=1024) as decoder:
+    with Decoder(smollm2(), *[smollm2_q4_0()] * 2, n_ctx=1024, n_threads=1) as decoder:
         for exchange in exchanges:
             exchange.play(decoder, lambda: None)
-        score = decoder.score(
-            "A story.", PASSAGE, draft_prompt=DRAFT_SYSTEM, strength=STRENGTH, temperature=1.0
-        )
+        score = decoder.score("A story.", PASSAGE, strength=0.0)
     runs = [run for e in exchanges for run in (e.plain, e.aligned, e.undrafted)]
     cores = Path(_core.__file__).parents[1]
     return {
         "cpu": _core.cpu,
         "cores": sorted(p.name for p in cores.iterdir()) if cores.name == "_cores" else [],
         "answers": [run.text for run in runs],
-        "logprobs": score.goal_logprobs.tolist(),
+        "logprobs": score.target_logprobs.tolist(),
     }
 
 
