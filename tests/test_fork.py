@@ -106,6 +106,7 @@ def test_a_child_that_closes_and_drops_everything_ends(files: Files) -> None:
         """
         stream = decoder.stream([1, 3], max_tokens=50, logit_bias={2: -50})
         next(stream)
+        time.sleep(0.5)  # the worker threads go to sleep
         def drop():
             global decoder, stream
             decoder.close()
@@ -124,6 +125,7 @@ def test_a_child_that_only_exits_ends(files: Files) -> None:
     said = run_forking(
         files,
         """
+        time.sleep(0.5)
         sys.stdout.flush()
         if (child := os.fork()) == 0:
             sys.exit(0)

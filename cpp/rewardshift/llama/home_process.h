@@ -10,9 +10,10 @@
 namespace rewardshift::llama {
 
 /// Remembers the process it was made in. A forked child inherits the memory of llama.cpp, but
-/// neither its worker threads nor its devices: evaluating there waits for ever, and so does
-/// freeing a pool. What was loaded before a fork is therefore refused in the child, and left to
-/// the end of the process instead of being freed.
+/// neither its worker threads nor its devices: evaluating there waits for ever, and freeing joins
+/// threads that are not there, which POSIX leaves undefined (glibc happens to return). What was
+/// loaded before a fork is therefore refused in the child, and left to the end of the process
+/// instead of being freed.
 class HomeProcess {
  public:
 #ifdef _WIN32
