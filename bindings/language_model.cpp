@@ -97,8 +97,7 @@ void register_language_model(nb::module_& m) {
           "max_sequences"_a = 16, "context_size"_a = 4096,
           "float32 logits of shape (vocab_size ** order, vocab_size); the row of a history is the "
           "number its last `order` tokens spell in base vocab_size. Evaluating a history with a "
-          "token "
-          "of `fails_on` raises EvaluationError, to rehearse failures.");
+          "token of `fails_on` raises EvaluationError, to rehearse failures.");
 
   nb::class_<Threadpool>(m, "Threadpool", "Worker threads shared by contexts.")
       .def(nb::init<int>(), "n_threads"_a);
