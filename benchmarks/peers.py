@@ -4,8 +4,9 @@ Both get the same pair, prompts, threads, number of tokens and draft length, sam
 temperature without truncation, and may not end a text early. Loading and prompts are left out on
 both sides: theirs is the time that llama-speculative-simple prints for decoding, ours that from the
 first chunk on. A second pair of rows gives both llama.cpp's default truncation (top-k 40, top-p
-0.95, min-p 0.05). llama-bench, which evaluates but does not sample, is what our plain decoding is
-held against.
+0.95, min-p 0.05). Their programs are built with OpenMP, llama.cpp's default and here their fastest:
+without it, they need `--poll 0` and are a little slower. llama-bench, which evaluates but does not
+sample, is what our plain decoding is held against.
 
     make peers
     python benchmarks/peers.py

@@ -5,9 +5,10 @@ The pairs are SmolLM2 and stand-ins made of it (see slice_layers.py), kept in ``
     dear, alike      SmolLM2 and its Q4_0: the draft costs as much, nearly all is accepted
     dear, unlike     SmolLM2 and 24 of its 30 layers: costs as much, hardly anything is accepted
     cheap, unlike    SmolLM2 and 6 of its 30 layers
-    cheap, alike     SmolLM2 made three times as deep, and SmolLM2's Q4_0
+    cheap, alike     SmolLM2's Q4_0 made four times as deep, and that Q4_0: speculation wins
+    costly rows      SmolLM2 (Q4_1) made three times as deep, and its Q4_0: as like and as cheap,
+                     but Q4_1 verifies two rows at twice the cost of one
     prototype        SmolLM2 and --prototype, a small model trained to draft for it
-    far cheaper      SmolLM2 made three times as deep, and --prototype
 
     python benchmarks/regimes.py --prototype draft.gguf --json regimes.json
 """
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 WARM = "You are a warm, cheerful assistant who loves to encourage people."
 GOAL = 0.97  # adaptive over the best fixed length, and over no drafts at all
-DEEP = 90
 
 
 def main() -> None:
@@ -86,23 +86,19 @@ def main() -> None:
 def pairs_in(folder: Path, prototype: Path | None) -> dict[str, Callable[[], tuple[Path, Path]]]:
     """Target and draft by name; stand-ins are written when asked for."""
 
-    def deep() -> Path:
-        path = folder / f"SmolLM2-135M-Instruct.Q4_1-{DEEP}-layers.gguf"
-        return path if path.exists() else replacing(path, lambda p: deepened(smollm2(), p, DEEP))
-
-    def shallow(keep: int) -> Path:
-        path = folder / f"SmolLM2-135M-Instruct.Q4_1-{keep}-layers.gguf"
-        return path if path.exists() else replacing(path, lambda p: sliced(smollm2(), p, keep))
+    def stand_in(source: Path, write: Callable[[Path, Path, int], object], n_layers: int) -> Path:
+        path = folder / f"{source.stem}-{n_layers}-layers.gguf"
+        return path if path.exists() else replacing(path, lambda p: write(source, p, n_layers))
 
     pairs: dict[str, Callable[[], tuple[Path, Path]]] = {
         "dear, alike": lambda: (smollm2(), smollm2_q4_0()),
-        "dear, unlike": lambda: (smollm2(), shallow(24)),
-        "cheap, unlike": lambda: (smollm2(), shallow(6)),
-        "cheap, alike": lambda: (deep(), smollm2_q4_0()),
+        "dear, unlike": lambda: (smollm2(), stand_in(smollm2(), sliced, 24)),
+        "cheap, unlike": lambda: (smollm2(), stand_in(smollm2(), sliced, 6)),
+        "cheap, alike": lambda: (stand_in(smollm2_q4_0(), deepened, 120), smollm2_q4_0()),
+        "costly rows": lambda: (stand_in(smollm2(), deepened, 90), smollm2_q4_0()),
     }
     if prototype is not None:
         pairs["prototype"] = lambda: (smollm2(), prototype)
-        pairs["far cheaper"] = lambda: (deep(), prototype)
     return pairs
 
 
