@@ -78,6 +78,8 @@ while not all(seen.get(name, 0) >= 3 for name in ("prefill", "draft", "verify"))
                 completion = chunk.completion or completion
         timer.join()
         time.sleep(0.01)  # the signal, if it comes so late
+        # Too late; the models may have been timed in a slow moment.
+        prefill_seconds, rounds_seconds = 0.9 * prefill_seconds, 0.9 * rounds_seconds
         continue
     except KeyboardInterrupt:
         pass
