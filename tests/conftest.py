@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 # No test reaches the real hub, not even by mistake: huggingface_hub reads this when imported.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that: the tests of
+# signals would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Files:
