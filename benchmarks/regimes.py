@@ -6,8 +6,8 @@ The pairs are SmolLM2 and stand-ins made of it (see slice_layers.py), kept in ``
     dear, unlike     SmolLM2 and 24 of its 30 layers: costs as much, hardly anything is accepted
     cheap, unlike    SmolLM2 and 6 of its 30 layers
     cheap, alike     SmolLM2's Q4_0 made four times as deep, and that Q4_0: speculation wins
-    costly rows      SmolLM2 (Q4_1) made three times as deep, and its Q4_0: as like and as cheap,
-                     but Q4_1 verifies two rows at twice the cost of one
+    costly rows      SmolLM2 (Q4_1) made three times as deep, and its Q4_0: nearly as cheap,
+                     but Q4_1 verifies two rows at almost twice the cost of one
     prototype        SmolLM2 and --prototype, a small model trained to draft for it
 
     python benchmarks/regimes.py --prototype draft.gguf --json regimes.json
@@ -36,6 +36,7 @@ from rewardshift.bench import (
 )
 from rewardshift.cli.encode import plain
 from rewardshift.cli.render import stdout
+from rewardshift.files import replacing
 from rewardshift.models import smollm2, smollm2_q4_0
 
 if TYPE_CHECKING:
@@ -88,7 +89,10 @@ def pairs_in(folder: Path, prototype: Path | None) -> dict[str, Callable[[], tup
 
     def stand_in(source: Path, write: Callable[[Path, Path, int], object], n_layers: int) -> Path:
         path = folder / f"{source.stem}-{n_layers}-layers.gguf"
-        return path if path.exists() else replacing(path, lambda p: write(source, p, n_layers))
+        if not path.exists():
+            with replacing(path) as fresh:
+                write(source, fresh, n_layers)
+        return path
 
     pairs: dict[str, Callable[[], tuple[Path, Path]]] = {
         "dear, alike": lambda: (smollm2(), smollm2_q4_0()),
@@ -100,13 +104,6 @@ def pairs_in(folder: Path, prototype: Path | None) -> dict[str, Callable[[], tup
     if prototype is not None:
         pairs["prototype"] = lambda: (smollm2(), prototype)
     return pairs
-
-
-def replacing(path: Path, write: Callable[[Path], object]) -> Path:
-    """Writes a file that gets its name only when it is whole."""
-    fresh = path.with_name(f".{path.name}")
-    write(fresh)
-    return fresh.replace(path)
 
 
 def measured(

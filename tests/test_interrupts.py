@@ -69,7 +69,7 @@ while not all(seen.get(name, 0) >= 3 for name in ("prefill", "draft", "verify"))
         decoder.step()
     delay = random.random() * (prefill_seconds if into_prefill else rounds_seconds)
     timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
-    completion, before, resumed = None, evaluated(contexts), False
+    completion, before = None, evaluated(contexts)
     try:
         timer.start()
         while decoder.has_work:

@@ -104,7 +104,8 @@ def probe() -> dict[str, Any]:
     from rewardshift.models import smollm2, smollm2_q4_0
 
     exchanges = [Exchange(prompt) for prompt in PROMPTS]
-    with Decoder(smollm2(), *[smollm2_q4_0()] * 2, n_ctx=1024, n_threads=1) as decoder:
+    small = smollm2_q4_0()
+    with Decoder(smollm2(), small, small, n_ctx=1024, n_threads=1) as decoder:
         for exchange in exchanges:
             exchange.play(decoder, lambda: None)
         score = decoder.score("A story.", PASSAGE, strength=0.0)
