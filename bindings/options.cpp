@@ -90,7 +90,9 @@ void register_options(nb::module_& m) {
       .def(nb::init<>())
       .def_rw("n_gpu_layers", &llama::ModelOptions::n_gpu_layers,
               "Layers kept on the GPU; -1 is all, where there is one.")
-      .def_rw("use_mmap", &llama::ModelOptions::use_mmap, "Map the file instead of reading it.")
+      .def_rw("use_mmap", &llama::ModelOptions::use_mmap, nb::arg().none(),
+              "Map the file instead of reading it; None does, but where the CPU computes with most "
+              "of the weights in another order than the file's, and would hold them twice.")
       .def_rw("use_mlock", &llama::ModelOptions::use_mlock,
               "Keep the weights from being swapped out.");
 

@@ -21,6 +21,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.engine import SANITIZED
 from support.mutate_gguf import Seed, mutant, write_seeds
 
 import rewardshift
@@ -104,6 +105,13 @@ def resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
+def how_it_died(status: int) -> str:
+    """A signal's name, or the exit status: sanitizers end a process with one."""
+    if status > 0:
+        return f"exit {status}"
+    return "hang" if -status in (signal.SIGALRM, signal.SIGXCPU) else signal.Signals(-status).name
+
+
 def run(number: int, path: Path, base: Path | None, what: str) -> Outcome:
     """Loads one file in a forked child."""
     receive, send = os.pipe()
@@ -114,7 +122,8 @@ def run(number: int, path: Path, base: Path | None, what: str) -> Outcome:
         os.environ["GGML_NO_BACKTRACE"] = "1"
         signal.alarm(SECONDS)
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
-        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+        if not SANITIZED:  # they take terabytes
+            resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         before = resident()
         kind, said = verdict(path, base)
@@ -123,16 +132,10 @@ def run(number: int, path: Path, base: Path | None, what: str) -> Outcome:
     os.close(send)
     with os.fdopen(receive, "rb") as pipe:
         answer = pipe.read()
-    status = os.waitpid(child, 0)[1]
-    if os.WIFSIGNALED(status):
-        number_of = os.WTERMSIG(status)
-        name = (
-            "hang"
-            if number_of in (signal.SIGALRM, signal.SIGXCPU)
-            else signal.Signals(number_of).name
-        )
-        said = last_words.read_text(errors="replace")[-500:].strip()
-        return Outcome(number, f"FAILED {name}", said, what)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status != 0:
+        said = last_words.read_text(errors="replace")[-3000:].strip()
+        return Outcome(number, f"FAILED {how_it_died(status)}", said, what)
     kind, said, grown = json.loads(answer)
     bound = SLACK + PER_BYTE * path.stat().st_size
     if grown > bound:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rewardshift import _core
+from rewardshift import _core, quantize
 from tests.support.engine import SANITIZED, run_python
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_threads_that_cannot_be_had_are_an_error(files: Files) -> None:
         import resource
         from pathlib import Path
         import rewardshift
-        from rewardshift import _core
+        from rewardshift import _core, quantize
 
         rewardshift.Decoder({str(files.model().path)!r}, n_ctx=64, n_threads=1).close()
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -162,6 +162,42 @@ def test_threads_that_cannot_be_had_are_an_error(files: Files) -> None:
     )
     assert process.returncode == 0, process.stderr[-2000:]
     assert "of 500 threads could be had" in process.stdout
+
+
+MAPPED = """
+import logging, re, sys
+from pathlib import Path
+import rewardshift
+
+said = []
+class Log(logging.Handler):
+    def emit(self, record):
+        said.append(record.getMessage())
+logger = logging.getLogger("rewardshift.llama")
+logger.addHandler(Log())
+logger.setLevel(logging.DEBUG)
+with rewardshift.Decoder(path, n_ctx=64, n_threads=1, n_gpu_layers=0, use_mmap=use_mmap) as decoder:
+    decoder.generate([1, 3], max_tokens=2)
+    mapped = path in Path("/proc/self/maps").read_text()
+sizes = re.findall(r"CPU_REPACK model buffer size = *([\\d.]+)", "\\n".join(said))
+print(mapped, int(sum(map(float, sizes)) * 2**20))
+"""
+"""Whether a model file is mapped, and how many bytes of it llama.cpp rearranged."""
+
+
+@pytest.mark.parametrize("kind", ["F16", "Q4_0"])
+@pytest.mark.parametrize("use_mmap", [None, True, False])
+def test_a_file_is_mapped_unless_most_of_it_is_rearranged(
+    files: Files, tmp_path: Path, kind: str, use_mmap: bool | None
+) -> None:
+    """Whether this processor has an order of its own for a type is llama.cpp's to say."""
+    path = tmp_path / "model.gguf"
+    quantize(files.model(n_embd=256, n_ff=1024, n_layer=4).path, path, kind)
+    process = run_python(f"path, use_mmap = {str(path)!r}, {use_mmap}\n" + MAPPED)
+    assert process.returncode == 0, process.stderr[-2000:]
+    mapped, rearranged = process.stdout.split()
+    twice = 2 * int(rearranged) > path.stat().st_size
+    assert mapped == str(not twice if use_mmap is None else use_mmap)
 
 
 RESIDENT = """
@@ -178,8 +214,7 @@ def resident():
 @measured
 @pytest.mark.slow
 def test_two_hundred_lives_of_a_decoder_need_no_more_memory_than_fifty(files: Files) -> None:
-    """Thirty kilobytes kept of each cycle would be 4.4 MiB over the last 150; a context has
-    millions."""
+    """The bound is reached by 28 KiB kept of each of the last 150; a context has megabytes."""
     path = str(files.model(n_embd=64).path)
     process = run_python(
         RESIDENT

@@ -20,7 +20,7 @@ class ModelOptions(TypedDict, total=False):
     """How model files are loaded."""
 
     n_gpu_layers: int
-    use_mmap: bool
+    use_mmap: bool | None
     use_mlock: bool
 
 

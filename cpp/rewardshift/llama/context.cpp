@@ -20,7 +20,7 @@ namespace rewardshift::llama {
 namespace {
 
 constexpr int kDefaultContext = 4096;
-constexpr std::size_t kMostRows = 64;  // bounds the logits' share of llama.cpp's compute buffer
+constexpr std::size_t kMostRows = 32;  // bounds the logits' share of llama.cpp's compute buffer
 
 /// The types that the CPU backend can write rows of; it aborts on others.
 constexpr std::array kCacheTypes = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,

@@ -12,7 +12,9 @@
 
 #include "rewardshift/error.h"
 #include "rewardshift/llama/gguf_check.h"
+#include "rewardshift/llama/gguf_file.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/llama/rearranged.h"
 #include "rewardshift/llama/system.h"
 
 namespace rewardshift::llama {
@@ -37,8 +39,15 @@ bool report_progress(float progress, void* data) {
   return !monitor->cancelled;
 }
 
-llama_load_mode load_mode(const ModelOptions& options) {
-  if (options.use_mmap) {
+bool stays_on_cpu(const ModelOptions& options) {
+  return options.n_gpu_layers == 0 || !llama_supports_gpu_offload();
+}
+
+llama_load_mode load_mode(const std::string& path, const ModelOptions& options) {
+  const bool use_mmap =
+      options.use_mmap ? *options.use_mmap
+                       : !(stays_on_cpu(options) && is_mostly_rearranged(GgufFile(path)));
+  if (use_mmap) {
     return options.use_mlock ? LLAMA_LOAD_MODE_MMAP_MLOCK : LLAMA_LOAD_MODE_MMAP;
   }
   return options.use_mlock ? LLAMA_LOAD_MODE_MLOCK : LLAMA_LOAD_MODE_NONE;
@@ -118,7 +127,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOpt
   require_loadable_model(path);
   llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = options.n_gpu_layers;
-  params.load_mode = load_mode(options);
+  params.load_mode = load_mode(path, options);
   if (monitor != nullptr) {
     params.progress_callback = report_progress;
     params.progress_callback_user_data = monitor;
@@ -139,8 +148,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOpt
   if (model == nullptr) {
     throw ModelLoadError(path + " cannot be loaded: " + errors.reason("llama.cpp gave no reason"));
   }
-  const bool is_on_cpu = options.n_gpu_layers == 0 || !llama_supports_gpu_offload();
-  std::shared_ptr<const Model> loaded(new Model(path, model, is_on_cpu));
+  std::shared_ptr<const Model> loaded(new Model(path, model, stays_on_cpu(options)));
   require_special_tokens(path, llama_model_get_vocab(model));
   return loaded;
 }
