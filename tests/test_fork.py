@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engine import run_python
+from tests.support.engine import THREADS_SANITIZED, run_python
 
 if TYPE_CHECKING:
     from tests.conftest import Files
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+starts_threads_in_the_child = pytest.mark.skipif(
+    THREADS_SANITIZED, reason="ThreadSanitizer ends a child of fork() that starts threads"
+)
 
 PREAMBLE = """
 import gc, os, sys, threading, time, warnings
@@ -158,6 +161,7 @@ def test_a_child_ends_though_another_thread_was_decoding(files: Files) -> None:
     assert said == "True"
 
 
+@starts_threads_in_the_child
 def test_a_child_may_load_its_own(files: Files) -> None:
     said = run_forking(
         files,
@@ -171,6 +175,7 @@ def test_a_child_may_load_its_own(files: Files) -> None:
     assert said == "True True"
 
 
+@starts_threads_in_the_child
 def test_multiprocessing_by_fork_ends_and_reports(files: Files) -> None:
     said = run_forking(
         files,

@@ -32,6 +32,9 @@ EXACT: dict[str, Any] = {
 SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 """Whether this is a build with sanitizers: address space and memory freed are theirs, then."""
 
+THREADS_SANITIZED = "libtsan.so" in os.environ.get("LD_PRELOAD", "")
+"""Whether it is ThreadSanitizer's."""
+
 History = tuple[int, "Sequence[int]", int]
 
 

@@ -44,9 +44,9 @@ bool stays_on_cpu(const ModelOptions& options) {
 }
 
 llama_load_mode load_mode(const std::string& path, const ModelOptions& options) {
-  const bool use_mmap =
-      options.use_mmap ? *options.use_mmap
-                       : !(stays_on_cpu(options) && is_mostly_rearranged(GgufFile(path)));
+  const bool use_mmap = options.use_mmap
+                            ? *options.use_mmap
+                            : !(stays_on_cpu(options) && is_mostly_rearranged(GgufFile(path)));
   if (use_mmap) {
     return options.use_mlock ? LLAMA_LOAD_MODE_MMAP_MLOCK : LLAMA_LOAD_MODE_MMAP;
   }

@@ -18,7 +18,7 @@ struct llama_model;
 namespace rewardshift::llama {
 
 struct ModelOptions {
-  int n_gpu_layers = -1;   ///< layers kept on the GPU; -1 is all, where there is one
+  int n_gpu_layers = -1;  ///< layers kept on the GPU; -1 is all, where there is one
   /// Map the file instead of reading it; without a value where that takes no memory twice.
   std::optional<bool> use_mmap;
   bool use_mlock = false;  ///< keep the weights from being swapped out

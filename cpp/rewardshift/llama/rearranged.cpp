@@ -22,9 +22,9 @@ using Buffer = std::unique_ptr<ggml_backend_buffer, Call<ggml_backend_buffer_fre
 
 /// Where the CPU backend keeps weights in other orders; ends with a null pointer.
 ggml_backend_buffer_type_t* other_orders(ggml_backend_dev_t cpu) {
-  const auto get = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
-      ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
-                                        "ggml_backend_dev_get_extra_bufts"));
+  const auto get =
+      reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(ggml_backend_reg_get_proc_address(
+          ggml_backend_dev_backend_reg(cpu), "ggml_backend_dev_get_extra_bufts"));
   return get == nullptr ? nullptr : get(cpu);
 }
 
