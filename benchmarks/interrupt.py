@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0 is one per core")
     options = parser.parse_args()
     random.seed(0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell forks it off
     with Decoder(smollm2(), n_ctx=options.tokens + 512, n_threads=options.threads) as decoder:
         text = decoder.tokenize("The quick brown fox jumps over the lazy dog. " * options.tokens)
 
