@@ -49,7 +49,7 @@ def test_commands_run(page: str, command: str, example_models: Path) -> None:
 
 @each_page
 def test_blocks_are_tested_or_no_examples(page: Document) -> None:
-    assert {language for language, _ in page.blocks} <= {"console", "cpp", "python"}
+    assert {language for language, _ in page.blocks} <= {"console", "cpp", "python", "text"}
 
 
 @each_page

@@ -14,11 +14,12 @@ def is_shown(progress: bool | None) -> bool:
     return sys.stderr.isatty() if progress is None else progress
 
 
-def bars(*, of_bytes: bool = False, shown: bool = True) -> Progress:
+def bars(*, of_bytes: bool = False, with_time_left: bool = False, shown: bool = True) -> Progress:
     """A display of progress bars that vanishes when it is left.
 
     Args:
         of_bytes: Whether tasks count bytes; their amount and rate are then shown.
+        with_time_left: Whether to estimate it, for what takes minutes and more.
         shown: Whether anything is.
     """
     from rich.console import Console
@@ -30,6 +31,7 @@ def bars(*, of_bytes: bool = False, shown: bool = True) -> Progress:
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
+        TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
@@ -39,6 +41,8 @@ def bars(*, of_bytes: bool = False, shown: bool = True) -> Progress:
         TaskProgressColumn(),
         TimeElapsedColumn(),
     ]
+    if with_time_left:
+        columns += [TextColumn("left:"), TimeRemainingColumn()]
     if of_bytes:
         columns += [DownloadColumn(), TransferSpeedColumn()]
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)

@@ -6,7 +6,18 @@ import typer
 
 from rewardshift import __version__
 
-from . import bench, chat, doctor, generate, inspect_files, quantize, score
+from . import (
+    align,
+    bench,
+    chat,
+    check_pair,
+    distill,
+    doctor,
+    generate,
+    inspect_files,
+    quantize,
+    score,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -35,5 +46,16 @@ def rewardshift(
     """
 
 
-for module in (generate, chat, score, inspect_files, quantize, doctor, bench):
+for module in (
+    generate,
+    chat,
+    score,
+    inspect_files,
+    quantize,
+    doctor,
+    bench,
+    distill,
+    align,
+    check_pair,
+):
     module.add_to(app)

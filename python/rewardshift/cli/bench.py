@@ -21,6 +21,7 @@ from rewardshift.bench import (
     save_plot,
 )
 from rewardshift.options import SamplingOptions
+from rewardshift.prompt_files import read_prompts
 
 from .command import command
 from .encode import plain
@@ -73,12 +74,7 @@ class BenchFlags(LogFlags):
 
     def lines(self) -> list[str]:
         """The user's prompts, or the built-in ones."""
-        if self.prompts is None:
-            return list(PROMPTS)
-        lines = [line for line in self.prompts.read_text("utf-8").splitlines() if line.strip()]
-        if not lines:
-            raise ValueError(f"{self.prompts} has no prompts")
-        return lines
+        return list(PROMPTS) if self.prompts is None else read_prompts(self.prompts)
 
 
 class Report(Protocol):

@@ -1,0 +1,144 @@
+"""``rewardshift check-pair``."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from rewardshift.bench import PROMPTS, require_matplotlib
+from rewardshift.check import CheckOptions, PairReport, Verdict, check_pair, save_plot, verdict
+from rewardshift.prompt_files import read_preferences, read_prompts
+
+from .command import command
+from .encode import print_json
+from .options import LoadFlags, OutputFlags
+from .render import stdout
+
+_MANY = 200
+"""Preference pairs that are enough."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command("check-pair")(check)
+
+
+@command
+def check(
+    load: LoadFlags,
+    output: OutputFlags,
+    preferences: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON lines with prompt, chosen and rejected, not used in the alignment.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="What users ask, a line each; built-in prompts unless given.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    draft_system: Annotated[
+        str | None,
+        typer.Option(
+            "--draft-system",
+            help="System message for the draft alone: shifts by prompt.",
+            metavar="TEXT",
+            show_default=False,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temp", help="At which strengths are measured.", metavar="X")
+    ] = 0.8,
+    strengths: Annotated[
+        str, typer.Option(help="Strengths to measure.", metavar="S,S,...")
+    ] = "0.5,1,1.5,2,3",
+    max_tokens: Annotated[
+        int, typer.Option("-n", "--max-tokens", help="Of each response.", metavar="N")
+    ] = 64,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw it here (PNG, SVG, PDF).", metavar="FILE", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option("-s", "--seed", help="Of everything.", metavar="N")] = 1,
+) -> None:
+    """Say whether a draft and its reference are fit to align a target, and up to which strength.
+
+    Measured by decoding: accepted drafts by temperature and position, the spread of Z, how far the
+    paper's rule is from pi*, how far the draft has moved from its reference, whether it prefers
+    what it should, and the speed to expect here.
+
+    Example: rewardshift check-pair -m big.gguf -md small-dpo.gguf --reference small.gguf
+    """
+    output.set_up_log()
+    if plot is not None:
+        require_matplotlib()
+    options = replace(
+        CheckOptions(),
+        temperature=temperature,
+        strengths=_numbers(strengths),
+        max_tokens=max_tokens,
+        seed=seed,
+    )
+    report = check_pair(
+        load.arguments(),
+        PROMPTS if prompts is None else read_prompts(prompts),
+        options,
+        preferences=() if preferences is None else read_preferences(preferences)[-_MANY:],
+        draft_system=draft_system,
+    )
+    advice = verdict(report, temperature=temperature)
+    if plot is not None:
+        save_plot(report, plot)
+    if output.json:
+        print_json({"report": asdict(report), "verdict": asdict(advice)})
+        return
+    _show(report, advice)
+
+
+def _show(report: PairReport, advice: Verdict) -> None:
+    console = stdout()
+    table = _table("accepted drafts", ["temperature", "all"])
+    places = range(1, len(report.temperatures[0].by_position) + 1) if report.temperatures else ()
+    for place in places:
+        table.add_column(f"position {place}", justify="right")
+    for t in report.temperatures:
+        shares = (t.acceptance, *t.by_position)
+        table.add_row(f"{t.temperature:g}", *(f"{share:.2f}" for share in shares))
+    console.print(table)
+    console.print()
+    table = _table(
+        "by strength", ["s", "Z, 5 %", "median", "95 %", "paper's rule", "accepted", "−log p"]
+    )
+    for s in report.strengths:
+        low, _, median, _, high = s.z
+        cells = (low, median, high, s.paper_distance, s.acceptance, s.target_nats)
+        table.add_row(f"{s.strength:g}", *(f"{cell:.2f}" for cell in cells))
+    console.print(table)
+    console.print(f"\n−log p without a shift: {report.target_nats:.2f} nats a token\n")
+    for sentence in advice.sentences:
+        console.print(f"• {sentence}")
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(sorted({float(part) for part in text.split(",")}))
+    except ValueError:
+        raise ValueError(f"--strengths takes numbers with commas, not {text!r}") from None
+    if numbers[0] <= 0:
+        raise ValueError(f"--strengths takes numbers above 0, not {numbers[0]:g}")
+    return numbers

@@ -1,0 +1,148 @@
+"""``rewardshift distill``."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rewardshift.hub import local_path
+from rewardshift.prompt_files import read_prompts
+
+from .command import command
+from .extras import require_train
+from .options import LogFlags
+from .render import amount, stdout
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(distill)
+
+
+def _option(*flags: str, text: str, metavar: str, panel: str) -> Any:  # noqa: ANN401 - typer's
+    return typer.Option(
+        *flags, help=text, metavar=metavar, rich_help_panel=panel, show_default=False
+    )
+
+
+_SAMPLING, _TRAINING = "Sampling the target", "Training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusFlags:
+    """What is asked, and how much."""
+
+    prompts: Annotated[
+        Path | None,
+        _option(
+            "--prompts",
+            text="A prompt a line, or JSON lines with one each; built-in ones unless given.",
+            metavar="FILE",
+            panel=_SAMPLING,
+        ),
+    ] = None
+    responses: Annotated[
+        int | None,
+        _option("--responses", text="How many; 8000 unless given.", metavar="N", panel=_SAMPLING),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        _option(
+            "-n", "--max-tokens", text="Of each; 160 unless given.", metavar="N", panel=_SAMPLING
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapeFlags:
+    """What is trained, and for how long."""
+
+    tokens: Annotated[
+        int | None,
+        _option(
+            "--tokens",
+            text="To learn from, repetitions counted; 8 million unless given.",
+            metavar="N",
+            panel=_TRAINING,
+        ),
+    ] = None
+    width: Annotated[
+        int | None,
+        _option("--width", text="Of the student; 384 unless given.", metavar="N", panel=_TRAINING),
+    ] = None
+    layers: Annotated[
+        int | None,
+        _option("--layers", text="Of the student; 4 unless given.", metavar="N", panel=_TRAINING),
+    ] = None
+    self_fed_steps: Annotated[
+        int | None,
+        _option(
+            "--self-fed-steps",
+            text="Length of the drafts that are trained for; 1 turns that off, 4 unless given.",
+            metavar="N",
+            panel=_TRAINING,
+        ),
+    ] = None
+
+
+@command
+def distill(
+    target: Annotated[Path, typer.Argument(help="GGUF to distil.", metavar="TARGET")],
+    destination: Annotated[Path, typer.Argument(help="GGUF to write.", metavar="REFERENCE")],
+    corpus: CorpusFlags,
+    shape: ShapeFlags,
+    log: LogFlags,
+    kind: Annotated[
+        str, typer.Option("--type", help="Of the weights written.", metavar="T")
+    ] = "Q8_0",
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run; REFERENCE-run unless given.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("-s", "--seed", help="Of everything.", metavar="N")] = 1,
+) -> None:
+    """Make a small reference model that speaks like a target, for drafting.
+
+    The target answers prompts, and a student with its vocabulary learns from the answers. The same
+    command again goes on where it was stopped. Needs the extra train.
+
+    Example: rewardshift distill big.gguf small.gguf
+    """
+    log.set_up_log()
+    require_train()
+    from rewardshift.train.corpus import CorpusOptions, sample_corpus
+    from rewardshift.train.distill import DistillOptions, distill_target
+    from rewardshift.train.export import WEIGHT_TYPES
+    from rewardshift.train.student import Shape
+
+    if kind not in WEIGHT_TYPES:
+        raise ValueError(f"there is no type {kind!r}; choose one of {', '.join(WEIGHT_TYPES)}")
+    sampling = replace(
+        CorpusOptions(seed=seed),
+        **_set({"responses": corpus.responses, "max_tokens": corpus.max_tokens}),
+    )
+    options = replace(
+        DistillOptions(
+            shape=replace(Shape(), **_set({"width": shape.width, "layers": shape.layers})),
+            seed=seed,
+        ),
+        **_set({"tokens": shape.tokens, "self_fed_steps": shape.self_fed_steps}),
+    )
+    asked = None if corpus.prompts is None else read_prompts(corpus.prompts)
+    folder = run or destination.with_name(f"{destination.stem}-run")
+    path = local_path(target)
+    sample_corpus(path, folder / "corpus", sampling, prompts=asked)
+    acceptance = distill_target(path, folder, destination, options, kind=kind)
+    stdout().print(f"{destination}: {kind}, {amount(destination.stat().st_size, 'B')}")
+    for temperature, share in acceptance.items():
+        stdout().print(f"held-out acceptance at temperature {temperature:g}: {share:.3f}")
+    stdout().print(f"curves and figures: {folder}")
+
+
+def _set(values: dict[str, int | None]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,241 @@
+"""What a target says, with the most probable tokens at each position: what a student learns from.
+
+Prompts come from a file, or from two built-in sources: everyday questions, and questions that the
+target makes up itself when it is shown the beginning of a user's turn (Xu et al., "Magpie",
+ICLR 2025).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rewardshift.decoder import Decoder
+from rewardshift.errors import EvaluationError
+from rewardshift.files import replacing
+from rewardshift.progress import bars, is_shown
+
+from .topics import everyday_prompt
+from .turns import opening_of_user_turn, prompt_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from rewardshift.results import Completion
+
+_LONGEST_PROMPT = 96  # tokens that the target may take for a question of its own
+_TRIES = 4  # requests for each question of its own, before everyday ones take its place
+_AT_ONCE = 32  # requests decoded together: the most rows that one batch of a context has
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusOptions:
+    """How to sample.
+
+    Attributes:
+        responses: How many.
+        max_tokens: Of each response.
+        temperatures: Drawn from in turn, a response each.
+        top_k: Most probable tokens kept at each position.
+        self_prompted: Share of the prompts that the target makes up.
+        shard: Responses that are saved together; what is saved is not sampled again.
+        seed: Of everything.
+    """
+
+    responses: int = 8_000
+    max_tokens: int = 160
+    temperatures: tuple[float, ...] = (0.8, 1.0)
+    top_k: int = 32
+    self_prompted: float = 0.5
+    shard: int = 256
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A prompt with a response, and the target's opinion at each position of the response.
+
+    Attributes:
+        tokens: Prompt and response, [n].
+        prompt_length: Tokens of the prompt, m.
+        top_ids: The target's most probable tokens, [n − m, k], most probable first.
+        top_logprobs: Their natural logarithms at temperature 1, [n − m, k].
+    """
+
+    tokens: NDArray[np.int32]
+    prompt_length: int
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float16]
+
+
+def sample_corpus(
+    target: Path,
+    folder: Path,
+    options: CorpusOptions,
+    *,
+    prompts: Sequence[str] | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Samples responses into ``folder``, a file for each shard; goes on where it was stopped.
+
+    Args:
+        target: GGUF with a chat template.
+        folder: Made if it is not there.
+        options: How.
+        prompts: What to ask, in turn; None asks the built-in prompts.
+        progress: Whether to show progress; None shows it on a terminal.
+
+    Raises:
+        ModelLoadError: If the target cannot be loaded.
+        ChatTemplateError: If it has no chat template.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, options.responses, options.shard)
+    missing = [start for start in starts if not shard_path(folder, start).exists()]
+    if not missing:
+        return
+    window = _AT_ONCE * (2 * _LONGEST_PROMPT + options.max_tokens)
+    with (
+        Decoder(target, n_ctx=window, progress=progress) as decoder,
+        bars(shown=is_shown(progress), with_time_left=True) as display,
+    ):
+        for start in display.track(missing, description="sampling the target"):
+            count = min(options.shard, options.responses - start)
+            rng = np.random.default_rng([options.seed, start])
+            asked = _asked(decoder, prompts, start, count, options, rng)
+            save(shard_path(folder, start), _responses(decoder, asked, options, rng))
+
+
+def shard_path(folder: Path, start: int) -> Path:
+    """Where the responses from number ``start`` on are kept."""
+    return folder / f"responses-{start:06}.npz"
+
+
+# --- prompts ------------------------------------------------------------------------------------
+
+
+def everyday_prompts(count: int, seed: int) -> list[str]:
+    """Built-in prompts that need no target."""
+    rng = np.random.default_rng(seed)
+    return [everyday_prompt(rng) for _ in range(count)]
+
+
+def built_in_prompts(
+    decoder: Decoder, count: int, *, self_prompted: float, rng: np.random.Generator
+) -> list[str]:
+    """Everyday prompts, and as many as asked for that the decoder's target makes up.
+
+    A target that seldom ends a user's turn makes up fewer; everyday prompts take their place.
+    """
+    opening = opening_of_user_turn(decoder)
+    wanted = round(count * self_prompted)
+    made_up: list[str] = []
+    for _ in range(_TRIES * -(-wanted // _AT_ONCE)):
+        texts = decoder.generate_batch(
+            [opening] * min(wanted - len(made_up), _AT_ONCE),
+            max_tokens=_LONGEST_PROMPT,
+            temperature=1.0,
+            seed=int(rng.integers(2**63)),
+        )
+        made_up += [c.text.strip() for c in texts if c.finish_reason == "stop" and c.text.strip()]
+        if len(made_up) == wanted:
+            break
+    prompts = made_up + [everyday_prompt(rng) for _ in range(count - len(made_up))]
+    return [prompts[i] for i in rng.permutation(count)]
+
+
+def _asked(
+    decoder: Decoder,
+    prompts: Sequence[str] | None,
+    start: int,
+    count: int,
+    options: CorpusOptions,
+    rng: np.random.Generator,
+) -> list[str]:
+    if prompts is None:
+        return built_in_prompts(decoder, count, self_prompted=options.self_prompted, rng=rng)
+    return [prompts[i % len(prompts)] for i in range(start, start + count)]
+
+
+# --- responses ----------------------------------------------------------------------------------
+
+
+def _responses(
+    decoder: Decoder, asked: Sequence[str], options: CorpusOptions, rng: np.random.Generator
+) -> Iterator[Response]:
+    """The target's responses, as they end."""
+    temperatures = itertools.cycle(options.temperatures)
+    waiting = [(prompt_tokens(decoder, text), next(temperatures)) for text in reversed(asked)]
+    underway: dict[int, tuple[list[int], float]] = {}
+    while waiting or underway:
+        while waiting and len(underway) < _AT_ONCE:
+            tokens, temperature = waiting.pop()
+            request = decoder.submit(
+                tokens,
+                max_tokens=options.max_tokens,
+                temperature=temperature,
+                top_logprobs=options.top_k,
+                seed=int(rng.integers(2**63)),
+            )
+            underway[request] = tokens, temperature
+        for chunk in decoder.step():
+            if chunk.error is not None:
+                raise EvaluationError(chunk.error)
+            if chunk.completion is not None:
+                yield _response(*underway.pop(chunk.id), chunk.completion)
+
+
+def _response(prompt: list[int], temperature: float, completion: Completion) -> Response:
+    steps = completion.steps
+    # At temperature T the law's logarithms are z / T less a constant, and the chosen token is known
+    # at temperature 1 too: that tells the constant, and so all of them at temperature 1.
+    shifts = np.array([step.target_logprob - temperature * step.logprob for step in steps])
+    tops = [step.top_logprobs for step in steps]
+    top_logprobs = temperature * np.array([list(top.values()) for top in tops]) + shifts[:, None]
+    return Response(
+        tokens=np.array([*prompt, *completion.tokens], np.int32),
+        prompt_length=len(prompt),
+        top_ids=np.array([list(top) for top in tops], np.int32),
+        top_logprobs=top_logprobs.astype(np.float16),
+    )
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def save(path: Path, responses: Iterable[Response]) -> None:
+    """Writes responses to one file."""
+    responses = list(responses)
+    with replacing(path) as fresh:
+        np.savez(
+            fresh,
+            tokens=np.concatenate([r.tokens for r in responses]),
+            lengths=np.array([len(r.tokens) for r in responses], np.int32),
+            prompt_lengths=np.array([r.prompt_length for r in responses], np.int32),
+            top_ids=np.concatenate([r.top_ids for r in responses]),
+            top_logprobs=np.concatenate([r.top_logprobs for r in responses]),
+        )
+
+
+def load(path: Path) -> list[Response]:
+    """Reads what ``save`` wrote."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    tokens_before = np.concatenate([[0], np.cumsum(arrays["lengths"])])
+    counts = arrays["lengths"] - arrays["prompt_lengths"]
+    rows_before = np.concatenate([[0], np.cumsum(counts)])
+    return [
+        Response(
+            tokens=arrays["tokens"][tokens_before[i] : tokens_before[i + 1]],
+            prompt_length=int(arrays["prompt_lengths"][i]),
+            top_ids=arrays["top_ids"][rows_before[i] : rows_before[i + 1]],
+            top_logprobs=arrays["top_logprobs"][rows_before[i] : rows_before[i + 1]],
+        )
+        for i in range(len(counts))
+    ]

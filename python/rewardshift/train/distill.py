@@ -1,0 +1,349 @@
+"""Distillation: a student learns to say what the target says."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rewardshift.progress import bars, is_shown
+
+from . import loss
+from .corpus import load
+from .curves import draw_distillation
+from .export import write_student
+from .student import Shape, new_student, save_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+    from transformers import LlamaForCausalLM
+
+    from .corpus import Response
+
+
+@dataclass(frozen=True, slots=True)
+class DistillOptions:
+    """How to train.
+
+    Attributes:
+        shape: The student's.
+        tokens: How many of the target's to learn from, repetitions counted.
+        batch_tokens: Tokens of one step, prompts included.
+        learning_rate: Of the matrices inside (Muon), highest.
+        embedding_rate: Of everything else (Adam), highest.
+        top_k: Most probable tokens of the target that count.
+        other_candidates: Further tokens that stand for the rest of the vocabulary.
+        acceptance_from: Share of the training after which acceptance replaces cross-entropy.
+        temperatures: At which acceptance is trained and measured.
+        self_fed_steps: Length of drafts whose positions are trained; 1 weighs all alike.
+        held_out: Share of the responses that only measures.
+        seed: Of everything.
+    """
+
+    shape: Shape = field(default_factory=Shape)
+    tokens: int = 8_000_000
+    batch_tokens: int = 4096
+    learning_rate: float = 0.01
+    embedding_rate: float = 0.002
+    top_k: int = 16
+    other_candidates: int = 2048
+    acceptance_from: float = 0.6
+    temperatures: tuple[float, ...] = (0.8, 1.0)
+    self_fed_steps: int = 4
+    held_out: float = 0.03
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Responses side by side.
+
+    Attributes:
+        ids: Tokens, padded at the end, [responses, length].
+        rows: Which positions (of the flattened ids) come before a response's token, [n].
+        starts: Whether a response begins after the position, [n].
+        next_place: Where the token that follows is among the target's most probable; their number
+            if it is not, [n].
+        top_ids: The target's most probable tokens, [n, k].
+        log_p: Their log-probabilities at temperature 1, [n, k].
+    """
+
+    ids: Tensor
+    rows: Tensor
+    starts: Tensor
+    next_place: Tensor
+    top_ids: Tensor
+    log_p: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    @classmethod
+    def of(cls, responses: Sequence[Response], top_k: int) -> Batch:
+        """Puts responses together."""
+        length = max(len(r.tokens) for r in responses) - 1  # nothing follows the last token
+        ids = np.zeros((len(responses), length), np.int64)
+        rows, starts, following = [], [], []
+        for i, r in enumerate(responses):
+            ids[i, : len(r.tokens) - 1] = r.tokens[:-1]
+            rows.append(i * length + np.arange(r.prompt_length - 1, len(r.tokens) - 1))
+            starts.append(np.arange(len(rows[-1])) == 0)
+            following.append(r.tokens[r.prompt_length :])
+        top_ids = np.concatenate([r.top_ids[:, :top_k] for r in responses]).astype(np.int64)
+        is_next = top_ids == np.concatenate(following)[:, None]
+        next_place = np.where(is_next.any(1), is_next.argmax(1), top_k)
+        log_p = np.concatenate([r.top_logprobs[:, :top_k] for r in responses]).astype(np.float32)
+        return cls(
+            ids=torch.from_numpy(ids),
+            rows=torch.from_numpy(np.concatenate(rows)),
+            starts=torch.from_numpy(np.concatenate(starts)),
+            next_place=torch.from_numpy(next_place),
+            top_ids=torch.from_numpy(top_ids),
+            log_p=torch.from_numpy(log_p),
+        )
+
+
+def batches(
+    responses: Sequence[Response], options: DistillOptions, epoch: int
+) -> Iterator[list[Response]]:
+    """All responses once, those of like lengths together, in an order of chance."""
+    rng = np.random.default_rng([options.seed, epoch])
+    lengths = np.array([len(r.tokens) for r in responses])
+    order = np.argsort(lengths + rng.uniform(0, 16, len(lengths)), kind="stable")
+    groups: list[list[Response]] = [[]]
+    longest = 0
+    for i in order:
+        longest = max(longest, int(lengths[i]))
+        if groups[-1] and longest * (len(groups[-1]) + 1) > options.batch_tokens:
+            groups.append([])
+            longest = int(lengths[i])
+        groups[-1].append(responses[i])
+    for i in rng.permutation(len(groups)):
+        yield groups[i]
+
+
+class Trainer:
+    """A student, its optimisers and how far they are."""
+
+    def __init__(self, student: LlamaForCausalLM, options: DistillOptions) -> None:
+        """Begins."""
+        self.student = student
+        self.options = options
+        self.tokens = 0
+        self.seconds = 0.0
+        self.epoch = 0
+        self.generator = torch.Generator().manual_seed(options.seed)
+        inside = [p for p in student.model.layers.parameters() if p.ndim == 2]
+        rest = [p for p in student.parameters() if not any(p is q for q in inside)]
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(inside, lr=options.learning_rate, weight_decay=0.0, momentum=0.95),
+            torch.optim.AdamW(rest, lr=options.embedding_rate, weight_decay=0.0, betas=(0.9, 0.98)),
+        ]
+        self._highest = [options.learning_rate, options.embedding_rate]
+
+    @property
+    def done(self) -> float:
+        """Share of the training that is over."""
+        return min(1.0, self.tokens / self.options.tokens)
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Learns from a batch; returns what it measured before."""
+        start = time.perf_counter()
+        rate = _rate(self.done)
+        for optimiser, highest in zip(self.optimisers, self._highest, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * highest
+        value, measured = self._loss(batch.to(self.student.device))
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
+        self.tokens += len(batch.rows)
+        self.seconds += time.perf_counter() - start
+        return measured
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        options = self.options
+        head = self.student.model.embed_tokens.weight
+        candidates = loss.Candidates.choose(
+            batch.top_ids, len(head), options.other_candidates, self.generator
+        )
+        with torch.autocast(head.device.type, torch.bfloat16):
+            states = self.student.model(batch.ids).last_hidden_state
+            states = states.reshape(-1, states.shape[-1])[batch.rows]
+            logits = states @ head[candidates.ids].T
+        logits = logits.float()
+        places = candidates.places(batch.top_ids)
+        log_q = loss.log_softmax_at(logits, places, candidates.log_weights)
+        entropy = loss.cross_entropy(log_q, batch.log_p)
+        accepted = {
+            t: loss.acceptance(
+                loss.log_softmax_at(logits, places, candidates.log_weights, t),
+                loss.at_temperature(batch.log_p, t),
+            )
+            for t in options.temperatures
+        }
+        weights = loss.self_fed_weights(
+            _ratio_of_next(log_q.detach(), batch), batch.starts, options.self_fed_steps
+        )
+        counts = torch.stack(list(accepted.values())).mean(0)
+        late = self.done >= options.acceptance_from
+        value = (weights * (0.1 * entropy - counts if late else entropy)).mean()
+        measured = {f"acceptance_{t:g}": float(a.detach().mean()) for t, a in accepted.items()}
+        return value, {"cross_entropy": float(entropy.detach().mean()), **measured}
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` needs."""
+        return {
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "generator": self.generator.get_state(),
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "epoch": self.epoch,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.student.load_state_dict(state["student"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.generator.set_state(state["generator"])
+        self.tokens, self.seconds, self.epoch = state["tokens"], state["seconds"], state["epoch"]
+
+
+def _ratio_of_next(log_q: Tensor, batch: Batch) -> Tensor:
+    """min(1, q/p) of the token that follows; 0 where it is not among the target's most probable."""
+    ratio = (log_q - batch.log_p).clamp(max=0).exp()
+    return torch.cat([ratio, ratio.new_zeros(len(ratio), 1)], 1).gather(
+        1, batch.next_place[:, None]
+    )[:, 0]
+
+
+def _rate(done: float) -> float:
+    """Learning rate as a share of the highest: up in the first hundredth, down like a cosine."""
+    return min(1.0, done / 0.01 + 0.01) * max(0.02, 0.5 * (1 + float(np.cos(np.pi * done))))
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def held_out_acceptance(
+    student: LlamaForCausalLM, responses: Sequence[Response], temperatures: Sequence[float]
+) -> dict[str, float]:
+    """Mean acceptance at each temperature, over the whole vocabulary."""
+    sums = dict.fromkeys(temperatures, 0.0)
+    count = 0
+    vocabulary = torch.zeros(student.config.vocab_size, device=student.device)
+    for i in range(0, len(responses), 8):
+        batch = Batch.of(responses[i : i + 8], responses[0].top_ids.shape[1]).to(student.device)
+        states = student.model(batch.ids).last_hidden_state
+        states = states.reshape(-1, states.shape[-1])[batch.rows]
+        logits = states @ student.model.embed_tokens.weight.T
+        count += len(batch.rows)
+        for t in temperatures:
+            log_q = loss.log_softmax_at(logits, batch.top_ids, vocabulary, t)
+            log_p = loss.at_temperature(batch.log_p, t)
+            sums[t] += float(loss.acceptance(log_q, log_p).sum())
+    return {f"held_out_acceptance_{t:g}": sums[t] / count for t in temperatures}
+
+
+def distill_target(
+    target: Path,
+    run: Path,
+    path: Path,
+    options: DistillOptions,
+    *,
+    kind: str = "Q8_0",
+    progress: bool | None = None,
+) -> dict[float, float]:
+    """Trains a student on the corpus in a run's folder and writes it as GGUF.
+
+    Args:
+        target: GGUF whose vocabulary the student takes.
+        run: Folder with the ``corpus``; gets the rest as in ``distill``.
+        path: GGUF to write.
+        options: How.
+        kind: Type of the weights.
+        progress: Whether to show progress; None shows it on a terminal.
+
+    Returns:
+        Held-out acceptance by temperature, before the weights were quantised.
+    """
+    student = distill(target, run / "corpus", run, options, progress=progress)
+    write_student(student, target, path, kind)
+    last = json.loads((run / "distill.jsonl").read_text().splitlines()[-1])
+    return {t: last[f"held_out_acceptance_{t:g}"] for t in options.temperatures}
+
+
+def distill(
+    target: Path,
+    corpus: Path,
+    run: Path,
+    options: DistillOptions,
+    *,
+    progress: bool | None = None,
+    checkpoint_every: float = 120.0,
+) -> LlamaForCausalLM:
+    """Trains a student on a corpus; goes on from the run's last checkpoint.
+
+    Args:
+        target: GGUF whose vocabulary and embedding the student takes.
+        corpus: Folder of ``sample_corpus``.
+        run: Folder for the checkpoint, ``distill.json`` (the options) and ``distill.jsonl`` (what
+            was measured), with a picture of it.
+        options: How.
+        progress: Whether to show progress; None shows it on a terminal.
+        checkpoint_every: Seconds between checkpoints.
+
+    Raises:
+        ValueError: If the corpus is empty.
+    """
+    from gguf import GGUFReader
+
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "distill.json").write_text(json.dumps(asdict(options), indent=2) + "\n")
+    everything = [r for path in sorted(corpus.glob("*.npz")) for r in load(path)]
+    if len(everything) < 2:
+        raise ValueError(f"{corpus} has {len(everything)} responses: too few to train on")
+    held = max(1, round(options.held_out * len(everything)))
+    learned, measured_on = everything[:-held], everything[-held:]
+    student = new_student(GGUFReader(target), options.shape, options.seed)
+    trainer = Trainer(student.to("cuda" if torch.cuda.is_available() else "cpu"), options)
+    checkpoint = run / "distill.pt"
+    if checkpoint.exists():
+        trainer.restore(torch.load(checkpoint, weights_only=True, map_location="cpu"))
+    saved = time.monotonic()
+
+    def save() -> None:
+        save_checkpoint(checkpoint, trainer.student, **trainer.state())
+
+    def note(figures: dict[str, float]) -> None:
+        line = {"tokens": trainer.tokens, "seconds": round(trainer.seconds, 1), **figures}
+        with (run / "distill.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    with bars(shown=is_shown(progress), with_time_left=True) as display:
+        task = display.add_task("distilling", total=options.tokens, completed=trainer.tokens)
+        while trainer.done < 1:
+            for group in batches(learned, options, trainer.epoch):
+                figures = trainer.step(Batch.of(group, options.top_k))
+                display.update(task, completed=trainer.tokens)
+                if time.monotonic() - saved > checkpoint_every or trainer.done >= 1:
+                    note(
+                        figures
+                        | held_out_acceptance(trainer.student, measured_on, options.temperatures)
+                    )
+                    save()
+                    saved = time.monotonic()
+                if trainer.done >= 1:
+                    break
+            trainer.epoch += 1
+    draw_distillation(run)
+    return trainer.student.cpu()

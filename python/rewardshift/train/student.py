@@ -1,0 +1,115 @@
+"""The student: a small llama whose vocabulary is the target's, as PyTorch trains it.
+
+Its embedding, tied to the head, starts as the target's own in fewer dimensions: the best such
+approximation in the least-squares sense, the leading principal directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from rewardshift.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gguf import GGUFReader
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The student's dimensions.
+
+    Attributes:
+        width: Of the residual stream.
+        layers: How many.
+        head_size: Width of an attention head; keys and values have as many heads as queries.
+        n_ctx: Longest text.
+    """
+
+    width: int = 384
+    layers: int = 4
+    head_size: int = 64
+    n_ctx: int = 2048
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a width that heads do not fill, or that cannot be quantised."""
+        if self.width % self.head_size or self.width % 32:
+            raise ValueError(
+                f"the width should be a multiple of {self.head_size} and of 32, not {self.width}"
+            )
+
+    @property
+    def hidden(self) -> int:
+        """Width of the feed-forward networks: 8/3 of the residual stream's, in whole blocks."""
+        return -(-self.width * 8 // 3 // 32) * 32
+
+    def config(self, vocab_size: int) -> LlamaConfig:
+        """As transformers has it."""
+        return LlamaConfig(
+            vocab_size=vocab_size,
+            hidden_size=self.width,
+            intermediate_size=self.hidden,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.width // self.head_size,
+            num_key_value_heads=self.width // self.head_size,
+            max_position_embeddings=self.n_ctx,
+            rms_norm_eps=1e-5,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+
+
+def new_student(target: GGUFReader, shape: Shape, seed: int) -> LlamaForCausalLM:
+    """A student that knows the target's vocabulary and nothing else."""
+    embedding = target_embedding(target)
+    torch.manual_seed(seed)
+    student = LlamaForCausalLM(shape.config(len(embedding)))
+    projected = projection(embedding, shape.width)
+    with torch.no_grad():
+        # Logits at the start are small whatever the target's scale: the final norm gives entries
+        # of size 1, so rows of length 1 give logits of that size.
+        scale = 1.0 / np.sqrt((projected**2).sum(axis=1).mean())
+        student.model.embed_tokens.weight.copy_(torch.from_numpy(projected * scale))
+    return student
+
+
+def target_embedding(target: GGUFReader) -> NDArray[np.float32]:
+    """The target's token embedding, [vocabulary, width].
+
+    Raises:
+        ModelLoadError: If the file has none.
+    """
+    from gguf import dequantize
+
+    for tensor in target.tensors:
+        if tensor.name == "token_embd.weight":
+            return np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
+    raise ModelLoadError("the target has no token_embd.weight: its embedding cannot be projected")
+
+
+def projection(embedding: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """The rows in their ``width`` leading principal directions (none is subtracted), or padded.
+
+    A student wider than its target keeps everything and begins with zeros in the rest.
+    """
+    values, vectors = np.linalg.eigh(embedding.T.astype(np.float64) @ embedding)
+    leading = vectors[:, np.argsort(values)[::-1][:width]]
+    projected = (embedding @ leading).astype(np.float32)
+    return np.pad(projected, ((0, 0), (0, max(0, width - projected.shape[1]))))
+
+
+def save_checkpoint(path: Path, student: LlamaForCausalLM, **state: object) -> None:
+    """Writes weights and whatever else a run needs to go on."""
+    from rewardshift.files import replacing
+
+    with replacing(path) as fresh:
+        torch.save({"student": student.state_dict(), **state}, fresh)

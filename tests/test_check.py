@@ -1,0 +1,193 @@
+"""Checking a pair: what is measured is so, and the words follow from the numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from rewardshift import Decoder
+from rewardshift.check import (
+    CheckOptions,
+    PairReport,
+    StrengthReport,
+    TemperatureReport,
+    check_pair,
+    save_plot,
+    verdict,
+)
+from rewardshift.check.measure import _decisions
+from rewardshift.check.speed import Costs
+from rewardshift.cli.app import app
+from rewardshift.prompt_files import Preference
+from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Files
+
+SPEC: dict[str, Any] = {"vocab": bpe_vocab(), "chat_template": CHATML_TEMPLATE, "seed": 1}
+PROMPTS = ("a", "b b", "cd", "d")
+QUICK = CheckOptions(temperatures=(0.8,), strengths=(0.5, 1.0), max_tokens=16)
+
+
+@pytest.fixture
+def roles(files: Files) -> dict[str, Any]:
+    target, draft, reference = files.trio(**SPEC)
+    return {
+        "target": target.path,
+        "draft": draft.path,
+        "reference": reference.path,
+        "n_ctx": 1024,
+        "n_threads": 1,
+    }
+
+
+def strength(s: float, spread: float, nats: float = 2.0) -> StrengthReport:
+    return StrengthReport(s, (1 / spread, 0.9, 1.0, 1.1, spread), 0.02, 0.6, nats)
+
+
+REPORT = PairReport(
+    temperatures=(TemperatureReport(0.8, 0.6, (0.6, 0.5), 100),),
+    strengths=(strength(0.5, 1.2), strength(1, 1.5), strength(2, 3.0)),
+    target_nats=1.9,
+    kl=0.2,
+    accuracy=0.8,
+    pairs=100,
+    costs=Costs((10e-3, 11e-3, 12e-3, 13e-3, 20e-3), 1e-3, (1e-3, 1.1e-3, 1.2e-3, 1.3e-3, 2e-3)),
+)
+
+
+def words(report: PairReport) -> str:
+    return " ".join(verdict(report, temperature=0.8).sentences)
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def test_a_pair_is_safe_up_to_where_z_spreads() -> None:
+    advice = verdict(REPORT, temperature=0.8)
+    assert advice.safe_strength == 1
+    assert advice.sentences[0].startswith("This pair is safe up to strength 1; at 2, Z spreads")
+    mild = replace(REPORT, strengths=(strength(1, 1.1), strength(2, 1.2)))
+    assert "safe up to strength 2, the highest that was measured" in words(mild)
+    wild = replace(REPORT, strengths=(strength(0.5, 9), strength(1, 1.1)))
+    assert verdict(wild, temperature=0.8).safe_strength == 0
+    assert "not safe at any strength" in words(wild)
+
+
+def test_a_pair_is_safe_up_to_where_the_target_finds_the_text_unlikely() -> None:
+    off = replace(REPORT, strengths=(strength(1, 1.1, 2.2), strength(2, 1.2, 2.4)))
+    assert verdict(off, temperature=0.8).safe_strength == 1
+    assert "unlikely: 2.40 nats a token, 1.90 without" in words(off)
+
+
+def test_the_verdict_tells_a_draft_that_did_not_move_from_one_that_moved_wrongly() -> None:
+    assert "prefers the better response in 80% of 100 pairs." in words(REPORT)
+    assert "hardly differs" in words(replace(REPORT, kl=1e-4))
+    assert "align it better" in words(replace(REPORT, accuracy=0.5))
+    assert "too few" in words(replace(REPORT, pairs=5))
+    assert "only preference pairs can tell" in words(replace(REPORT, accuracy=None, pairs=0))
+
+
+def test_the_expected_speed_is_leviathan_s() -> None:
+    a = 0.6
+    tokens = (1 - a**4) / (1 - a)
+    assert REPORT.costs.speed(3, a) == pytest.approx(tokens / (3e-3 + 13e-3 + 1.3e-3))
+    assert REPORT.costs.speed(0, a) == pytest.approx(1 / 12e-3)
+    best = max(REPORT.costs.speed(k, a) for k in range(5))
+    assert REPORT.costs.best(a) == (2, pytest.approx(best))
+    assert f"expect {best:.0f} tokens/s with drafts of 2" in words(REPORT)
+    assert "no drafts" in words(replace(REPORT, strengths=(replace(strength(1, 1), acceptance=0),)))
+
+
+# --- measures -----------------------------------------------------------------------------------
+
+
+def test_decisions_are_counted_by_position(roles: dict[str, Any]) -> None:
+    with Decoder(**roles) as decoder:
+        found = [
+            decoder.generate("ab", num_draft_tokens=4, seed=i, max_tokens=41) for i in range(8)
+        ]
+    accepted, decided = _decisions(found, 4)
+    for i in range(4):
+        wanted = [c.statistics.acceptance_by_position for c in found]
+        shares = [row[i] for row in wanted if len(row) > i and not math.isnan(row[i])]
+        assert min(shares) - 1e-9 <= accepted[i] / decided[i] <= max(shares) + 1e-9
+    # Each further position is reached only where the one before accepted.
+    assert all(decided[i + 1] <= accepted[i] for i in range(3))
+    assert accepted.sum() == sum(s.origin == "draft" for c in found for s in c.steps)
+
+
+def test_a_pair_is_measured(roles: dict[str, Any]) -> None:
+    pairs = [Preference("a", "b b a", "d")] * 3 + [Preference("a", "d", "b b a")]
+    report = check_pair(roles, PROMPTS, QUICK, preferences=pairs, progress=False)
+    assert 0 < report.temperatures[0].acceptance < 1
+    low, high = report.strengths
+    assert low.z[4] / low.z[0] < high.z[4] / high.z[0]  # a stronger shift spreads more
+    assert 0 < low.paper_distance < high.paper_distance + 0.1
+    assert report.kl > 0
+    with Decoder(**roles) as decoder:
+        prompt = decoder.chat_prompts([{"role": "user", "content": "a"}])[0]
+        better, worse = (
+            decoder.score(prompt, decoder.tokenize(x, add_special=False)).implicit_reward or 0
+            for x in ("b b a", "d")
+        )
+    assert report.accuracy == (0.75 if better > worse else 0.25)
+
+
+def test_a_draft_that_is_its_reference_does_not_shift(roles: dict[str, Any]) -> None:
+    same = {**roles, "draft": roles["reference"]}
+    report = check_pair(same, PROMPTS, QUICK, progress=False)
+    assert report.kl == pytest.approx(0, abs=1e-4)
+    for row in report.strengths:
+        np.testing.assert_allclose(row.z, 1, atol=1e-3)
+    assert "hardly differs" in words(report)
+
+
+def test_what_is_no_pair_is_refused(roles: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no prompts"):
+        check_pair(roles, (), QUICK)
+    with pytest.raises(ValueError, match="no reference"):
+        check_pair({"target": roles["target"], "draft": roles["draft"]}, PROMPTS, QUICK)
+
+
+def test_the_picture_shows_all_of_it(tmp_path: Path) -> None:
+    save_plot(REPORT, tmp_path / "pair.svg")
+    drawn = (tmp_path / "pair.svg").read_text()
+    for text in ("accepted drafts", "Z by strength", "expected speed"):
+        assert text in drawn
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def test_the_command_prints_tables_and_words(roles: dict[str, Any], tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        '{"done": 1, "options": {}}\n{"prompt": "a", "chosen": "b", "rejected": "d"}\n'
+    )
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a\n\nb\n")
+    options = [
+        *("check-pair", "-m", str(roles["target"]), "-md", str(roles["draft"])),
+        *("--reference", str(roles["reference"]), "-c", "1024", "-t", "1", "-n", "8"),
+        *("--prompts", str(prompts), "--preferences", str(pairs), "--strengths", "1,0.5"),
+    ]
+    done = CliRunner().invoke(app, [*options, "--plot", str(tmp_path / "pair.png")])
+    assert done.exit_code == 0, done.output
+    assert "This pair is" in done.output
+    assert (tmp_path / "pair.png").stat().st_size > 10_000
+    told = json.loads(CliRunner().invoke(app, [*options, "--json"]).stdout)
+    assert [row["strength"] for row in told["report"]["strengths"]] == [0.5, 1]
+    assert told["report"]["pairs"] == 1
+    pairs.write_text('{"prompt": "a", "chosen": "b"}\n')
+    refused = CliRunner().invoke(app, options)
+    assert refused.exit_code == 2
+    assert "pairs.jsonl:1" in refused.output
