@@ -145,8 +145,10 @@ def test_a_rejected_draft_is_rolled_back(files: Files) -> None:
     check(context, model, (0, corrected, 2))
 
 
-def test_a_shared_prompt_is_evaluated_once(files: Files) -> None:
-    model, context, prompt = files.model(), open_context(files.model()), tokens_of(40)
+@pytest.mark.parametrize("kv_unified", [True, False])
+def test_a_shared_prompt_is_evaluated_once(files: Files, kv_unified: bool) -> None:
+    model, prompt = files.model(), tokens_of(40)
+    context = open_context(model, kv_unified=kv_unified)
     rows(context, (0, prompt, 1))
     assert newly_evaluated(context, (1, [*prompt, 4], 1)) == 1
     check(context, model, (1, [*prompt, 4], 1))
@@ -182,6 +184,19 @@ def test_a_full_context_is_an_error_and_leaves_the_context_usable(files: Files) 
     check(context, model, (1, tokens_of(200, 2), 2))
 
 
+def test_caches_of_their_own_hold_equal_shares(files: Files) -> None:
+    model = files.model()
+    context = open_context(model, n_ctx=1000, n_seq_max=3, kv_unified=False)
+    assert context.context_size == 256
+    full = [(i, tokens_of(256, i), 1) for i in range(4)]
+    assert newly_evaluated(context, *full) == 4 * 256
+    assert newly_evaluated(context, full[0]) == 1  # none had to give way
+    check(context, model, *full)
+    with pytest.raises(EvaluationError, match="context"):
+        rows(context, (0, tokens_of(257), 1))
+    check(context, model, (0, tokens_of(200, 1), 2))
+
+
 # --- any order of histories --------------------------------------------------------------------
 
 
@@ -212,14 +227,15 @@ def _walk(context: _core.Context, model: TinyModel, calls: Sequence[Sequence[His
             np.testing.assert_allclose(got, by_numpy(model, *wanted), atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("kv_unified", [True, False])
 @pytest.mark.parametrize("arch", ["llama", "qwen2"])
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(calls=walks())
 def test_any_walk_through_histories_is_answered_right(
-    files: Files, arch: str, calls: list[list[History]]
+    files: Files, arch: str, kv_unified: bool, calls: list[list[History]]
 ) -> None:
     model = files.model(arch=arch, n_embd=16, n_ff=16)
-    _walk(open_context(model, n_seq_max=4), model, calls)
+    _walk(open_context(model, n_seq_max=4, kv_unified=kv_unified), model, calls)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -231,13 +247,14 @@ def test_any_walk_is_answered_right_when_cells_are_scarce(
     _walk(open_context(model, n_ctx=120, n_batch=5, n_seq_max=4), model, calls)
 
 
+@pytest.mark.parametrize("kv_unified", [True, False])
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(calls=walks())
 def test_any_walk_is_answered_right_with_a_sliding_window(
-    files: Files, calls: list[list[History]]
+    files: Files, kv_unified: bool, calls: list[list[History]]
 ) -> None:
     model = files.model(arch="olmo2", n_embd=16, n_ff=16, sliding_window=6)
-    _walk(open_context(model, n_seq_max=4), model, calls)
+    _walk(open_context(model, n_seq_max=4, kv_unified=kv_unified), model, calls)
 
 
 def test_a_sliding_window_can_be_rolled_back_far_beyond_itself(files: Files) -> None:

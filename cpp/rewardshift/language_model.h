@@ -37,8 +37,11 @@ class LanguageModel {
   virtual int vocab_size() const = 0;
   virtual int max_sequences() const = 0;
 
-  /// Tokens that all sequences together can hold; one sequence may use all of it.
+  /// Tokens of the longest history.
   virtual std::size_t context_size() const = 0;
+
+  /// Tokens that all sequences together can hold.
+  virtual std::size_t capacity() const { return context_size(); }
 
   virtual bool is_end_of_generation(Token token) const = 0;
 

@@ -31,6 +31,7 @@ class ContextOptions(TypedDict, total=False):
     n_batch: int
     n_ubatch: int
     n_seq_max: int
+    kv_unified: bool
     n_threads: int
     n_threads_batch: int
     flash_attn: bool | None

@@ -20,6 +20,7 @@ Decoder::Decoder(const Roles& roles, const DecoderOptions& options, Clock clock)
   const std::array<LanguageModel*, kRoles> models = {roles.target, roles.draft, roles.reference};
   vocab_size_ = roles.target->vocab_size();
   context_size_ = roles.target->context_size();
+  capacity_ = roles.target->capacity();
   int sequences = roles.target->max_sequences();
   if (roles.draft == roles.target || roles.reference == roles.target) {
     throw std::invalid_argument("the target needs a LanguageModel of its own");
@@ -29,7 +30,8 @@ Decoder::Decoder(const Roles& roles, const DecoderOptions& options, Clock clock)
     if (models[i] == nullptr) continue;
     const bool is_shared = shares_batches_ && models[i] == roles.draft;
     vocab_size_ = std::min(vocab_size_, models[i]->vocab_size());
-    context_size_ = std::min(context_size_, models[i]->context_size() / (is_shared ? 2 : 1));
+    capacity_ = std::min(capacity_, models[i]->capacity() / (is_shared ? 2 : 1));
+    context_size_ = std::min({context_size_, models[i]->context_size(), capacity_});
     sequences = std::min(sequences, models[i]->max_sequences() / (is_shared ? 2 : 1));
     models_[i] = std::make_unique<MeteredModel>(*models[i], clock);
   }
@@ -152,7 +154,7 @@ void Decoder::admit() {
   for (const auto& request : requests_) {
     if (request->sequence >= 0 || request->is_finished()) continue;
     total += reserved(*request);
-    if (total > context_size_ || active_.size() == last_history_.size()) break;
+    if (total > capacity_ || active_.size() == last_history_.size()) break;
     request->sequence = place_for(*request);
     active_.push_back(request.get());
   }

@@ -140,6 +140,7 @@ class Decoder {
   Clock clock_;
   int vocab_size_ = 0;
   std::size_t context_size_ = 0;
+  std::size_t capacity_ = 0;
   std::unique_ptr<Drafter> drafter_;
   bool shares_batches_ = false;  ///< draft and reference are one model
   AdaptivePolicy policy_;

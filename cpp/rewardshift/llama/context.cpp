@@ -20,6 +20,8 @@ namespace rewardshift::llama {
 namespace {
 
 constexpr int kDefaultContext = 4096;
+constexpr std::size_t kCellsOfAStream = 256;  // llama.cpp rounds each one's cells up to these
+constexpr std::size_t kWorthACopy = 8;        // tokens in common beyond which a copy costs less
 constexpr std::size_t kMostRows = 32;  // bounds the logits' share of llama.cpp's compute buffer
 
 /// The types that the CPU backend can write rows of; it aborts on others.
@@ -106,6 +108,10 @@ struct Context::Batch {
   llama_batch raw;
 };
 
+std::size_t rounded_up(std::size_t value, std::size_t multiple) {
+  return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
+}
+
 void validate(const ContextOptions& o) {
   const auto at_least = [](int value, int least, const char* option) {
     require(value >= least, option, "at least " + std::to_string(least), std::to_string(value));
@@ -143,9 +149,12 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
            static_cast<std::size_t>(options.n_ctx > 0
                                         ? options.n_ctx
                                         : std::min(facts.context_size_trained, kDefaultContext));
-  batch_tokens_ = std::min(static_cast<std::size_t>(options.n_batch), cells_);
   // One more for scoring.
   sequences_.resize(histories * (static_cast<std::size_t>(options.n_seq_max) + 1));
+  is_unified_ = options.kv_unified;
+  cells_each_ = is_unified_ ? cells_ : rounded_up(cells_ / sequences_.size(), kCellsOfAStream);
+  if (!is_unified_) cells_ = cells_each_ * sequences_.size();
+  batch_tokens_ = std::min(static_cast<std::size_t>(options.n_batch), cells_);
   batch_rows_ = std::min(std::max(kMostRows, sequences_.size()), batch_tokens_);
 
   llama_context_params params = llama_context_default_params();
@@ -165,8 +174,8 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     params.flash_attn_type =
         *options.flash_attn ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   }
-  params.kv_unified = true;  // sequences share cells: a prompt in common is stored once
-  params.swa_full = true;    // a pruned sliding window could not be rolled back
+  params.kv_unified = is_unified_;  // then sequences share cells: a common prompt is stored once
+  params.swa_full = true;           // a pruned sliding window could not be rolled back
   require_fitting_cache(params, facts);
   if (interrupt_ != nullptr) {
     params.abort_callback = should_abort;
@@ -263,7 +272,7 @@ void Context::borrow_prefix(const LogitsRequest& request) {
   const std::size_t reusable = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
   if (sequence.cached.size() >= reusable) return;  // as in every round of a request under way
   const auto wanted = request.tokens.first(reusable);
-  std::size_t most = sequence.cached.size();
+  std::size_t most = sequence.cached.size() + (is_unified_ ? 0 : kWorthACopy);
   int donor = -1;
   for (int other = 0; other < max_sequences(); ++other) {
     const auto& cached = sequences_[static_cast<std::size_t>(other)].cached;
@@ -274,9 +283,15 @@ void Context::borrow_prefix(const LogitsRequest& request) {
     }
   }
   if (donor < 0) return;
-  const std::size_t from = sequence.cached.size();
-  llama_memory_seq_cp(llama_get_memory(context_.get()), donor, request.sequence,
-                      static_cast<llama_pos>(from), static_cast<llama_pos>(most));
+  llama_memory_t memory = llama_get_memory(context_.get());
+  const auto to = static_cast<llama_pos>(most);
+  if (is_unified_) {
+    const auto from = static_cast<llama_pos>(sequence.cached.size());
+    llama_memory_seq_cp(memory, donor, request.sequence, from, to);
+  } else {  // a cache of its own can only be copied whole
+    llama_memory_seq_cp(memory, donor, request.sequence, -1, -1);
+    llama_memory_seq_rm(memory, request.sequence, to, -1);
+  }
   sequence.cached.assign(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(most));
 }
 
@@ -292,6 +307,7 @@ void Context::drop_if_pruned(int sequence) {
 
 /// Drops idle sequences until the new tokens fit, counting shared cells once for each sharer.
 void Context::make_room(std::span<const LogitsRequest> requests) {
+  if (!is_unified_) return;
   std::size_t needed = 0;
   for (const Sequence& sequence : sequences_) needed += sequence.cached.size();
   for (const LogitsRequest& request : requests) {

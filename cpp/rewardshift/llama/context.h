@@ -24,6 +24,7 @@ struct ContextOptions {
   int n_batch = 512;               ///< most tokens evaluated by one call of llama.cpp
   int n_ubatch = 512;              ///< most tokens in one of its compute graphs
   int n_seq_max = 16;              ///< requests decoded at the same time
+  bool kv_unified = true;          ///< one cache for all sequences; else each has its own share
   int n_histories = 1;             ///< of each request: 2 where draft and reference share a context
   int n_threads = 0;               ///< for single rows; 0 is one per physical core
   int n_threads_batch = 0;         ///< for batches; 0 is as n_threads
@@ -39,6 +40,10 @@ void validate(const ContextOptions& options);
 /// the new history begins with, borrows more from a sequence that has more in common (sharing its
 /// cells), and evaluates only the rest. When cells run out, sequences that were not asked for give
 /// way, the longest idle first; asking for them again evaluates them again.
+///
+/// Every row attends over all cells of its cache, whosever they are. Where many sequences have
+/// little in common, a cache for each (kv_unified = false) spares that; what is borrowed is then
+/// copied, and none gives way.
 class Context final : public LanguageModel {
  public:
   /// All contexts may share one pool. While `interrupt` (borrowed, may be null) is true, evaluation
@@ -52,7 +57,8 @@ class Context final : public LanguageModel {
 
   int vocab_size() const override { return model_->tokenizer().size(); }
   int max_sequences() const override { return static_cast<int>(sequences_.size()); }
-  std::size_t context_size() const override { return cells_; }
+  std::size_t context_size() const override { return cells_each_; }
+  std::size_t capacity() const override { return cells_; }
   bool is_end_of_generation(Token token) const override {
     return model_->tokenizer().is_end_of_generation(token);
   }
@@ -93,7 +99,9 @@ class Context final : public LanguageModel {
   std::shared_ptr<const Adapter> adapter_;
   std::shared_ptr<Threadpool> pool_;
   const std::atomic<bool>* interrupt_;
-  std::size_t cells_;
+  bool is_unified_;
+  std::size_t cells_;       ///< of all sequences together
+  std::size_t cells_each_;  ///< that one sequence can have
   std::size_t window_;       ///< of sliding attention; 0 is none
   int threads_;              ///< most for single rows
   int threads_batch_;        ///< and for batches
