@@ -96,5 +96,6 @@ $(VENV)/wheel.stamp: $(VENV)/build.stamp
 
 $(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)
 	@echo "Building rewardshift (llama.cpp takes a few minutes the first time)"
-	$(PIP) --no-build-isolation --config-settings=cmake.define.REWARDSHIFT_WERROR=ON '.[test,train]'
+	$(PIP) --no-build-isolation --config-settings=cmake.define.REWARDSHIFT_WERROR=ON \
+		--group torch '.[test,train]'
 	touch $@
