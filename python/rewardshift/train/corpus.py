@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LONGEST_PROMPT = 96  # tokens that the target may take for a question of its own
 _TRIES = 4  # requests for each question of its own, before everyday ones take its place
-_AT_ONCE = 32  # requests decoded together: the most rows that one batch of a context has
+_AT_ONCE = 32  # requests decoded together: more cost as much each
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class CorpusOptions:
     """
 
     responses: int = 8_000
-    max_tokens: int = 160
+    max_tokens: int = 128
     temperatures: tuple[float, ...] = (0.8, 1.0)
     top_k: int = 32
-    self_prompted: float = 0.5
-    shard: int = 256
+    self_prompted: float = 0.25
+    shard: int = 128
     seed: int = 1
 
 
@@ -102,7 +102,9 @@ def sample_corpus(
         return
     window = _AT_ONCE * (2 * _LONGEST_PROMPT + options.max_tokens)
     with (
-        Decoder(target, n_ctx=window, progress=progress) as decoder,
+        Decoder(
+            target, n_ctx=window, n_seq_max=_AT_ONCE, kv_unified=False, progress=progress
+        ) as decoder,
         bars(shown=is_shown(progress), with_time_left=True) as display,
     ):
         for start in display.track(missing, description="sampling the target"):
@@ -133,20 +135,20 @@ def built_in_prompts(
 
     A target that seldom ends a user's turn makes up fewer; everyday prompts take their place.
     """
-    opening = opening_of_user_turn(decoder)
     wanted = round(count * self_prompted)
-    made_up: list[str] = []
+    prompts = [everyday_prompt(rng) for _ in range(count - wanted)]
+    opening = opening_of_user_turn(decoder)
     for _ in range(_TRIES * -(-wanted // _AT_ONCE)):
+        if len(prompts) == count:
+            break
         texts = decoder.generate_batch(
-            [opening] * min(wanted - len(made_up), _AT_ONCE),
+            [opening] * min(count - len(prompts), _AT_ONCE),
             max_tokens=_LONGEST_PROMPT,
             temperature=1.0,
             seed=int(rng.integers(2**63)),
         )
-        made_up += [c.text.strip() for c in texts if c.finish_reason == "stop" and c.text.strip()]
-        if len(made_up) == wanted:
-            break
-    prompts = made_up + [everyday_prompt(rng) for _ in range(count - len(made_up))]
+        prompts += [c.text.strip() for c in texts if c.finish_reason == "stop" and c.text.strip()]
+    prompts += [everyday_prompt(rng) for _ in range(count - len(prompts))]
     return [prompts[i] for i in rng.permutation(count)]
 
 
