@@ -108,10 +108,11 @@ void register_options(nb::module_& m) {
               "Most tokens in one of llama.cpp's compute graphs.")
       .def_rw("n_seq_max", &llama::ContextOptions::n_seq_max,
               "Requests decoded at the same time; more wait.")
-      .def_rw("kv_unified", &llama::ContextOptions::kv_unified,
-              "One cache for all requests, in which prompts in common are stored once. Else each has "
-              "an equal share of n_ctx to itself: faster where many requests have little in "
-              "common, as every token attends over all of its cache.")
+      .def_rw(
+          "kv_unified", &llama::ContextOptions::kv_unified,
+          "One cache for all requests, in which prompts in common are stored once. Else each has "
+          "an equal share of n_ctx to itself: faster where many requests have little in "
+          "common, as every token attends over all of its cache.")
       .def_rw("n_histories", &llama::ContextOptions::n_histories,
               "Of each request: 2 where draft and reference share a context.")
       .def_rw("n_threads", &llama::ContextOptions::n_threads,

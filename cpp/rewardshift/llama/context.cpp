@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <tuple>
 #include <utility>
@@ -233,23 +234,24 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
   make_room(requests);
   list_pending(requests);
 
-  rows_.clear();
   copied_rows_.clear();
   std::span<const Pending> rest = pending_;
   while (!rest.empty()) {
     std::size_t tokens = 0;
     std::size_t rows = 0;
     while (tokens < rest.size() && tokens < batch_tokens_ &&
-           rows + (rest[tokens].wants_row ? 1 : 0) <= batch_rows_) {
-      rows += rest[tokens++].wants_row ? 1 : 0;
+           rows + (rest[tokens].row ? 1 : 0) <= batch_rows_) {
+      rows += rest[tokens++].row ? 1 : 0;
     }
-    const std::size_t first_row = rows_.size();
-    evaluate(requests, rest.first(tokens));
+    const auto now = rest.first(tokens);
+    evaluate(requests, now);
     rest = rest.subspan(tokens);
     if (rest.empty()) break;
-    for (std::size_t i = first_row; i < rows_.size(); ++i) {  // the next call reuses the memory
-      copied_rows_.emplace_back(rows_[i], rows_[i] + vocab_size());
-      rows_[i] = copied_rows_.back().data();
+    for (const Pending& token : now) {  // the next call reuses the memory
+      if (!token.row) continue;
+      const float*& row = rows_[*token.row];
+      copied_rows_.emplace_back(row, row + vocab_size());
+      row = copied_rows_.back().data();
     }
   }
   return rows_;
@@ -341,16 +343,24 @@ void Context::drop_tail(int sequence, std::size_t keep) {
   cached.resize(keep);
 }
 
+/// Lists request by request; with a cache each, by sequence: llama.cpp evaluates only neighbouring
+/// caches together.
 void Context::list_pending(std::span<const LogitsRequest> requests) {
   pending_.clear();
+  std::size_t rows = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const LogitsRequest& request = requests[i];
     const std::size_t cached = sequences_[static_cast<std::size_t>(request.sequence)].cached.size();
     const std::size_t first_row = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
     for (std::size_t position = cached; position < request.tokens.size(); ++position) {
-      pending_.push_back({i, position, position >= first_row});
+      const bool wants_row = position >= first_row;
+      pending_.push_back({i, position, wants_row ? std::optional(rows++) : std::nullopt});
     }
   }
+  rows_.assign(rows, nullptr);
+  if (is_unified_) return;
+  std::ranges::stable_sort(pending_, {},
+                           [&](const Pending& p) { return requests[p.request].sequence; });
 }
 
 /// Evaluates the batch with as many threads as are worth using.
@@ -378,12 +388,13 @@ void Context::use_threads(int allowed) {
   threads_allowed_ = allowed;
 }
 
-/// One call of llama.cpp. The rows it yields are appended and live until the next.
+/// One call of llama.cpp. The rows it yields live until the next.
 void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens) {
   batch_->raw.n_tokens = 0;
   for (const Pending& token : tokens) {
     const LogitsRequest& request = requests[token.request];
-    batch_->add(request.tokens[token.position], token.position, request.sequence, token.wants_row);
+    batch_->add(request.tokens[token.position], token.position, request.sequence,
+                token.row.has_value());
   }
   const ErrorScope errors;
   int status = 0;
@@ -401,8 +412,8 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
     const LogitsRequest& request = requests[tokens[i].request];
     sequences_[static_cast<std::size_t>(request.sequence)].cached.push_back(
         request.tokens[tokens[i].position]);
-    if (tokens[i].wants_row) {
-      rows_.push_back(llama_get_logits_ith(context_.get(), static_cast<std::int32_t>(i)));
+    if (const auto row = tokens[i].row) {
+      rows_[*row] = llama_get_logits_ith(context_.get(), static_cast<std::int32_t>(i));
     }
   }
 }

@@ -75,7 +75,7 @@ class Context final : public LanguageModel {
   struct Pending {  ///< a token to evaluate
     std::size_t request;
     std::size_t position;
-    bool wants_row;
+    std::optional<std::size_t> row;  ///< among those asked for
   };
   struct Batch;
   struct Free {
@@ -100,8 +100,8 @@ class Context final : public LanguageModel {
   std::shared_ptr<Threadpool> pool_;
   const std::atomic<bool>* interrupt_;
   bool is_unified_;
-  std::size_t cells_;       ///< of all sequences together
-  std::size_t cells_each_;  ///< that one sequence can have
+  std::size_t cells_;        ///< of all sequences together
+  std::size_t cells_each_;   ///< that one sequence can have
   std::size_t window_;       ///< of sliding attention; 0 is none
   int threads_;              ///< most for single rows
   int threads_batch_;        ///< and for batches

@@ -53,7 +53,7 @@ class CorpusOptions:
     temperatures: tuple[float, ...] = (0.8, 1.0)
     top_k: int = 32
     self_prompted: float = 0.25
-    shard: int = 128
+    shard: int = 512
     seed: int = 1
 
 

@@ -183,17 +183,17 @@ class Trainer:
             logits = states @ head[candidates.ids].T
         logits = logits.float()
         places = candidates.places(batch.top_ids)
-        log_q = loss.log_softmax_at(logits, places, candidates.log_weights)
-        entropy = loss.cross_entropy(log_q, batch.log_p)
+        log_q = {
+            t: loss.log_softmax_at(logits, places, candidates.log_weights, t)
+            for t in {1.0, *options.temperatures}
+        }
+        entropy = loss.cross_entropy(log_q[1.0], batch.log_p)
         accepted = {
-            t: loss.acceptance(
-                loss.log_softmax_at(logits, places, candidates.log_weights, t),
-                loss.at_temperature(batch.log_p, t),
-            )
+            t: loss.acceptance(log_q[t], loss.at_temperature(batch.log_p, t))
             for t in options.temperatures
         }
         weights = loss.self_fed_weights(
-            _ratio_of_next(log_q.detach(), batch), batch.starts, options.self_fed_steps
+            _ratio_of_next(log_q[1.0].detach(), batch), batch.starts, options.self_fed_steps
         )
         counts = torch.stack(list(accepted.values())).mean(0)
         late = self.done >= options.acceptance_from
