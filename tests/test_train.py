@@ -11,7 +11,7 @@ import pytest
 from gguf import GGUFReader
 from typer.testing import CliRunner
 
-from rewardshift import Decoder
+from rewardshift import Decoder, ModelLoadError
 from rewardshift.cli.app import app
 from rewardshift.prompt_files import read_preferences, read_prompts
 from tests.support.tiny_gguf import CHATML_TEMPLATE, TinyModel, bpe_vocab
@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # more would wait for each other: the models are tiny
 
 from rewardshift.train import corpus, export, loss, pairs  # noqa: E402
-from rewardshift.train.align import AlignOptions, align, load_reference, split  # noqa: E402
+from rewardshift.train.align import AlignOptions, align, split  # noqa: E402
 from rewardshift.train.distill import (  # noqa: E402
     Batch,
     DistillOptions,
@@ -28,7 +28,8 @@ from rewardshift.train.distill import (  # noqa: E402
     distill,
     distill_target,
 )
-from rewardshift.train.student import Shape, new_student, projection  # noqa: E402
+from rewardshift.train.muon import Muon  # noqa: E402
+from rewardshift.train.student import Shape, new_student, projection, read_model  # noqa: E402
 from rewardshift.train.turns import end_of_turn, opening_of_user_turn  # noqa: E402
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def test_an_unknown_type_and_another_vocabulary_are_refused(
 
 def test_a_gguf_read_for_training_has_its_logits(student: Any, reference: Path) -> None:
     np.testing.assert_allclose(
-        torch_logprobs(load_reference(reference)), torch_logprobs(student), atol=1e-5
+        torch_logprobs(read_model(reference)), torch_logprobs(student), atol=1e-5
     )
 
 
@@ -134,7 +135,7 @@ def test_a_written_adapter_has_the_logits_of_the_torch_model(
     from peft import LoraConfig, get_peft_model
 
     base = files.model(arch=arch, vocab=bpe_vocab(), n_head=4, n_head_kv=2).path
-    model = load_reference(base)
+    model = read_model(base)
     before = torch_logprobs(model)
     model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"))
     with torch.no_grad():
@@ -238,18 +239,27 @@ def test_what_is_kept_is_the_target_s_law_at_temperature_1(
 
 
 def test_a_corpus_is_not_sampled_twice(target: TinyModel, sampled: Path) -> None:
-    files = {path: path.read_bytes() for path in sorted(sampled.iterdir())}
+    files = {path: path.read_bytes() for path in sorted(sampled.glob("*.npz"))}
     assert len(files) == 2
     last = max(files)
     last.unlink()
     options = corpus.CorpusOptions(responses=80, max_tokens=24, top_k=200, shard=40)
     corpus.sample_corpus(target.path, sampled, options, prompts=QUESTIONS, progress=False)
-    again = {path: path.read_bytes() for path in sorted(sampled.iterdir())}
+    again = {path: path.read_bytes() for path in sorted(sampled.glob("*.npz"))}
     first = min(files)
     assert again.keys() == files.keys()
     assert again[first] == files[first]
     for a, b in zip(corpus.load(last), corpus.load(last), strict=True):
         np.testing.assert_array_equal(a.tokens, b.tokens)
+
+
+def test_a_run_does_not_go_on_with_other_options(target: TinyModel, sampled: Path) -> None:
+    options = corpus.CorpusOptions(responses=80, max_tokens=24, top_k=200, shard=40)
+    others = replace(options, max_tokens=25)
+    with pytest.raises(ValueError, match="begun with max_tokens = 24, not 25"):
+        corpus.sample_corpus(target.path, sampled, others, prompts=QUESTIONS, progress=False)
+    with pytest.raises(ValueError, match="begun with prompts = "):
+        corpus.sample_corpus(target.path, sampled, options, progress=False)
 
 
 def test_prompts_are_read_and_refused(tmp_path: Path) -> None:
@@ -280,12 +290,32 @@ def test_turns_begin_and_end_as_the_template_says(target: TinyModel) -> None:
     assert end == "<|im_end|>"
 
 
+def test_muon_s_steps_are_orthogonal_and_of_the_length_asked() -> None:
+    torch.manual_seed(1)
+    for shape in ((6, 6), (20, 6), (6, 20)):
+        matrix = torch.nn.Parameter(torch.zeros(shape))
+        matrix.grad = torch.randn(shape)
+        u, _, v = torch.linalg.svd(matrix.grad, full_matrices=False)
+        Muon([matrix], lr=0.1).step()
+        lengths = torch.diagonal(u.T @ -matrix.detach() @ v.T) / (
+            max(1, shape[0] / shape[1]) ** 0.5
+        )
+        assert ((lengths > 0.06) & (lengths < 0.125)).all()
+        torch.testing.assert_close(
+            u.T @ matrix.detach() @ v.T,
+            torch.diag(torch.diagonal(u.T @ matrix.detach() @ v.T)),
+            atol=1e-3,
+            rtol=0,
+        )
+
+
 # --- distillation -------------------------------------------------------------------------------
 
 QUICK = DistillOptions(
     shape=SHAPE,
     tokens=8_000,
     batch_tokens=512,
+    batches=1,
     top_k=64,
     other_candidates=300,
     held_out=0.1,
@@ -323,6 +353,20 @@ def test_a_student_learns_and_goes_on_where_it_stopped(
     assert (run / "distill.svg").read_text().count("<path") > 10
     with Decoder(target.path, tmp_path / "small.gguf", n_ctx=64) as decoder:
         assert decoder.generate("a", max_tokens=4, num_draft_tokens=2).tokens
+
+    more, small = tmp_path / "more", tmp_path / "small.gguf"
+    none = replace(QUICK, tokens=1, batches=2)  # the first step comes after two batches
+    distill(target.path, sampled, more, none, start=small, progress=False)
+    (row,) = map(json.loads, (more / "distill.jsonl").read_text().splitlines())
+    assert row["held_out_acceptance_1"] == pytest.approx(found[1.0], abs=0.01)
+
+
+def test_only_students_of_the_target_are_trained_on(
+    files: Files, target: TinyModel, sampled: Path, tmp_path: Path
+) -> None:
+    other = files.model(arch="qwen2", vocab=bpe_vocab())
+    with pytest.raises(ModelLoadError, match="not a student"):
+        distill(target.path, sampled, tmp_path, QUICK, start=other.path, progress=False)
 
 
 def test_shapes_that_cannot_be_are_refused() -> None:
@@ -436,6 +480,8 @@ def test_alignment_prefers_what_is_preferred(reference: Path, tmp_path: Path) ->
         ]
     assert np.mean([better > worse for better, worse in rewards]) > 0.9
     assert (tmp_path / "run" / "align.svg").exists()
+    apart = read_preferences(tmp_path / "run" / "held-out.jsonl")
+    assert [p.prompt for p in apart] == [p.prompt for p in held]
     again = align(
         reference, everything, tmp_path / "run", adapter, replace(options, epochs=4), progress=False
     )

@@ -49,7 +49,7 @@ class CorpusFlags:
     max_tokens: Annotated[
         int | None,
         _option(
-            "-n", "--max-tokens", text="Of each; 160 unless given.", metavar="N", panel=_SAMPLING
+            "-n", "--max-tokens", text="Of each; 128 unless given.", metavar="N", panel=_SAMPLING
         ),
     ] = None
 
@@ -62,8 +62,17 @@ class ShapeFlags:
         int | None,
         _option(
             "--tokens",
-            text="To learn from, repetitions counted; 8 million unless given.",
+            text="To learn from, repetitions counted; 6 million unless given.",
             metavar="N",
+            panel=_TRAINING,
+        ),
+    ] = None
+    start: Annotated[
+        Path | None,
+        _option(
+            "--from",
+            text="GGUF of a student made before, to train on; a new one unless given.",
+            metavar="FILE",
             panel=_TRAINING,
         ),
     ] = None
@@ -137,7 +146,7 @@ def distill(
     folder = run or destination.with_name(f"{destination.stem}-run")
     path = local_path(target)
     sample_corpus(path, folder / "corpus", sampling, prompts=asked)
-    acceptance = distill_target(path, folder, destination, options, kind=kind)
+    acceptance = distill_target(path, folder, destination, options, start=shape.start, kind=kind)
     stdout().print(f"{destination}: {kind}, {amount(destination.stat().st_size, 'B')}")
     for temperature, share in acceptance.items():
         stdout().print(f"held-out acceptance at temperature {temperature:g}: {share:.3f}")

@@ -13,27 +13,28 @@ from peft import LoraConfig
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import (
-    AutoModelForCausalLM,
     EarlyStoppingCallback,
     PreTrainedTokenizerFast,
     PrinterCallback,
     TrainerCallback,
 )
 from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils import logging as transformers_logging
 from trl import DPOConfig, DPOTrainer
 
 from rewardshift.progress import bars, is_shown
 
 from .curves import draw_alignment
 from .export import write_adapter
+from .pairs import write_preferences
+from .precision import fast_dtype
+from .run_options import keep_options
+from .student import read_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from rich.progress import Progress
-    from transformers import PreTrainedModel
 
     from .pairs import Pair
 
@@ -85,8 +86,8 @@ def align(
     Args:
         reference: GGUF of a model that transformers can read (llama, qwen2, ...).
         pairs: What is preferred to what.
-        run: Folder for checkpoints, ``align.json`` (the options) and ``align.jsonl`` (what was
-            measured), with a picture of it.
+        run: Folder for checkpoints, ``align.json`` (the options), ``align.jsonl`` (what was
+            measured), with a picture of it, and ``held-out.jsonl`` (the pairs that only measured).
         adapter: GGUF to write: the weights of the best held-out accuracy.
         options: How.
         progress: Whether to show progress; None shows it on a terminal.
@@ -96,17 +97,17 @@ def align(
         reward.
 
     Raises:
-        ValueError: If there are fewer than ten pairs.
+        ValueError: If there are fewer than ten pairs, or the run was begun with other options.
     """
     if len(pairs) < 10:
         raise ValueError(f"{len(pairs)} pairs are too few to train on and to measure with")
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "align.json").write_text(json.dumps(asdict(options), indent=2) + "\n")
+    keep_options(run / "align.json", asdict(options), may_change=("epochs",))
     learned, measured_on = split(pairs, options)
+    write_preferences(run / "held-out.jsonl", measured_on)
     steps = max(1, len(learned) // (options.batch * options.evaluations))
     with bars(shown=is_shown(progress), with_time_left=True) as display:
         trainer = _Trainer(
-            model=load_reference(reference),
+            model=read_model(reference),
             args=_config(run, options, steps),
             train_dataset=_dataset(learned),
             eval_dataset=_dataset(measured_on),
@@ -140,20 +141,6 @@ def split(pairs: Sequence[Pair], options: AlignOptions) -> tuple[list[Pair], lis
     )
 
 
-def load_reference(path: Path) -> PreTrainedModel:
-    """A GGUF as PyTorch trains it, in float32."""
-    transformers_logging.disable_progress_bar()  # ours are shown
-    read = AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32
-    )
-    config = read.config
-    if hasattr(config, "quantization_config"):  # or the trainer would refuse it
-        del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(read.state_dict())
-    return model
-
-
 def _config(run: Path, options: AlignOptions, steps: int) -> DPOConfig:
     """As TRL has it."""
     return DPOConfig(
@@ -175,7 +162,7 @@ def _config(run: Path, options: AlignOptions, steps: int) -> DPOConfig:
         load_best_model_at_end=True,
         metric_for_best_model=ACCURACY,
         greater_is_better=True,
-        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        bf16=torch.cuda.is_available() and fast_dtype(torch.device("cuda")) == torch.bfloat16,
         gradient_checkpointing=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,

@@ -7,8 +7,9 @@ ICLR 2025).
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from rewardshift.errors import EvaluationError
 from rewardshift.files import replacing
 from rewardshift.progress import bars, is_shown
 
+from .run_options import keep_options
 from .topics import everyday_prompt
 from .turns import opening_of_user_turn, prompt_tokens
 
@@ -94,8 +96,10 @@ def sample_corpus(
     Raises:
         ModelLoadError: If the target cannot be loaded.
         ChatTemplateError: If it has no chat template.
+        ValueError: If the folder was begun with other options.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    begun_with = {**asdict(options), "prompts": None if prompts is None else _digest(prompts)}
+    keep_options(folder / "options.json", begun_with, may_change=("responses",))
     starts = range(0, options.responses, options.shard)
     missing = [start for start in starts if not shard_path(folder, start).exists()]
     if not missing:
@@ -112,6 +116,10 @@ def sample_corpus(
             rng = np.random.default_rng([options.seed, start])
             asked = _asked(decoder, prompts, start, count, options, rng)
             save(shard_path(folder, start), _responses(decoder, asked, options, rng))
+
+
+def _digest(prompts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(prompts).encode()).hexdigest()
 
 
 def shard_path(folder: Path, start: int) -> Path:

@@ -16,7 +16,10 @@ from . import loss
 from .corpus import load
 from .curves import draw_distillation
 from .export import write_student
-from .student import Shape, new_student, save_checkpoint
+from .muon import Muon
+from .precision import fast_dtype
+from .run_options import keep_options
+from .student import Shape, new_student, old_student, save_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +38,8 @@ class DistillOptions:
     Attributes:
         shape: The student's.
         tokens: How many of the target's to learn from, repetitions counted.
-        batch_tokens: Tokens of one step, prompts included.
+        batch_tokens: Tokens evaluated together, prompts included.
+        batches: Of which one step consists.
         learning_rate: Of the matrices inside (Muon), highest.
         embedding_rate: Of everything else (Adam), highest.
         top_k: Most probable tokens of the target that count.
@@ -49,11 +53,12 @@ class DistillOptions:
 
     shape: Shape = field(default_factory=Shape)
     tokens: int = 6_000_000
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
+    batches: int = 4
     learning_rate: float = 0.01
     embedding_rate: float = 0.002
     top_k: int = 16
-    other_candidates: int = 2048
+    other_candidates: int = 1024
     acceptance_from: float = 0.6
     temperatures: tuple[float, ...] = (0.8, 1.0)
     self_fed_steps: int = 4
@@ -144,9 +149,10 @@ class Trainer:
         inside = [p for p in student.model.layers.parameters() if p.ndim == 2]
         rest = [p for p in student.parameters() if not any(p is q for q in inside)]
         self.optimisers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(inside, lr=options.learning_rate, weight_decay=0.0, momentum=0.95),
+            Muon(inside, options.learning_rate),
             torch.optim.AdamW(rest, lr=options.embedding_rate, weight_decay=0.0, betas=(0.9, 0.98)),
         ]
+        self._learned = 0
         self._highest = [options.learning_rate, options.embedding_rate]
 
     @property
@@ -154,22 +160,26 @@ class Trainer:
         """Share of the training that is over."""
         return min(1.0, self.tokens / self.options.tokens)
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """Learns from a batch; returns what it measured before."""
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """Learns from a batch, with a step after several; returns what it measured before."""
         start = time.perf_counter()
-        rate = _rate(self.done)
-        for optimiser, highest in zip(self.optimisers, self._highest, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * highest
         value, measured = self._loss(batch.to(self.student.device))
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-            optimiser.zero_grad()
+        (value / self.options.batches).backward()
+        self._learned += 1
+        if self._learned % self.options.batches == 0:
+            self._step()
         self.tokens += len(batch.rows)
         self.seconds += time.perf_counter() - start
         return measured
+
+    def _step(self) -> None:
+        rate = _rate(self.done)
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        for optimiser, highest in zip(self.optimisers, self._highest, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * highest
+            optimiser.step()
+            optimiser.zero_grad()
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         options = self.options
@@ -177,29 +187,29 @@ class Trainer:
         candidates = loss.Candidates.choose(
             batch.top_ids, len(head), options.other_candidates, self.generator
         )
-        with torch.autocast(head.device.type, torch.bfloat16, enabled=bf16_helps(head.device)):
+        precision = fast_dtype(head.device)
+        with torch.autocast(head.device.type, precision, enabled=precision != torch.float32):
             states = self.student.model(batch.ids).last_hidden_state
             states = states.reshape(-1, states.shape[-1])[batch.rows]
             logits = states @ head[candidates.ids].T
         logits = logits.float()
         places = candidates.places(batch.top_ids)
-        log_q = {
-            t: loss.log_softmax_at(logits, places, candidates.log_weights, t)
-            for t in {1.0, *options.temperatures}
-        }
-        entropy = loss.cross_entropy(log_q[1.0], batch.log_p)
-        accepted = {
-            t: loss.acceptance(log_q[t], loss.at_temperature(batch.log_p, t))
-            for t in options.temperatures
-        }
+        log_q = loss.log_softmax_at(logits, places, candidates.log_weights)
+        entropy = loss.cross_entropy(log_q, batch.log_p)
         weights = loss.self_fed_weights(
-            _ratio_of_next(log_q[1.0].detach(), batch), batch.starts, options.self_fed_steps
+            _ratio_of_next(log_q.detach(), batch), batch.starts, options.self_fed_steps
         )
-        counts = torch.stack(list(accepted.values())).mean(0)
-        late = self.done >= options.acceptance_from
-        value = (weights * (0.1 * entropy - counts if late else entropy)).mean()
-        measured = {f"acceptance_{t:g}": float(a.detach().mean()) for t, a in accepted.items()}
-        return value, {"cross_entropy": float(entropy.detach().mean()), **measured}
+        value = entropy
+        if self.done >= options.acceptance_from:
+            accepted = [
+                loss.acceptance(
+                    loss.log_softmax_at(logits, places, candidates.log_weights, t),
+                    loss.at_temperature(batch.log_p, t),
+                )
+                for t in options.temperatures
+            ]
+            value = 0.1 * entropy - torch.stack(accepted).mean(0)
+        return (weights * value).mean(), {"cross_entropy": float(entropy.detach().mean())}
 
     def state(self) -> dict[str, Any]:
         """What ``restore`` needs."""
@@ -218,13 +228,6 @@ class Trainer:
             optimiser.load_state_dict(saved)
         self.generator.set_state(state["generator"])
         self.tokens, self.seconds, self.epoch = state["tokens"], state["seconds"], state["epoch"]
-
-
-def bf16_helps(device: torch.device) -> bool:
-    """Whether matrices multiply faster in bfloat16; processors without AVX-512 only emulate it."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def _ratio_of_next(log_q: Tensor, batch: Batch) -> Tensor:
@@ -267,6 +270,7 @@ def distill_target(
     path: Path,
     options: DistillOptions,
     *,
+    start: Path | None = None,
     kind: str = "Q8_0",
     progress: bool | None = None,
 ) -> dict[float, float]:
@@ -277,13 +281,14 @@ def distill_target(
         run: Folder with the ``corpus``; gets the rest as in ``distill``.
         path: GGUF to write.
         options: How.
+        start: As in ``distill``.
         kind: Type of the weights.
         progress: Whether to show progress; None shows it on a terminal.
 
     Returns:
         Held-out acceptance by temperature, before the weights were quantised.
     """
-    student = distill(target, run / "corpus", run, options, progress=progress)
+    student = distill(target, run / "corpus", run, options, start=start, progress=progress)
     write_student(student, target, path, kind)
     last = json.loads((run / "distill.jsonl").read_text().splitlines()[-1])
     return {t: last[f"held_out_acceptance_{t:g}"] for t in options.temperatures}
@@ -295,6 +300,7 @@ def distill(
     run: Path,
     options: DistillOptions,
     *,
+    start: Path | None = None,
     progress: bool | None = None,
     checkpoint_every: float = 240.0,
 ) -> LlamaForCausalLM:
@@ -306,22 +312,27 @@ def distill(
         run: Folder for the checkpoint, ``distill.json`` (the options) and ``distill.jsonl`` (what
             was measured), with a picture of it.
         options: How.
+        start: GGUF of a student to train on; None begins with a new one of ``options.shape``.
         progress: Whether to show progress; None shows it on a terminal.
         checkpoint_every: Seconds between checkpoints.
 
     Raises:
-        ValueError: If the corpus is empty.
+        ValueError: If the corpus is empty, or the run was begun with other options.
     """
     from gguf import GGUFReader
 
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "distill.json").write_text(json.dumps(asdict(options), indent=2) + "\n")
+    begun_with = {**asdict(options), "start": None if start is None else str(start)}
+    keep_options(run / "distill.json", begun_with, may_change=("tokens",))
     everything = [r for path in sorted(corpus.glob("*.npz")) for r in load(path)]
     if len(everything) < 2:
         raise ValueError(f"{corpus} has {len(everything)} responses: too few to train on")
     held = max(1, round(options.held_out * len(everything)))
     learned, measured_on = everything[:-held], everything[-held:]
-    student = new_student(GGUFReader(target), options.shape, options.seed)
+    vocabulary = GGUFReader(target)
+    if start is None:
+        student = new_student(vocabulary, options.shape, options.seed)
+    else:
+        student = old_student(start, vocabulary)
     trainer = Trainer(student.to("cuda" if torch.cuda.is_available() else "cpu"), options)
     checkpoint = run / "distill.pt"
     if checkpoint.exists():
@@ -340,7 +351,7 @@ def distill(
         task = display.add_task("distilling", total=options.tokens, completed=trainer.tokens)
         while trainer.done < 1:
             for group in batches(learned, options, trainer.epoch):
-                figures = trainer.step(Batch.of(group, options.top_k))
+                figures = trainer.learn(Batch.of(group, options.top_k))
                 display.update(task, completed=trainer.tokens)
                 if time.monotonic() - saved > checkpoint_every or trainer.done >= 1:
                     note(

@@ -167,13 +167,24 @@ def as_tokens(preferences: Sequence[Preference], decoder: Decoder) -> list[Pair]
 # --- files --------------------------------------------------------------------------------------
 
 
+def write_preferences(path: Path, pairs: Sequence[Pair]) -> None:
+    """Writes the texts of pairs as ``rewardshift.prompt_files.read_preferences`` reads them."""
+    names = ("prompt", "chosen", "rejected")
+    rows = [{name: getattr(pair, name) for name in names} for pair in pairs]
+    with replacing(path) as fresh:
+        fresh.write_text(_lines(rows), encoding="utf-8")
+
+
 def _write(path: Path, pairs: Sequence[Pair], done: int, options: PairOptions) -> None:
     """All pairs so far, below a line that says how many prompts they came from."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"done": done, "options": asdict(options)}, *map(asdict, pairs)]
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     with replacing(path) as fresh:
-        fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        fresh.write_text(_lines(rows), encoding="utf-8")
+
+
+def _lines(rows: Sequence[object]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _read(path: Path, options: PairOptions) -> tuple[int, list[Pair]]:

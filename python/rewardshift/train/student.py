@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from rewardshift.errors import ModelLoadError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from gguf import GGUFReader
     from numpy.typing import NDArray
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,21 @@ def new_student(target: GGUFReader, shape: Shape, seed: int) -> LlamaForCausalLM
     return student
 
 
+def old_student(path: Path, target: GGUFReader) -> LlamaForCausalLM:
+    """A student that was trained before, to be trained on.
+
+    Raises:
+        ModelLoadError: If it is no llama with the target's vocabulary and a tied embedding.
+    """
+    student = read_model(path)
+    if not isinstance(student, LlamaForCausalLM) or not student.config.tie_word_embeddings:
+        raise ModelLoadError(f"{path} is not a student: a llama with a tied embedding")
+    tokens, wanted = student.config.vocab_size, len(target_embedding(target))
+    if tokens != wanted:
+        raise ModelLoadError(f"{path} has {tokens} tokens, but the target has {wanted}")
+    return student
+
+
 def target_embedding(target: GGUFReader) -> NDArray[np.float32]:
     """The target's token embedding, [vocabulary, width].
 
@@ -105,6 +122,20 @@ def projection(embedding: NDArray[np.float32], width: int) -> NDArray[np.float32
     leading = vectors[:, np.argsort(values)[::-1][:width]]
     projected = (embedding @ leading).astype(np.float32)
     return np.pad(projected, ((0, 0), (0, max(0, width - projected.shape[1]))))
+
+
+def read_model(path: Path) -> PreTrainedModel:
+    """A GGUF as PyTorch trains it, in float32."""
+    transformers_logging.disable_progress_bar()  # ours are shown
+    read = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32
+    )
+    config = read.config
+    if hasattr(config, "quantization_config"):  # or the trainer would refuse it
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(read.state_dict())
+    return model
 
 
 def save_checkpoint(path: Path, student: LlamaForCausalLM, **state: object) -> None:
