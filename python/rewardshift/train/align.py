@@ -147,6 +147,7 @@ def _config(run: Path, options: AlignOptions, steps: int) -> DPOConfig:
         output_dir=str(run / "checkpoints"),
         beta=options.beta,
         max_length=options.max_tokens,
+        precompute_ref_log_probs=True,
         learning_rate=options.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.05,  # a share

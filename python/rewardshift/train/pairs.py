@@ -97,7 +97,7 @@ def sample_pairs(
     group = max(1, _AT_ONCE // options.samples)
     n_ctx = group * options.samples * (_PROMPT_ROOM + options.max_tokens)
     with (
-        Decoder(model, n_ctx=n_ctx, progress=progress) as decoder,
+        Decoder(model, n_ctx=n_ctx, n_seq_max=_AT_ONCE, progress=progress) as decoder,
         bars(shown=is_shown(progress), with_time_left=True) as display,
     ):
         task = display.add_task("sampling pairs", total=options.prompts, completed=done)
