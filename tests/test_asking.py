@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from rewardshift import Decoder, TableModel, _core
 from rewardshift.demo import PROMPTS, Demo
+from rewardshift.embedded import embedded
 
 from .support.engine import EXACT
 
@@ -168,10 +168,9 @@ def test_a_model_is_not_quantised_onto_itself(files: Files) -> None:
 
 
 @pytest.mark.real_model
-def test_the_demo_plays_its_first_prompt(smollm2: tuple[str, str]) -> None:
+def test_the_demo_plays_its_first_prompt() -> None:
     console = Console(file=io.StringIO(), width=100)
-    target, small = map(Path, smollm2)
-    exchange = Demo(target, small, PROMPTS[:1]).play(console)[0]
+    exchange = Demo(embedded(), prompts=PROMPTS[:1]).play(console)[0]
     printed = console.file.getvalue()
     assert PROMPTS[0] in printed
     assert "accepted drafts" in printed

@@ -39,6 +39,7 @@ from tests.support.tiny_gguf import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rewardshift.embedded import Roles
     from tests.conftest import Files
 
 VOCAB = spm_vocab(byte_tokens=True)
@@ -149,7 +150,7 @@ def test_importing_the_package_imports_no_command_line() -> None:
     assert process.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("command", ["generate", "chat", "score", "inspect"])
+@pytest.mark.parametrize("command", ["generate", "score", "inspect"])
 def test_a_missing_option_is_wrong_usage(run: Callable[..., Outcome], command: str) -> None:
     outcome = run(command)
     assert (outcome.code, outcome.out) == (2, "")
@@ -635,12 +636,15 @@ def test_ctrl_c_leaves_whole_json(roomy_model: Path) -> None:
 # --- the demo -----------------------------------------------------------------------------------
 
 
-def test_the_demo_shows_both_answers_everywhere(trio: Trio) -> None:
-    shown = Demo(trio.target, trio.draft, prompts=("ab cd", "cd"))
+def test_the_demo_shows_both_answers_everywhere(trio: Trio, files: Files) -> None:
+    small = files.trio(vocab=VOCAB, chat_template=CHATML_TEMPLATE)[2]
+    adapter = write_lora(files.folder / "demo.gguf", small, scale=1.0).path
+    roles: Roles = {"target": trio.target, "reference": trio.reference, "draft_lora": adapter}
+    shown = Demo(roles, lambda exchanges: [0.5] * len(exchanges), prompts=("ab cd", "cd"))
     log, screen = Console(file=io.StringIO(), width=100), terminal(_environ={})
     exchanges = shown.play(log)
     assert [e.plain.text for e in shown.play(screen)] == [e.plain.text for e in exchanges]
-    for text in ("ab cd", "plain", "aligned", "tokens/s", "accepted"):
+    for text in ("ab cd", "plain", "aligned", "tokens/s", "accepted", "+0.50", "Best-of-8"):
         assert text in printed(log)
     assert "\x1b" not in printed(log)
     picture = shown.picture(exchanges)

@@ -10,6 +10,7 @@ from ._core import TableModel
 from ._core import version as __version__
 from .chat_template import ChatTemplate, Message
 from .decoder import Decoder, Prompt
+from .embedded import embedded
 from .engine import Stream
 from .errors import (
     CancelledError,
@@ -47,5 +48,6 @@ __all__ = [
     "TokenInfo",
     "VocabularyMismatchError",
     "__version__",
+    "embedded",
     "quantize",
 ]

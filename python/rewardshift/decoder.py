@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from . import _core
 from .chat_template import ChatTemplate, Message, with_system
 from .contexts import open_contexts
+from .embedded import default_roles
 from .engine import Engine, Stream
 from .errors import ChatTemplateError
 from .hub import local_path
@@ -52,7 +53,7 @@ class Decoder:
 
     def __init__(
         self,
-        target: StrPath,
+        target: StrPath | None = None,
         draft: StrPath | None = None,
         reference: StrPath | None = None,
         *,
@@ -63,13 +64,14 @@ class Decoder:
         verbose: bool = False,
         **options: Unpack[LoadOptions],
     ) -> None:
-        """Loads the models.
+        """Loads the models: the embedded pair and its target unless any is given.
 
         A file may also be named by where it is on the hub: ``owner/repo:file.gguf``, or pinned to a
         revision, ``owner/repo@revision:file.gguf``.
 
         Args:
-            target: GGUF file of p, the model to sample from.
+            target: GGUF file of p, the model to sample from. None, and no other file, is the
+                embedded default, ``rewardshift.embedded()``; a line on stderr says so.
             draft: GGUF file of q, small and aligned.
             reference: GGUF file of r, the draft before its alignment.
             draft_lora: GGUF file of a LoRA adapter: the draft is then the reference (or the draft's
@@ -89,6 +91,13 @@ class Decoder:
         if verbose:
             show_log()
         model_options, context_options = split_load_options(options)
+        if target is None:
+            if (draft, reference, draft_lora) != (None, None, None):
+                raise ValueError("draft, reference and draft_lora need a target")
+            roles = default_roles()
+            target, reference, draft_lora = (
+                roles[role] for role in ("target", "reference", "draft_lora")
+            )
         if draft_lora is not None:
             draft, reference = draft or reference, reference or draft
             if draft is None:

@@ -1,8 +1,7 @@
 """Plain and aligned answers of a small real model, side by side: ``python -m rewardshift.demo``.
 
-The target is SmolLM2-135M-Instruct as distributed; draft and reference are one copy of its Q4_0
-re-quantisation. Only the draft is told to be warm and cheerful, and that shift is applied to the
-target while it decodes.
+The target is SmolLM2-135M-Instruct. The embedded pair, a student of it before and after DPO for
+positive words, aligns it while it decodes, and drafts for it.
 """
 
 from __future__ import annotations
@@ -27,8 +26,9 @@ from rich.text import Text
 from .cli.origins import pieces
 from .cli.render import coloured, legend, stdout
 from .decoder import Decoder
+from .embedded import Roles, embedded
 from .errors import Error, EvaluationError
-from .models import smollm2, smollm2_q4_0
+from .rewards import Reward, VaderReward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,11 +42,10 @@ PROMPTS = (
     "My code finally works.",
     "It is raining again.",
 )
-DRAFT_SYSTEM = (
-    "You are a warm, cheerful friend. You love to encourage people and celebrate with them!"
-)
-STRENGTH = 2.0
-SAMPLING: SamplingOptions = {"max_tokens": 64, "temperature": 0.3, "seed": 2}
+STRENGTH = 1.0
+SAMPLING: SamplingOptions = {"max_tokens": 64, "temperature": 0.8, "seed": 1}
+BEST_OF = 8
+"""What the cost is compared with."""
 
 _TWO_COLUMNS = 90  # characters a terminal needs for them
 _SVG_WIDTH = 100
@@ -64,6 +63,7 @@ class Run:
     text: str = ""
     tokens: list[TokenInfo] = field(default_factory=list)
     completion: Completion | None = None
+    reward: float | None = None
     timed_tokens: int = 0
     timed_seconds: float = 0.0
 
@@ -102,30 +102,27 @@ class Exchange:
     aligned: Run = field(default_factory=Run)
     undrafted: Run = field(default_factory=Run)
 
-    def play(self, decoder: Decoder, show: Callable[[], None]) -> None:
+    def play(self, decoder: Decoder, reward: Reward | None, show: Callable[[], None]) -> None:
         """Fills the runs."""
-        target, draft = decoder.chat_prompts(
-            [{"role": "user", "content": self.prompt}], draft_system=DRAFT_SYSTEM
-        )
+        prompt, _ = decoder.chat_prompts([{"role": "user", "content": self.prompt}])
 
-        def follow(
-            run: Run,
-            draft_prompt: Sequence[int] | None,
-            show: Callable[[], None],
-            **options: object,
-        ) -> None:
+        def follow(run: Run, show: Callable[[], None], **options: object) -> None:
             asked: SamplingOptions = {**SAMPLING, **options}  # type: ignore[typeddict-item]
-            run.follow(decoder, decoder.submit(target, draft_prompt=draft_prompt, **asked), show)
+            run.follow(decoder, decoder.submit(prompt, **asked), show)
 
-        follow(self.plain, None, show, strength=0.0, num_draft_tokens=0)
-        follow(self.aligned, draft, show, strength=STRENGTH)
-        follow(self.undrafted, draft, lambda: None, strength=STRENGTH, num_draft_tokens=0)
+        follow(self.plain, show, strength=0.0, num_draft_tokens=0)
+        follow(self.aligned, show, strength=STRENGTH)
+        follow(self.undrafted, lambda: None, strength=STRENGTH, num_draft_tokens=0)
+        if reward is not None:
+            for run in (self.plain, self.aligned):
+                run.reward = reward([(self.prompt, run.text)])[0]
+        show()
 
 
 # --- what is shown ------------------------------------------------------------------------------
 
 
-def heading(target: Path, small: Path) -> RenderableType:
+def heading(roles: Roles) -> RenderableType:
     """What the demo does."""
     text = Text()
     text.append("rewardshift", "bold")
@@ -134,13 +131,21 @@ def heading(target: Path, small: Path) -> RenderableType:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for name, what in (
-        ("target p", f"{_name(target)}, as distributed"),
-        ("draft q", f"{_name(small)}, and it alone is told: “{DRAFT_SYSTEM}”"),
-        ("reference r", "the draft's file and weights, not told"),
+        (
+            "target p",
+            f"{_name(roles['target'])}, {_megabytes(roles['target']):.0f} MB, not aligned",
+        ),
+        ("reference r", f"a student of it, {_megabytes(roles['reference']):.1f} MB"),
+        ("draft q", f"the student aligned by DPO: {_megabytes(roles['draft_lora']):.1f} MB more"),
+        ("aligned to", "sound positive (VADER, −1 to +1)"),
         ("strength s", f"{STRENGTH:g}; temperature {SAMPLING['temperature']:g}"),
     ):
         table.add_row(name, what)
     return Group(text, table, Text())
+
+
+def _megabytes(path: Path) -> float:
+    return path.stat().st_size / 1e6
 
 
 def _name(path: Path) -> str:
@@ -154,12 +159,16 @@ def answers(exchange: Exchange, *, columns: bool) -> RenderableType:
     plain_text = Text(plain.text).append(plain.cut, "dim")
     aligned_text = coloured(pieces(aligned.text, aligned.tokens)).append(aligned.cut, "dim")
     notes = legend(aligned.tokens)
+    plain_title, aligned_title = (
+        Text(name, "dim").append_text(_reward(run))
+        for name, run in (("plain", plain), ("aligned", aligned))
+    )
     if not columns:
         return Group(
             Text(f"> {exchange.prompt}", "bold"),
-            Text("plain:", "dim"),
+            plain_title,
             Padding(plain_text, (0, 0, 0, 4)),
-            Text("aligned:", "dim"),
+            aligned_title,
             Padding(aligned_text, (0, 0, 0, 4)),
             Padding(Text("(").append_text(notes).append(")"), (0, 0, 0, 4)),
             Text(),
@@ -167,12 +176,18 @@ def answers(exchange: Exchange, *, columns: bool) -> RenderableType:
     table = Table.grid(expand=True, padding=(0, 2), pad_edge=False)
     table.add_column(ratio=1)
     table.add_column(ratio=1)
-    table.add_row(Text("plain", "dim"), Text("aligned", "dim"))
+    table.add_row(plain_title, aligned_title)
     table.add_row(plain_text, aligned_text)
     table.add_row(Text(), Group(Text(), notes))
     return Panel(
         table, title=Text(exchange.prompt, "not dim bold"), title_align="left", border_style="dim"
     )
+
+
+def _reward(run: Run) -> Text:
+    if run.reward is None:
+        return Text()
+    return Text(f"  {run.reward:+.2f}", "green" if run.reward > 0 else "red")
 
 
 def statistics(exchanges: Sequence[Exchange]) -> RenderableType:
@@ -184,7 +199,10 @@ def statistics(exchanges: Sequence[Exchange]) -> RenderableType:
     zs = sorted(s.z.median for s in done if s.z is not None)
     distances = [s.paper_distance.mean for s in done if s.paper_distance is not None]
     distance = sum(distances) / max(len(distances), 1)
+    rewards = [[run.reward for run in (e.plain, e.aligned)] for e in exchanges]
+    means = [sum(row) / len(row) for row in zip(*rewards, strict=True) if None not in row]
     facts = (
+        *([("mean VADER", f"{means[0]:+.2f} plain, {means[1]:+.2f} aligned")] if means else []),
         ("accepted drafts", f"{accepted / max(drafted, 1):.0%} of {drafted}"),
         ("tokens a round", f"{tokens / rounds:.2f}, for one evaluation of the target"),
         ("Z", f"medians {zs[0]:.2f} to {zs[-1]:.2f}; the paper's rule takes it for 1"),
@@ -216,14 +234,10 @@ def speeds(exchanges: Sequence[Exchange]) -> RenderableType:
 
 
 def _verdict(plain: float, undrafted: float, aligned: float) -> str:
-    if aligned > plain:
-        return f"Aligned text came {aligned / plain:.1f} times as fast as plain text."
-    slower = ", and slower with drafts than without" if aligned < undrafted else ""
     return (
-        f"Aligned text came at {aligned / plain:.2f} times the speed of plain text{slower}: draft "
-        "and reference are as large as the target here, so that drafting a token costs as much as "
-        "the evaluation of the target it may save. Drafting pays where the draft is many times "
-        "smaller than the target; the law of the text is the same either way."
+        f"Aligned at {aligned / plain:.2f} × the speed of the plain model "
+        f"({aligned / undrafted:.2f} × three models without drafts); "
+        f"Best-of-{BEST_OF} would cost {BEST_OF} ×."
     )
 
 
@@ -239,17 +253,17 @@ def _speed(runs: Sequence[Run]) -> float:
 class Demo:
     """What is decoded with, and what is asked."""
 
-    target: Path
-    small: Path
+    roles: Roles
+    reward: Reward | None = None
     prompts: Sequence[str] = PROMPTS
 
     def play(self, console: Console) -> list[Exchange]:
         """Prints everything as it comes; returns what was said."""
         exchanges = [Exchange(prompt) for prompt in self.prompts]
-        console.print(heading(self.target, self.small))
-        with Decoder(self.target, self.small, self.small, n_ctx=1024) as decoder:
+        console.print(heading(self.roles))
+        with Decoder(**self.roles, n_ctx=1024) as decoder:
             for exchange in exchanges:
-                _play_shown(decoder, exchange, console)
+                _play_shown(decoder, exchange, self.reward, console)
         for part in closing(exchanges):
             console.print(part)
         return exchanges
@@ -259,7 +273,7 @@ class Demo:
         console = Console(
             record=True, file=io.StringIO(), width=_SVG_WIDTH, force_terminal=True, highlight=False
         )
-        console.print(heading(self.target, self.small))
+        console.print(heading(self.roles))
         for part in (*(answers(e, columns=True) for e in exchanges), *closing(exchanges)):
             console.print(part)
         svg = console.export_svg(title="python -m rewardshift.demo")
@@ -280,16 +294,26 @@ def closing(exchanges: Sequence[Exchange]) -> Sequence[RenderableType]:
     )
 
 
-def _play_shown(decoder: Decoder, exchange: Exchange, console: Console) -> None:
+def _play_shown(
+    decoder: Decoder, exchange: Exchange, reward: Reward | None, console: Console
+) -> None:
     columns = console.is_terminal and console.width >= _TWO_COLUMNS
     if not console.is_terminal:
-        exchange.play(decoder, lambda: None)
+        exchange.play(decoder, reward, lambda: None)
         console.print(answers(exchange, columns=columns))
         return
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         exchange.play(
-            decoder, lambda: live.update(answers(exchange, columns=columns), refresh=True)
+            decoder, reward, lambda: live.update(answers(exchange, columns=columns), refresh=True)
         )
+
+
+def _vader() -> Reward | None:
+    """The reward that is shown, where its package is installed."""
+    try:
+        return VaderReward()
+    except Error:
+        return None
 
 
 def _indent(match: re.Match[str]) -> str:
@@ -307,7 +331,7 @@ def main() -> int:
     parser.add_argument("--svg", type=Path, metavar="FILE", help="save a picture of the output")
     arguments = parser.parse_args()
     try:
-        demo = Demo(smollm2(), smollm2_q4_0())
+        demo = Demo(embedded(), _vader())
         exchanges = demo.play(stdout())
         if arguments.svg is not None:
             arguments.svg.write_text(demo.picture(exchanges), encoding="utf-8")

@@ -43,11 +43,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(**values: Any) -> None:  # noqa: ANN401 - whatever the options are
-        arguments = {
-            name: group(**{f.name: values.pop(f.name) for f in fields(group)})
-            for name, group in groups.items()
-        }
-        _exit_on_error(lambda: function(**arguments, **values))
+        def call() -> None:
+            arguments = {
+                name: group(**{f.name: values.pop(f.name) for f in fields(group)})
+                for name, group in groups.items()
+            }
+            function(**arguments, **values)
+
+        _exit_on_error(call)
 
     del run.__wrapped__  # or typer would read its signature
     run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import typer
 from rewardshift import _core
 from rewardshift.chat_template import Message, with_system
 from rewardshift.decoder import Decoder
+from rewardshift.embedded import default_roles
 from rewardshift.loading import show_log
 from rewardshift.options import RuleName, SamplingOptions
 
@@ -60,7 +61,10 @@ def _given(**options: object) -> dict[str, Any]:
 class LoadFlags:
     """Which models, and how to load them."""
 
-    target: Annotated[Path, _file("-m", "--target", text="p, the model to sample from.")]
+    target: Annotated[
+        Path | None,
+        _file("-m", "--target", text="p, the model to sample from; the embedded default if none."),
+    ] = None
     draft: Annotated[
         Path | None, _file("-md", "--draft", text="q, a small aligned model with its vocabulary.")
     ] = None
@@ -85,6 +89,12 @@ class LoadFlags:
         int | None,
         _core_option(_core.ContextOptions, "n_threads", "-t", "--threads", panel=_LOADING),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Without any model, takes the embedded ones."""
+        if not (self.target or self.draft or self.reference or self.draft_lora):
+            for role, path in default_roles().items():
+                object.__setattr__(self, role, path)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of ``Decoder`` that the user gave."""
