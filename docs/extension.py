@@ -29,7 +29,15 @@ STRUCTS = {
     "rewardshift.options.ContextOptions": _core.ContextOptions,
     "rewardshift.options.SamplingOptions": _core.RequestParams,
 }
-PUBLIC_MODULES = ("rewardshift", "rewardshift.options", "rewardshift.results")
+PUBLIC_MODULES = (
+    "rewardshift",
+    "rewardshift.check",
+    "rewardshift.embedded",
+    "rewardshift.options",
+    "rewardshift.prompt_files",
+    "rewardshift.results",
+    "rewardshift.rewards",
+)
 
 
 def list_options(

@@ -2,10 +2,12 @@
 
 from .measure import CheckOptions, PairReport, StrengthReport, TemperatureReport, check_pair
 from .plot import save_plot
+from .speed import Costs
 from .verdict import Verdict, verdict
 
 __all__ = [
     "CheckOptions",
+    "Costs",
     "PairReport",
     "StrengthReport",
     "TemperatureReport",
