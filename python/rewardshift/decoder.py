@@ -95,9 +95,8 @@ class Decoder:
             if (draft, reference, draft_lora) != (None, None, None):
                 raise ValueError("draft, reference and draft_lora need a target")
             roles = default_roles()
-            target, reference, draft_lora = (
-                roles[role] for role in ("target", "reference", "draft_lora")
-            )
+            target, reference = roles["target"], roles["reference"]
+            draft_lora = roles["draft_lora"]
         if draft_lora is not None:
             draft, reference = draft or reference, reference or draft
             if draft is None:

@@ -24,11 +24,11 @@ from rich.table import Table
 from rich.text import Text
 
 from .cli.origins import pieces
-from .cli.render import coloured, legend, stdout
+from .cli.render import amount, coloured, legend, stdout
 from .decoder import Decoder
 from .embedded import Roles, embedded
 from .errors import Error, EvaluationError
-from .rewards import Reward, VaderReward
+from .rewards import Reward, VaderReward, scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,8 +114,10 @@ class Exchange:
         follow(self.aligned, show, strength=STRENGTH)
         follow(self.undrafted, lambda: None, strength=STRENGTH, num_draft_tokens=0)
         if reward is not None:
-            for run in (self.plain, self.aligned):
-                run.reward = reward([(self.prompt, run.text)])[0]
+            runs = (self.plain, self.aligned)
+            found = scores(reward, [(self.prompt, run.text) for run in runs])
+            for run, score in zip(runs, found, strict=True):
+                run.reward = score
         show()
 
 
@@ -131,12 +133,9 @@ def heading(roles: Roles) -> RenderableType:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for name, what in (
-        (
-            "target p",
-            f"{_name(roles['target'])}, {_megabytes(roles['target']):.0f} MB, not aligned",
-        ),
-        ("reference r", f"a student of it, {_megabytes(roles['reference']):.1f} MB"),
-        ("draft q", f"the student aligned by DPO: {_megabytes(roles['draft_lora']):.1f} MB more"),
+        ("target p", f"{_name(roles['target'])}, {_size(roles['target'])}, not aligned"),
+        ("reference r", f"a student of it, {_size(roles['reference'])}"),
+        ("draft q", f"the student aligned by DPO: {_size(roles['draft_lora'])} more"),
         ("aligned to", "sound positive (VADER, −1 to +1)"),
         ("strength s", f"{STRENGTH:g}; temperature {SAMPLING['temperature']:g}"),
     ):
@@ -144,8 +143,8 @@ def heading(roles: Roles) -> RenderableType:
     return Group(text, table, Text())
 
 
-def _megabytes(path: Path) -> float:
-    return path.stat().st_size / 1e6
+def _size(path: Path) -> str:
+    return amount(path.stat().st_size, "B")
 
 
 def _name(path: Path) -> str:

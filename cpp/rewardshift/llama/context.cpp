@@ -22,8 +22,12 @@ namespace {
 
 constexpr int kDefaultContext = 4096;
 constexpr std::size_t kCellsOfAStream = 256;  // llama.cpp rounds each one's cells up to these
-constexpr std::size_t kWorthACopy = 8;        // tokens in common beyond which a copy costs less
+constexpr std::size_t kWorthACopy = 8;        // tokens gained for which a cache is copied whole
 constexpr std::size_t kMostRows = 32;  // bounds the logits' share of llama.cpp's compute buffer
+
+std::size_t rounded_up(std::size_t value, std::size_t multiple) {
+  return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
+}
 
 /// The types that the CPU backend can write rows of; it aborts on others.
 constexpr std::array kCacheTypes = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
@@ -108,10 +112,6 @@ struct Context::Batch {
 
   llama_batch raw;
 };
-
-std::size_t rounded_up(std::size_t value, std::size_t multiple) {
-  return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
-}
 
 void validate(const ContextOptions& o) {
   const auto at_least = [](int value, int least, const char* option) {

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import TypedDict
 
-from rewardshift.models import smollm2_q4_0
-
 _HERE = Path(__file__).parent
 
 
@@ -32,6 +30,8 @@ def embedded() -> Roles:
     Raises:
         Error: If the target cannot be had.
     """
+    from rewardshift.models import smollm2_q4_0
+
     return {
         "target": smollm2_q4_0(),
         "reference": _HERE / "reference.gguf",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _LONGEST_PROMPT = 96  # tokens that the target may take for a question of its own
 _TRIES = 4  # requests for each question of its own, before everyday ones take its place
-_AT_ONCE = 32  # requests decoded together: more cost as much each
+_AT_ONCE = 32  # requests decoded together
 
 
 @dataclass(frozen=True, slots=True)

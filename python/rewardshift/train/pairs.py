@@ -13,6 +13,7 @@ from rewardshift.files import replacing
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
 
+from .run_options import require_same
 from .turns import end_of_turn, prompt_tokens
 
 if TYPE_CHECKING:
@@ -191,6 +192,5 @@ def _read(path: Path, options: PairOptions) -> tuple[int, list[Pair]]:
     if not path.exists():
         return 0, []
     head, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    if head["options"] != asdict(options):
-        raise ValueError(f"{path} was sampled with other options: {head['options']}")
+    require_same(asdict(options), head["options"], path)
     return head["done"], [Pair(**row) for row in rows]

@@ -8,7 +8,7 @@ import torch
 def fast_dtype(device: torch.device) -> torch.dtype:
     """The type in which matrices multiply fastest: bfloat16, unless it is only emulated.
 
-    Processors without AVX-512 emulate it, at a hundredth of float32's speed.
+    Processors without AVX-512 emulate it, many times slower than float32.
     """
     if device.type == "cuda":
         has = torch.cuda.is_bf16_supported(including_emulation=False)

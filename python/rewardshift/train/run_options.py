@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def require_same(now: Mapping[str, Any], before: Mapping[str, Any], where: Path) -> None:
+    """Raises ValueError, naming the first that differs, unless all options are as before."""
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"{where} was begun with {name} = {before.get(name)}, not {value}: other options "
+                "need another place, or delete it to begin anew"
+            )
+
+
 def keep_options(path: Path, options: Mapping[str, Any], *, may_change: Collection[str]) -> None:
     """Writes the options of a run as JSON, after comparing them with what is there.
 
@@ -26,12 +36,7 @@ def keep_options(path: Path, options: Mapping[str, Any], *, may_change: Collecti
     now = json.loads(json.dumps(dict(options)))
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        for name in now.keys() - set(may_change):
-            if before.get(name) != now[name]:
-                raise ValueError(
-                    f"{path.parent} was begun with {name} = {before.get(name)}, not {now[name]}: "
-                    "choose another folder, or delete it to begin anew"
-                )
+        require_same({k: v for k, v in now.items() if k not in may_change}, before, path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as fresh:
         fresh.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
