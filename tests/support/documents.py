@@ -49,9 +49,13 @@ def write_example_models(folder: Path) -> None:
 
 
 def run_command_line(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs `rewardshift ...` there; responses are kept short, and one message is said in a chat."""
+    """Runs `rewardshift ...` there; responses are short and seeded, a chat has one message.
+
+    Without a seed a tiny model now and then says nothing.
+    """
     words = shlex.split(command, comments=True)
-    arguments = [*words[1:], "-n", "8"] if words[1] in {"generate", "chat"} else words[1:]
+    fixed = ["-n", "8", "-s", "1"] if words[1] in {"generate", "chat"} else []
+    arguments = [*words[1:], *fixed]
     return subprocess.run(
         [sys.executable, "-m", "rewardshift.cli", *arguments],
         input="Hello\n" if words[1] == "chat" else None,
