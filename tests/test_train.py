@@ -282,6 +282,18 @@ def test_built_in_prompts_are_many_and_seeded() -> None:
     assert not any("{" in text for text in found)
 
 
+def test_every_prompt_of_the_target_s_own_is_answered(target: TinyModel, tmp_path: Path) -> None:
+    """Or one of the everyday ones in its place: this target seldom ends a user's turn."""
+    options = corpus.CorpusOptions(responses=12, max_tokens=4, top_k=8, self_prompted=0.5, shard=12)
+    corpus.sample_corpus(target.path, tmp_path, options, progress=False)
+    found = responses(tmp_path)
+    with Decoder(target.path, n_ctx=64) as decoder:
+        opening = opening_of_user_turn(decoder)
+    assert len(found) == 12
+    assert all(r.tokens[: len(opening)].tolist() == opening for r in found)
+    assert all(len(r.tokens) > r.prompt_length > len(opening) for r in found)
+
+
 def test_turns_begin_and_end_as_the_template_says(target: TinyModel) -> None:
     with Decoder(target.path, n_ctx=64) as decoder:
         opening = decoder.detokenize(opening_of_user_turn(decoder), special=True)

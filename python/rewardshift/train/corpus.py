@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rewardshift.results import Completion
 
 _LONGEST_PROMPT = 96  # tokens that the target may take for a question of its own
-_TRIES = 4  # requests for each question of its own, before everyday ones take its place
+_TRIES = 4  # requests for each question of its own, on average; then everyday ones take over
 _AT_ONCE = 32  # requests decoded together
 
 
@@ -114,7 +114,7 @@ def sample_corpus(
         for start in display.track(missing, description="sampling the target"):
             count = min(options.shard, options.responses - start)
             rng = np.random.default_rng([options.seed, start])
-            asked = _asked(decoder, prompts, start, count, options, rng)
+            asked = _asked(prompts, start, count, options, rng)
             save(shard_path(folder, start), _responses(decoder, asked, options, rng))
 
 
@@ -136,69 +136,69 @@ def everyday_prompts(count: int, seed: int) -> list[str]:
     return [everyday_prompt(rng) for _ in range(count)]
 
 
-def built_in_prompts(
-    decoder: Decoder, count: int, *, self_prompted: float, rng: np.random.Generator
-) -> list[str]:
-    """Everyday prompts, and as many as asked for that the decoder's target makes up.
-
-    A target that seldom ends a user's turn makes up fewer; everyday prompts take their place.
-    """
-    wanted = round(count * self_prompted)
-    prompts = [everyday_prompt(rng) for _ in range(count - wanted)]
-    opening = opening_of_user_turn(decoder)
-    for _ in range(_TRIES * -(-wanted // _AT_ONCE)):
-        if len(prompts) == count:
-            break
-        texts = decoder.generate_batch(
-            [opening] * min(count - len(prompts), _AT_ONCE),
-            max_tokens=_LONGEST_PROMPT,
-            temperature=1.0,
-            seed=int(rng.integers(2**63)),
-        )
-        prompts += [c.text.strip() for c in texts if c.finish_reason == "stop" and c.text.strip()]
-    prompts += [everyday_prompt(rng) for _ in range(count - len(prompts))]
-    return [prompts[i] for i in rng.permutation(count)]
-
-
 def _asked(
-    decoder: Decoder,
     prompts: Sequence[str] | None,
     start: int,
     count: int,
     options: CorpusOptions,
     rng: np.random.Generator,
-) -> list[str]:
-    if prompts is None:
-        return built_in_prompts(decoder, count, self_prompted=options.self_prompted, rng=rng)
-    return [prompts[i % len(prompts)] for i in range(start, start + count)]
+) -> list[str | None]:
+    """What to ask; None stands for a prompt that the target makes up."""
+    if prompts is not None:
+        return [prompts[i % len(prompts)] for i in range(start, start + count)]
+    own = round(count * options.self_prompted)
+    built_in: list[str | None] = [everyday_prompt(rng) for _ in range(count - own)] + [None] * own
+    return [built_in[i] for i in rng.permutation(count)]
 
 
 # --- responses ----------------------------------------------------------------------------------
 
 
 def _responses(
-    decoder: Decoder, asked: Sequence[str], options: CorpusOptions, rng: np.random.Generator
+    decoder: Decoder, asked: Sequence[str | None], options: CorpusOptions, rng: np.random.Generator
 ) -> Iterator[Response]:
-    """The target's responses, as they end."""
+    """The target's responses, as they end.
+
+    A prompt of the target's own is asked as soon as it is made up. Targets that seldom end a user's
+    turn make up fewer; everyday prompts take their place.
+    """
+    opening = opening_of_user_turn(decoder) if None in asked else []
+    tries = _TRIES * sum(text is None for text in asked)
     temperatures = itertools.cycle(options.temperatures)
-    waiting = [(prompt_tokens(decoder, text), next(temperatures)) for text in reversed(asked)]
-    underway: dict[int, tuple[list[int], float]] = {}
-    while waiting or underway:
-        while waiting and len(underway) < _AT_ONCE:
-            tokens, temperature = waiting.pop()
+    waiting = list(reversed(asked))
+    questions: set[int] = set()
+    answers: dict[int, tuple[list[int], float]] = {}
+    while waiting or questions or answers:
+        while waiting and len(questions) + len(answers) < _AT_ONCE:
+            text, seed = waiting.pop(), int(rng.integers(2**63))
+            if text is None and tries > 0:
+                tries -= 1
+                questions.add(
+                    decoder.submit(opening, max_tokens=_LONGEST_PROMPT, temperature=1.0, seed=seed)
+                )
+                continue
+            tokens = prompt_tokens(decoder, everyday_prompt(rng) if text is None else text)
+            temperature = next(temperatures)
             request = decoder.submit(
                 tokens,
                 max_tokens=options.max_tokens,
                 temperature=temperature,
                 top_logprobs=options.top_k,
-                seed=int(rng.integers(2**63)),
+                seed=seed,
             )
-            underway[request] = tokens, temperature
+            answers[request] = tokens, temperature
         for chunk in decoder.step():
             if chunk.error is not None:
                 raise EvaluationError(chunk.error)
-            if chunk.completion is not None:
-                yield _response(*underway.pop(chunk.id), chunk.completion)
+            if chunk.completion is None:
+                continue
+            if chunk.id in answers:
+                yield _response(*answers.pop(chunk.id), chunk.completion)
+            else:
+                questions.remove(chunk.id)
+                text = chunk.completion.text.strip()
+                whole = chunk.completion.finish_reason == "stop" and text != ""
+                waiting.append(text if whole else None)
 
 
 def _response(prompt: list[int], temperature: float, completion: Completion) -> Response:
