@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import gguf
 import numpy as np
 import pytest
-from gguf import GGUFReader
 from typer.testing import CliRunner
 
 from rewardshift import Decoder, ModelLoadError
@@ -29,6 +29,7 @@ from rewardshift.train.distill import (  # noqa: E402
     distill_target,
 )
 from rewardshift.train.muon import Muon  # noqa: E402
+from rewardshift.train.rounding import rounded, standing_in  # noqa: E402
 from rewardshift.train.student import Shape, new_student, projection, read_model  # noqa: E402
 from rewardshift.train.turns import end_of_turn, opening_of_user_turn  # noqa: E402
 
@@ -57,7 +58,7 @@ def target(files: Files) -> TinyModel:
 
 @pytest.fixture(scope="module")
 def student(target: TinyModel) -> Any:
-    made = new_student(GGUFReader(target.path), SHAPE, 1)
+    made = new_student(gguf.GGUFReader(target.path), SHAPE, 1)
     torch.manual_seed(3)
     with torch.no_grad():
         for weights in made.parameters():
@@ -106,7 +107,7 @@ def test_types_of_weights_cost_little(
 
 
 def test_a_student_keeps_the_tokenizer_and_the_template(target: TinyModel, reference: Path) -> None:
-    ours, theirs = GGUFReader(reference), GGUFReader(target.path)
+    ours, theirs = gguf.GGUFReader(reference), gguf.GGUFReader(target.path)
     keys = [key for key in theirs.fields if key.startswith("tokenizer.")]
     assert "tokenizer.chat_template" in keys
     for key in keys:
@@ -333,6 +334,27 @@ QUICK = DistillOptions(
     held_out=0.1,
     acceptance_from=0.5,
 )
+
+
+@pytest.mark.parametrize("kind", export.WEIGHT_TYPES)
+def test_rounded_weights_are_those_that_are_written(kind: str) -> None:
+    weights = torch.randn(64, 96, generator=torch.Generator().manual_seed(1))
+    weights[3] = 0.0
+    stored = gguf.GGMLQuantizationType[kind]
+    written = gguf.dequantize(gguf.quantize(weights.numpy(), stored), stored)
+    np.testing.assert_array_equal(rounded(weights, kind).numpy(), written)
+
+
+def test_what_stands_in_for_a_parameter_is_used_and_the_parameter_learns() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([2.0]))
+    with standing_in([torch.tensor([3.0])], [parameter]):
+        (parameter**2).sum().backward()
+    assert parameter.tolist() == [2.0]
+    assert parameter.grad is not None
+    assert parameter.grad.tolist() == [6.0]
+    with pytest.raises(KeyError), standing_in([torch.tensor([3.0])], [parameter]):
+        raise KeyError
+    assert parameter.tolist() == [2.0]
 
 
 def test_batches_are_all_responses_once(sampled: Path) -> None:

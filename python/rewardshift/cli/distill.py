@@ -104,7 +104,7 @@ def distill(
     log: LogFlags,
     kind: Annotated[
         str, typer.Option("--type", help="Of the weights written.", metavar="T")
-    ] = "Q8_0",
+    ] = "Q4_0",
     run: Annotated[
         Path | None,
         typer.Option(
@@ -138,6 +138,7 @@ def distill(
     options = replace(
         DistillOptions(
             shape=replace(Shape(), **_set({"width": shape.width, "layers": shape.layers})),
+            kind=kind,
             seed=seed,
         ),
         **_set({"tokens": shape.tokens, "self_fed_steps": shape.self_fed_steps}),
@@ -146,7 +147,7 @@ def distill(
     folder = run or destination.with_name(f"{destination.stem}-run")
     path = local_path(target)
     sample_corpus(path, folder / "corpus", sampling, prompts=asked)
-    acceptance = distill_target(path, folder, destination, options, start=shape.start, kind=kind)
+    acceptance = distill_target(path, folder, destination, options, start=shape.start)
     stdout().print(f"{destination}: {kind}, {amount(destination.stat().st_size, 'B')}")
     for temperature, share in acceptance.items():
         stdout().print(f"held-out acceptance at temperature {temperature:g}: {share:.3f}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ from .curves import draw_distillation
 from .export import write_student
 from .muon import Muon
 from .precision import fast_dtype
+from .rounding import rounded, standing_in
 from .run_options import keep_options
 from .student import Shape, new_student, old_student, save_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from torch import Tensor
@@ -45,6 +48,8 @@ class DistillOptions:
         top_k: Most probable tokens of the target that count.
         other_candidates: Further tokens that stand for the rest of the vocabulary.
         acceptance_from: Share of the training after which acceptance replaces cross-entropy.
+        kind: Type of the weights that are written, of ``rewardshift.train.export.WEIGHT_TYPES``.
+        rounded_from: Share of the training after which weights count as they will be written.
         temperatures: At which acceptance is trained and measured.
         self_fed_steps: Length of drafts whose positions are trained; 1 weighs all alike.
         held_out: Share of the responses that only measures.
@@ -60,6 +65,8 @@ class DistillOptions:
     top_k: int = 16
     other_candidates: int = 1024
     acceptance_from: float = 0.6
+    kind: str = "Q4_0"
+    rounded_from: float = 0.7
     temperatures: tuple[float, ...] = (0.8, 1.0)
     self_fed_steps: int = 4
     held_out: float = 0.01
@@ -152,6 +159,8 @@ class Trainer:
             Muon(inside, options.learning_rate),
             torch.optim.AdamW(rest, lr=options.embedding_rate, weight_decay=0.0, betas=(0.9, 0.98)),
         ]
+        self._matrices = [p for p in student.parameters() if p.ndim == 2]
+        self._rounded: list[Tensor] | None = None  # the matrices, since the last step
         self._learned = 0
         self._highest = [options.learning_rate, options.embedding_rate]
 
@@ -163,8 +172,9 @@ class Trainer:
     def learn(self, batch: Batch) -> dict[str, float]:
         """Learns from a batch, with a step after several; returns what it measured before."""
         start = time.perf_counter()
-        value, measured = self._loss(batch.to(self.student.device))
-        (value / self.options.batches).backward()
+        with self.as_written():
+            value, measured = self._loss(batch.to(self.student.device))
+            (value / self.options.batches).backward()
         self._learned += 1
         if self._learned % self.options.batches == 0:
             self._step()
@@ -172,7 +182,16 @@ class Trainer:
         self.seconds += time.perf_counter() - start
         return measured
 
+    def as_written(self) -> AbstractContextManager[None]:
+        """Lets weights be what their type makes of them, once the training has come so far."""
+        if self.done < self.options.rounded_from:
+            return nullcontext()
+        if self._rounded is None:
+            self._rounded = [rounded(p.data, self.options.kind) for p in self._matrices]
+        return standing_in(self._rounded, self._matrices)
+
     def _step(self) -> None:
+        self._rounded = None
         rate = _rate(self.done)
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         for optimiser, highest in zip(self.optimisers, self._highest, strict=True):
@@ -271,7 +290,6 @@ def distill_target(
     options: DistillOptions,
     *,
     start: Path | None = None,
-    kind: str = "Q8_0",
     progress: bool | None = None,
 ) -> dict[float, float]:
     """Trains a student on the corpus in a run's folder and writes it as GGUF.
@@ -282,14 +300,13 @@ def distill_target(
         path: GGUF to write.
         options: How.
         start: As in ``distill``.
-        kind: Type of the weights.
         progress: Whether to show progress; None shows it on a terminal.
 
     Returns:
-        Held-out acceptance by temperature, before the weights were quantised.
+        Held-out acceptance by temperature.
     """
     student = distill(target, run / "corpus", run, options, start=start, progress=progress)
-    write_student(student, target, path, kind)
+    write_student(student, target, path, options.kind)
     last = json.loads((run / "distill.jsonl").read_text().splitlines()[-1])
     return {t: last[f"held_out_acceptance_{t:g}"] for t in options.temperatures}
 
@@ -354,10 +371,9 @@ def distill(
                 figures = trainer.learn(Batch.of(group, options.top_k))
                 display.update(task, completed=trainer.tokens)
                 if time.monotonic() - saved > checkpoint_every or trainer.done >= 1:
-                    note(
-                        figures
-                        | held_out_acceptance(trainer.student, measured_on, options.temperatures)
-                    )
+                    with trainer.as_written():
+                        found = held_out_acceptance(student, measured_on, options.temperatures)
+                    note(figures | found)
                     save()
                     saved = time.monotonic()
                 if trainer.done >= 1:
