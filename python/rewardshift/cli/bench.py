@@ -21,10 +21,10 @@ from rewardshift.bench import (
     save_plot,
 )
 from rewardshift.options import SamplingOptions
+from rewardshift.plain import plain
 from rewardshift.prompt_files import read_prompts
 
 from .command import command
-from .encode import plain
 from .options import GoalFlags, LoadFlags, LogFlags, PromptFlags
 from .render import stdout
 

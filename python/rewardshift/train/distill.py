@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rewardshift.progress import bars, is_shown
+from rewardshift.run_options import keep_options
 
 from . import loss
 from .corpus import load
@@ -18,7 +19,6 @@ from .curves import draw_distillation
 from .export import write_student
 from .muon import Muon
 from .precision import fast_dtype
-from .run_options import keep_options
 from .student import Shape, new_student, old_student, save_checkpoint
 
 if TYPE_CHECKING:
