@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 import subprocess
@@ -14,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import rewardshift
+import rewardshift.methods
 from rewardshift import Decoder
 from rewardshift.bench import PROMPTS
+from rewardshift.cli.app import app
 from rewardshift.evaluate import (
     EvaluateOptions,
     Judges,
@@ -50,12 +54,16 @@ from tests.support.plain_methods import LongestOf, Plain
 from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rewardshift.evaluate import Summary
     from rewardshift.methods import Method
     from rewardshift.rewards import Exchange
     from tests.conftest import Files
+
+needs_methods = pytest.mark.skipif(
+    not hasattr(rewardshift.methods, "METHODS"), reason="the methods are not here yet"
+)
 
 SPEC: dict[str, Any] = {"vocab": bpe_vocab(), "chat_template": CHATML_TEMPLATE, "seed": 1}
 ROOT = Path(__file__).parents[1]
@@ -567,6 +575,7 @@ def test_the_pictures_show_all_methods(summary: Summary, tmp_path: Path) -> None
     assert "gold reward, AFINN" in drawn["strength"]
     for name in ("acceptance", "z"):
         assert "<!-- sss:strength=1.5 -->" in drawn[name]
+    assert "rule=paper" not in drawn["z"]  # whose Z is nearly the same
     target_only = summarise([s for s in made_up() if s.method == "target"])
     assert list(save_plots(target_only, tmp_path, gold_name="AFINN")) == ["cost"]
 
@@ -614,3 +623,86 @@ def test_the_report_warns_where_numbers_mislead(tmp_path: Path) -> None:
     assert "finds the answers of three-model unlikely" in warned(odd)
     longer = [replace(s, tokens=20) if s.method == "three-model" else s for s in usual]
     assert "Answers differ in length (10 to 20" in warned(longer)
+
+
+# --- the command --------------------------------------------------------------------------------
+
+OWN = "tests.support.plain_methods"
+
+
+@pytest.fixture
+def command(
+    roles: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
+    """Runs ``rewardshift eval`` on little in a folder of its own: exit code and output."""
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in ASKED), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    models = ("-m", roles["target"], "-md", roles["draft"], "--reference", roles["reference"])
+    little = ("-t", 1, "-n", 12, "--n", 2, "--seeds", 2, "--prompts", prompts, "--out", "run")
+
+    def run(*arguments: object) -> tuple[int, str]:
+        words = ["eval", *map(str, (*models, *little, *arguments))]
+        done = CliRunner().invoke(app, words)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, done.output
+
+    return run
+
+
+def test_the_command_runs_methods_of_the_user_s_own(
+    command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    methods = f"{OWN}.target {OWN}.shifted"
+    code, out = command("--methods", methods, "--methods", f"{OWN}.longest")
+    assert code == 0, out
+    for text in ("2 prompts × 2", "plain s=1", "longest-of-4", "run/report.html"):
+        assert text in out
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= {"samples.jsonl", "options.json", "summary.json", "report.md", "report.html"}
+    assert names >= {"cost.svg", "acceptance.svg", "z.svg"}
+    report = (tmp_path / "run/report.md").read_text(encoding="utf-8")
+    assert f"--methods '{methods} {OWN}.longest'" in report
+    assert "reference: llama-" in report
+
+    written = (tmp_path / "run/samples.jsonl").read_bytes()
+    code, out = command("--methods", methods, "--against", f"{OWN}.target", "--json")
+    assert code == 0, out
+    told = json.loads(out)
+    assert [row["name"] for row in told["rows"]] == ["plain s=0", "plain s=1"]
+    assert told["rows"][0]["speed_up"]["value"] == 1
+    assert (tmp_path / "run/samples.jsonl").read_bytes() == written
+
+
+@needs_methods
+def test_the_command_compares_by_default_what_the_models_can_do(
+    command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    code, out = command()
+    assert code == 0, out
+    assert "at equal gold reward" in out
+    told = json.loads((tmp_path / "run/summary.json").read_text(encoding="utf-8"))
+    kinds = [row["method"] for row in told["rows"]]
+    assert kinds[:3] == ["target", "three-model", "sss:strength=0.5"]
+    assert kinds[-1] == "best-of-n:n=16"
+    assert told["baseline"] == "best-of-n:n=8"
+    assert set(told["equal"]) == set(kinds[1:6])
+    assert {path.name for path in (tmp_path / "run").glob("*.svg")} == {
+        *("cost.svg", "strength.svg", "acceptance.svg", "z.svg")
+    }
+
+
+def test_the_command_refuses_what_cannot_be(command: Callable[..., tuple[int, str]]) -> None:
+    for arguments, said in (
+        (("--gold", "vader"), "judge by another reward"),
+        (("--gold", "nice"), "not 'nice'"),
+        (("--question", "good? {response}"), "for a judge"),
+        (("--n", 0), "--n must be at least 1"),
+        (("--methods", "no-such-method"), "no-such-method"),
+        (("--methods", f"{OWN}.no_such"), "no_such"),
+        (("--methods", f"{OWN}.target", "--against", "best-of-n"), "none of"),
+    ):
+        code, out = command(*arguments)
+        assert code == 2, out
+        assert said in out

@@ -101,3 +101,15 @@ class LongestOf:
             calls={"target": max(len(c.tokens) for c in found), "reward": 1},
             target_logprobs=tuple(step.target_logprob for step in best.steps),
         )
+
+
+def target() -> Plain:
+    return Plain()
+
+
+def shifted() -> Plain:
+    return Plain(1.0)
+
+
+def longest() -> LongestOf:
+    return LongestOf(4)

@@ -7,9 +7,10 @@ command ``rewardshift eval`` does all of it.
 from .equal_gold import EqualGold
 from .plots import save_plots
 from .prompts import EvaluationPrompt, evaluation_prompts
-from .report import RunFacts, write_report
+from .report import RunFacts, facts_of, write_report
 from .run import EvaluateOptions, Judges, evaluate
 from .samples import Sample, read_samples
+from .spec import method_of
 from .statistics import Interval
 from .summary import Row, Summary, summarise
 
@@ -25,6 +26,8 @@ __all__ = [
     "Summary",
     "evaluate",
     "evaluation_prompts",
+    "facts_of",
+    "method_of",
     "read_samples",
     "save_plots",
     "summarise",

@@ -100,12 +100,14 @@ def _cost(axes: Axes, summary: Summary, gold: str) -> None:
             axes.annotate(
                 row_number(row),
                 (_ms(row.seconds_per_token).value, row.gold.value),
-                xytext=(6, -11),
+                xytext=(-6 if number % 2 else 6, -11),  # neighbours do not write on each other
                 textcoords="offset points",
+                ha="right" if number % 2 else "left",
                 fontsize=8,
                 color=colour,
             )
     axes.set_xscale("log")
+    axes.margins(x=0.09)
     _plain_ticks(axes)
     axes.set(xlabel="milliseconds per token of the answer (log)", ylabel=gold)
     _finish(axes, "reward against cost; bars: 95 % intervals over prompts")
@@ -140,7 +142,7 @@ def _plain_ticks(axes: Axes) -> None:
     """Numbers on a log axis as people write them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -199,8 +201,10 @@ def _acceptance(axes: Axes, summary: Summary) -> None:
 
 
 def _z(axes: Axes, summary: Summary) -> None:
-    """Medians as lines, the middle half as a band."""
-    for number, row in enumerate(r for r in summary.rows if r.z):
+    """Medians as lines, the middle half as a band; of rule "exact" where that was run."""
+    rows = [row for row in summary.rows if row.z]
+    exact = [row for row in rows if row.rule == "exact"]
+    for number, row in enumerate(exact or rows):
         positions = range(1, len(row.z) + 1)
         colour, _ = _style(number)
         axes.plot(positions, [z[2] for z in row.z], color=colour, label=row.name)

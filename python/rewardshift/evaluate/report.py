@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .caveats import caveats
+from .run import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from .equal_gold import EqualGold
     from .statistics import Interval
@@ -68,6 +70,28 @@ class RunFacts:
     temperature: float
     max_tokens: int
     ran_on: Mapping[str, str]
+
+
+def facts_of(folder: Path, *, command: str) -> RunFacts:
+    """What the run in a folder says of itself.
+
+    Args:
+        folder: Of ``evaluate``.
+        command: What repeats the run.
+    """
+    known = json.loads((folder / OPTIONS).read_text(encoding="utf-8"))
+    return RunFacts(
+        command=command,
+        gold_name=known["gold"],
+        training_name=known["training"],
+        temperature=known["temperature"],
+        max_tokens=known["max_tokens"],
+        ran_on={
+            **{role: Path(path).name for role, path in known["models"].items()},
+            "machine": f"{known['machine']}, compiled for {known['compiled_for']}",
+            "versions": f"rewardshift {known['rewardshift']}, llama.cpp {known['llama_cpp']}",
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from rewardshift.methods import by_name
+
+if TYPE_CHECKING:
+    from rewardshift.methods import Method
+    from rewardshift.rewards import Reward
+
 BEST_OF_N, SSS, TARGET = "best-of-n", "sss", "target"
 
 
@@ -37,3 +46,24 @@ def rule_of(spec: str) -> str | None:
     """The rule of an SSS; None of any other method."""
     kind, parameters = split_spec(spec)
     return parameters.get("rule", "exact") if kind == SSS else None
+
+
+def method_of(spec: str, reward: Reward) -> Method:
+    """The method of a name.
+
+    Args:
+        spec: As ``rewardshift.methods.by_name`` takes it, or "module.function": a function without
+            arguments that makes a method of the user's own.
+        reward: For methods that choose by one.
+
+    Raises:
+        ValueError: If there is no such method.
+    """
+    module, dot, function = spec.rpartition(".")
+    if not dot or ":" in spec:  # a parameter may have a point in it
+        return by_name(spec, reward)
+    try:
+        made: Method = getattr(import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"method {spec}: {error}") from None
+    return made
