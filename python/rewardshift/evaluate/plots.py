@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rewardshift.bench.plot import require_matplotlib
@@ -11,12 +12,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from .statistics import Interval
     from .summary import Row, Summary
 
 _INCHES = (7.2, 4.6)
 _BAND = 0.15
+_TICKS = (
+    (0.5, (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)),
+    (1.0, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
+    (2.0, (1.0, 2.0, 5.0)),
+    (math.inf, (1.0,)),
+)
+"""Multiples of powers of ten that a log axis shows, by the most decades that it spans."""
 
 
 def save_plots(summary: Summary, folder: Path, *, gold_name: str) -> dict[str, Path]:
@@ -108,7 +117,7 @@ def _cost(axes: Axes, summary: Summary, gold: str) -> None:
             )
     axes.set_xscale("log")
     axes.margins(x=0.09)
-    _plain_ticks(axes)
+    _plain_ticks(axes.xaxis)
     axes.set(xlabel="milliseconds per token of the answer (log)", ylabel=gold)
     _finish(axes, "reward against cost; bars: 95 % intervals over prompts")
 
@@ -138,13 +147,16 @@ def _ms(seconds: Interval) -> Interval:
     return type(seconds)(*(1e3 * x for x in (seconds.value, seconds.low, seconds.high)))
 
 
-def _plain_ticks(axes: Axes) -> None:
-    """Numbers on a log axis as people write them."""
+def _plain_ticks(axis: Axis) -> None:
+    """Numbers on a log axis as people write them, as many as there is room for."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    subs = next(subs for most, subs in _TICKS if decades <= most)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 # --- the others ---------------------------------------------------------------------------------
@@ -170,7 +182,7 @@ def _strength(axes: Axes, summary: Summary, gold: str) -> None:
         axes.axhline(row.gold.value, linestyle=":", linewidth=1, color="grey", zorder=1)
     _beside(axes, right, [(row.gold.value, row_number(row) or row.name) for row in levels])
     axes.set(xlabel="strength s", ylabel=gold, xlim=(None, right * 1.22 or 1.0))
-    _finish(axes, "reward against strength; dotted: Best-of-N")
+    _finish(axes, "reward against strength; dotted: target, Best-of-N")
 
 
 def _beside(axes: Axes, x: float, labels: Sequence[tuple[float, str]]) -> None:
@@ -213,8 +225,7 @@ def _z(axes: Axes, summary: Summary) -> None:
         )
     axes.axhline(1, linestyle=":", color="grey")
     axes.set(xlabel="token of the answer", ylabel="Z (log)", yscale="log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    _plain_ticks(axes.yaxis)
     _finish(axes, "Z over positions: median and middle half")
 
 
