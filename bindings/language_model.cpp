@@ -74,8 +74,11 @@ void register_language_model(nb::module_& m) {
       .def("logits", bound_logits, "histories"_a,
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
            "(sum of n, vocab_size).")
+      .def("is_end_of_generation", &LanguageModel::is_end_of_generation, "token"_a)
       .def_prop_ro("evaluated_tokens", &LanguageModel::evaluated_tokens,
-                   "Tokens evaluated since construction: what memory could not answer.");
+                   "Tokens evaluated since construction: what memory could not answer.")
+      .def_prop_ro("evaluated_batches", &LanguageModel::evaluated_batches,
+                   "Batches that took: calls of the network, each of one or more tokens.");
 
   m.def("measure_costs", bound_measure_costs, "model"_a, "rows"_a, "passes"_a,
         "Seconds of one batch by its number of rows, the fastest of several: pairs, ascending. "

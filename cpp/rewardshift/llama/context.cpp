@@ -408,6 +408,7 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
   if (status != 0) fail(requests, status, errors.reason(thrown));
 
   evaluated_ += tokens.size();
+  ++batches_;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const LogitsRequest& request = requests[tokens[i].request];
     sequences_[static_cast<std::size_t>(request.sequence)].cached.push_back(

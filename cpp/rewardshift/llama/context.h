@@ -65,6 +65,7 @@ class Context final : public LanguageModel {
   std::string piece(Token token) const override { return model_->tokenizer().piece(token, false); }
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
+  std::uint64_t evaluated_batches() const override { return batches_; }
   void forget() override;
 
  private:
@@ -117,6 +118,7 @@ class Context final : public LanguageModel {
   std::vector<std::vector<float>> copied_rows_;  ///< of calls before the last, which reuses memory
   std::uint64_t clock_ = 0;
   std::uint64_t evaluated_ = 0;
+  std::uint64_t batches_ = 0;
 };
 
 }  // namespace rewardshift::llama
