@@ -1,0 +1,21 @@
+"""What a response is worth: a number for each prompt and response, higher being better."""
+
+from __future__ import annotations
+
+from .afinn import AfinnReward
+from .cached import CachedReward
+from .implicit import ImplicitReward
+from .judge import JudgeReward
+from .reward import Exchange, Reward, scores
+from .vader import VaderReward
+
+__all__ = [
+    "AfinnReward",
+    "CachedReward",
+    "Exchange",
+    "ImplicitReward",
+    "JudgeReward",
+    "Reward",
+    "VaderReward",
+    "scores",
+]
