@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from . import _core
-from .chat_template import ChatTemplate, Message, with_system
+from .chat_template import ChatTemplate, Message, template_of, with_system
 from .contexts import open_contexts
 from .embedded import default_roles
 from .engine import Engine, Stream
@@ -540,19 +540,11 @@ class Decoder:
     def _chat_template(self) -> ChatTemplate:
         if self._template is None:
             model = self._text_model
-            source = model.chat_template
-            if source is None:
+            self._template = template_of(model)
+            if self._template is None:
                 raise ChatTemplateError(
                     f"{model.path} has no chat template; use generate() with a prompt of your own"
                 )
-            facts = model.facts
-
-            def text(token: int | None) -> str:
-                return "" if token is None else self.detokenize([token], special=True)
-
-            self._template = ChatTemplate(
-                source, bos_token=text(facts.bos), eos_token=text(facts.eos)
-            )
         return self._template
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .afinn import AfinnReward
 from .cached import CachedReward
+from .gguf import GGUFRewardModel
 from .implicit import ImplicitReward
 from .judge import JudgeReward
 from .reward import Exchange, Reward, scores
@@ -13,6 +14,7 @@ __all__ = [
     "AfinnReward",
     "CachedReward",
     "Exchange",
+    "GGUFRewardModel",
     "ImplicitReward",
     "JudgeReward",
     "Reward",
