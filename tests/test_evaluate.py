@@ -17,7 +17,6 @@ import pytest
 from typer.testing import CliRunner
 
 import rewardshift
-import rewardshift.methods
 from rewardshift import Decoder
 from rewardshift.bench import PROMPTS
 from rewardshift.cli.app import app
@@ -30,6 +29,7 @@ from rewardshift.evaluate import (
     summarise,
 )
 from rewardshift.evaluate.run import jobs, seed_of
+from rewardshift.methods import CARDS
 from rewardshift.train import topics
 from tests.support.plain_methods import LongestOf, Plain
 from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from rewardshift.methods import Method
     from rewardshift.rewards import Exchange
     from tests.conftest import Files
-
-needs_methods = pytest.mark.skipif(
-    not hasattr(rewardshift.methods, "METHODS"), reason="the methods are not here yet"
-)
 
 SPEC: dict[str, Any] = {"vocab": bpe_vocab(), "chat_template": CHATML_TEMPLATE, "seed": 1}
 ROOT = Path(__file__).parents[1]
@@ -192,6 +188,20 @@ def test_the_target_does_not_diverge_from_itself_and_a_shift_does(
     assert len(shifted.acceptance_by_position) == 3
 
 
+def test_a_threshold_comes_from_the_calibration_prompts(
+    roles: dict[str, Any], tmp_path: Path
+) -> None:
+    cards = CARDS(length)
+    (found,) = evaluate(roles, {"cards": cards}, ["a"], tmp_path, JUDGES, replace(QUICK, seeds=1))
+    with Decoder(**roles) as decoder:
+        asked = [p.prompt for p in evaluation_prompts("calibration")]
+        prompts = [
+            (text, decoder.chat_prompts([{"role": "user", "content": text}])[0]) for text in asked
+        ]
+        expected = cards.calibrated(decoder, prompts, seed=0, max_tokens=12, temperature=0.8)
+    assert found.name == expected.name != cards.name
+
+
 def test_more_methods_prompts_and_seeds_add_to_a_run(roles: dict[str, Any], tmp_path: Path) -> None:
     few = dict(list(METHODS.items())[:2])
     evaluate(roles, few, ASKED[:2], tmp_path, JUDGES, replace(QUICK, seeds=1))
@@ -323,7 +333,6 @@ def test_the_command_runs_methods_of_the_user_s_own(
     assert (tmp_path / "run/samples.jsonl").read_bytes() == written
 
 
-@needs_methods
 def test_the_command_compares_by_default_what_the_models_can_do(
     command: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:

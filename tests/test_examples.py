@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import rewardshift.methods
-
 from .support.documents import ROOT, write_example_models
 
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ def test_an_example_answers_its_question(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    source = path.read_text(encoding="utf-8")
-    if "by_name" in source and not hasattr(rewardshift.methods, "METHODS"):
-        pytest.skip("the methods are not here yet")
     write_example_models(tmp_path)
     monkeypatch.chdir(tmp_path)
     models = ("big.gguf", "small-dpo.gguf", "small.gguf")

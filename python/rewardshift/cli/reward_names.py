@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
-from rewardshift.rewards import AfinnReward, JudgeReward, Reward, VaderReward
+from rewardshift.rewards import AfinnReward, GGUFRewardModel, JudgeReward, Reward, VaderReward
 
-REWARDS = "vader, afinn, judge:FILE.gguf or module:function"
+REWARDS = "vader, afinn, judge:FILE.gguf, classifier:FILE.gguf or module:function"
 
 
 def reward_named(name: str, question: str | None, *, flag: str) -> Reward:
@@ -17,7 +17,7 @@ def reward_named(name: str, question: str | None, *, flag: str) -> Reward:
 
     Raises:
         ValueError: If there is no such reward.
-        Error: If its package is missing, or the judge cannot be loaded.
+        Error: If its package is missing, or its model cannot be loaded.
     """
     kind, _, rest = name.partition(":")
     if name == "vader":
@@ -26,6 +26,8 @@ def reward_named(name: str, question: str | None, *, flag: str) -> Reward:
         return AfinnReward()
     if kind == "judge" and rest:
         return JudgeReward(rest, question or JudgeReward.QUESTION)
+    if kind == "classifier" and rest:
+        return GGUFRewardModel(rest)
     if not rest:
         raise ValueError(f"{flag} is {REWARDS}, not {name!r}")
     try:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardshift import _core
 from rewardshift.decoder import Decoder
+from rewardshift.methods import CARDS
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
 from rewardshift.run_options import keep_options
 
+from .prompts import evaluation_prompts
 from .samples import Sample, drop_half_line, read_samples, write_sample
 
 if TYPE_CHECKING:
@@ -98,7 +100,8 @@ def evaluate(
     with more methods, prompts or seeds it samples what these add. Methods take turns, prompt by
     prompt, so a slow moment of the machine falls on all of them. Before each answer the prompt is
     evaluated by all roles, outside the measured time; else a method would be faster for coming
-    after one that was asked the same.
+    after one that was asked the same. CARDS without r* gets one first, from the package's
+    calibration prompts.
 
     Args:
         roles: Arguments of ``Decoder``.
@@ -194,9 +197,11 @@ def _sample_all(
         path.open("a", encoding="utf-8") as file,
         bars(shown=is_shown(progress), with_time_left=True) as display,
     ):
+        needed = dict.fromkeys(job.method for job in missing)
+        ready = {spec: _calibrated(methods[spec], decoder, options) for spec in needed}
         task = display.add_task("evaluating", total=len(missing))
         for job in missing:
-            method = methods[job.method]
+            method = ready[job.method]
             display.update(task, description=f"evaluating, now {method.name}")
             sample = _sample(decoder, method, job, judges, options)
             write_sample(file, sample)
@@ -205,10 +210,28 @@ def _sample_all(
     return found
 
 
+def _calibrated(method: Method, decoder: Decoder, options: EvaluateOptions) -> Method:
+    """The method as it can answer; what it must know first does not come from what is asked."""
+    if not isinstance(method, CARDS) or method.r_star is not None:
+        return method
+    asked = [prompt.prompt for prompt in evaluation_prompts("calibration")]
+    return method.calibrated(
+        decoder,
+        [(text, _prompt_tokens(decoder, text)) for text in asked],
+        seed=0,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+    )
+
+
+def _prompt_tokens(decoder: Decoder, text: str) -> list[int]:
+    return decoder.chat_prompts([{"role": "user", "content": text}])[0]
+
+
 def _sample(
     decoder: Decoder, method: Method, job: Job, judges: Judges, options: EvaluateOptions
 ) -> Sample:
-    tokens, _ = decoder.chat_prompts([{"role": "user", "content": job.prompt}])
+    tokens = _prompt_tokens(decoder, job.prompt)
     decoder.score(tokens, tokens[-1:])  # all roles have seen the prompt now
     answer = method.answer(
         decoder,

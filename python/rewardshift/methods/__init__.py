@@ -1,21 +1,34 @@
-"""Systems beside shifted speculative sampling, on the same models with the same accounting."""
+"""Systems beside shifted speculative sampling, on the same models with the same accounting.
+
+Each is a small class over the public ``Decoder``; ``by_name`` makes one from a line of text. Their
+docstrings say what they follow: [code] for the authors' own code, [notes] for descriptions of it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from .args import ARGS
+from .best_of_n import BestOfN, soft_best_of_n
+from .cards import CARDS, calibrate
+from .gsi import GSI, RSD
 from .method import Answer, Method
+from .names import METHODS, by_name
+from .plain import SSS, TargetOnly, ThreeModel
+from .treebon import TreeBoN
 
-if TYPE_CHECKING:
-    from rewardshift.rewards import Reward
-
-__all__ = ["Answer", "Method", "by_name"]
-
-
-def by_name(spec: str, reward: Reward | None = None) -> Method:  # noqa: ARG001 - it takes one soon
-    """The method of a name; none is here yet.
-
-    Raises:
-        ValueError: If there is no such name.
-    """
-    raise ValueError(f"there is no method {spec!r}")
+__all__ = [
+    "ARGS",
+    "CARDS",
+    "GSI",
+    "METHODS",
+    "RSD",
+    "SSS",
+    "Answer",
+    "BestOfN",
+    "Method",
+    "TargetOnly",
+    "ThreeModel",
+    "TreeBoN",
+    "by_name",
+    "calibrate",
+    "soft_best_of_n",
+]
