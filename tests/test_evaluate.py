@@ -216,6 +216,8 @@ def test_more_methods_prompts_and_seeds_add_to_a_run(roles: dict[str, Any], tmp_
         evaluate(gone, METHODS, ASKED, tmp_path, JUDGES, QUICK)
     written = path.stat().st_mtime_ns
     assert evaluate(roles, METHODS, ASKED, tmp_path, JUDGES, QUICK) == found
+    less = evaluate(roles, few, ASKED[:1], tmp_path, JUDGES, replace(QUICK, seeds=1))
+    assert [s.key for s in less] == [(spec, ASKED[0], 1) for spec in few]
     assert path.stat().st_mtime_ns == written
 
 
