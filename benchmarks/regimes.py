@@ -34,10 +34,10 @@ from rewardshift.bench import (
     save_plot,
     table,
 )
-from rewardshift.cli.encode import plain
 from rewardshift.cli.render import stdout
 from rewardshift.files import replacing
 from rewardshift.models import smollm2, smollm2_q4_0
+from rewardshift.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

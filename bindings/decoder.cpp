@@ -86,6 +86,7 @@ void register_results(nb::module_& m) {
       .def_ro("reference_logprob", &EmittedToken::reference_logprob)
       .def_ro("log_z", &EmittedToken::log_z)
       .def_ro("paper_distance", &EmittedToken::paper_distance)
+      .def_ro("target_entropy", &EmittedToken::target_entropy)
       .def_ro("top_logprobs", &EmittedToken::top_logprobs);
 
   nb::class_<Statistics>(m, "Statistics", "Counts of one request.")

@@ -11,6 +11,7 @@
 #include "bindings.h"
 #include "interrupt.h"
 #include "rewardshift/decode/cost_curve.h"
+#include "rewardshift/llama/classifier.h"
 #include "rewardshift/llama/context.h"
 #include "rewardshift/table_model.h"
 
@@ -18,6 +19,7 @@ namespace rewardshift::bindings {
 
 using namespace nb::literals;
 using llama::Adapter;
+using llama::Classifier;
 using llama::Context;
 using llama::Model;
 using llama::Threadpool;
@@ -74,8 +76,11 @@ void register_language_model(nb::module_& m) {
       .def("logits", bound_logits, "histories"_a,
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
            "(sum of n, vocab_size).")
+      .def("is_end_of_generation", &LanguageModel::is_end_of_generation, "token"_a)
       .def_prop_ro("evaluated_tokens", &LanguageModel::evaluated_tokens,
-                   "Tokens evaluated since construction: what memory could not answer.");
+                   "Tokens evaluated since construction: what memory could not answer.")
+      .def_prop_ro("evaluated_batches", &LanguageModel::evaluated_batches,
+                   "Batches that took: calls of the network, each of one or more tokens.");
 
   m.def("measure_costs", bound_measure_costs, "model"_a, "rows"_a, "passes"_a,
         "Seconds of one batch by its number of rows, the fastest of several: pairs, ascending. "
@@ -118,6 +123,31 @@ void register_language_model(nb::module_& m) {
             self.apply(std::move(adapter), scale);
           },
           "adapter"_a, "scale"_a, "Decodes with a LoRA adapter from now on.");
+
+  nb::class_<Classifier>(m, "Classifier", "A GGUF model with a classification head.")
+      .def(
+          "__init__",
+          [](Classifier* self, std::shared_ptr<Model> model, const llama::ContextOptions& options,
+             std::shared_ptr<Threadpool> pool) {
+            const nb::gil_scoped_release released;
+            new (self) Classifier(std::move(model), options, std::move(pool), &interrupted);
+          },
+          "model"_a, "options"_a, "pool"_a, "Raises ModelLoadError or OutOfMemoryError.")
+      .def_prop_ro("outputs", &Classifier::outputs, "Outputs of the head, at least 1.")
+      .def_prop_ro(
+          "labels",
+          [](const Classifier& self) {
+            nb::typed<nb::list, nb::str> names;
+            for (const std::string& label : self.labels()) names.append(to_str(label));
+            return names;
+          },
+          "Their names; empty where the file has none.")
+      .def(
+          "classify",
+          [](Classifier& self, const std::vector<std::vector<Token>>& texts) {
+            return run_interruptibly([&] { return self.classify(texts); });
+          },
+          "texts"_a, "The head's outputs for each text of token ids, at its last token.");
 }
 
 }  // namespace rewardshift::bindings

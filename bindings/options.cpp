@@ -75,7 +75,9 @@ void register_options(nb::module_& m) {
               "Distinguishes requests that share a seed, 32 bits.")
       .def_rw("stop", &RequestParams::stop, "The text ends before the first of these strings.")
       .def_rw("top_logprobs", &RequestParams::top_logprobs,
-              "How many of the goal's most probable tokens to report per position.");
+              "How many of the goal's most probable tokens to report per position.")
+      .def_rw("entropy", &RequestParams::entropy,
+              "Whether to report the entropy of the target's own distribution per position.");
 
   nb::class_<DecoderOptions>(m, "DecoderOptions", "How a decoder schedules its requests.")
       .def(nb::init<>())

@@ -33,6 +33,8 @@ PUBLIC_MODULES = (
     "rewardshift",
     "rewardshift.check",
     "rewardshift.embedded",
+    "rewardshift.evaluate",
+    "rewardshift.methods",
     "rewardshift.options",
     "rewardshift.prompt_files",
     "rewardshift.results",

@@ -176,3 +176,71 @@ def test_the_demo_plays_its_first_prompt() -> None:
     assert "accepted drafts" in printed
     assert exchange.plain.text != exchange.aligned.text
     assert exchange.aligned.completion.statistics.accepted > 0
+
+
+def test_the_target_s_entropy_is_reported_where_it_is_asked_for(decoder: Decoder) -> None:
+    asked = decoder.generate(PROMPT, max_tokens=6, seed=0, entropy=True, temperature=0.5)
+    for i, step in enumerate(asked.steps):
+        law = np.exp(
+            [decoder.score([*PROMPT, *asked.tokens[:i]], [t]).target_logprob for t in range(VOCAB)]
+        )
+        assert step.target_entropy == pytest.approx(-np.sum(law * np.log(law)), abs=1e-5)
+    plain = decoder.generate(PROMPT, max_tokens=6, seed=0, temperature=0.5)
+    assert [step.target_entropy for step in plain.steps] == [None] * len(plain.steps)
+    assert plain.tokens == asked.tokens
+
+
+def test_entropy_counts_impossible_tokens_for_nothing() -> None:
+    row = np.array([[0.0, 0.0, -np.inf, -np.inf]], dtype=np.float32)
+    with Decoder.from_models(TableModel(row)) as d:
+        step = d.generate([0], max_tokens=1, entropy=True).steps[0]
+    assert step.target_entropy == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("role", ["target", "draft", "reference"])
+def test_a_role_alone_is_that_model(decoder: Decoder, role: Any) -> None:
+    lone = decoder.alone(role)
+    whole = decoder.score(PROMPT, [2, 5, 1])
+    expected = getattr(whole, f"{role}_logprobs")
+    np.testing.assert_allclose(lone.score(PROMPT, [2, 5, 1]).target_logprobs, expected)
+    with pytest.raises(ValueError, match="strength 1 needs a draft"):
+        lone.generate(PROMPT, strength=1.0)
+
+
+def test_a_role_that_is_not_there_cannot_be_alone() -> None:
+    with (
+        Decoder.from_models(table(1), table(2)) as d,
+        pytest.raises(ValueError, match="there is no 'reference' here, only target, draft"),
+    ):
+        d.alone("reference")
+
+
+def test_a_role_alone_reads_text_and_shares_weights_and_cache(files: Files) -> None:
+    paths = [files.model(seed=seed).path for seed in range(3)]
+    with Decoder(*paths, **EXACT) as d, d.alone("draft") as lone:
+        assert lone.tokenize("ab") == d.tokenize("ab")
+        d.generate(PROMPT, max_tokens=4, seed=1)
+        before = d.work
+        lone.generate([*PROMPT, 5], max_tokens=1, seed=1)
+        after = d.work
+        assert after["draft"].tokens - before["draft"].tokens <= 2  # the prompt was there
+        assert (after["target"], after["reference"]) == (before["target"], before["reference"])
+        d.close()
+        assert lone.generate(PROMPT, max_tokens=1, seed=1).tokens
+
+
+def test_work_is_what_the_models_evaluated(files: Files) -> None:
+    with Decoder(files.model().path, **EXACT) as d:
+        start = d.work["target"]
+        d.generate(PROMPT, max_tokens=4, seed=1, logit_bias=dict.fromkeys((0, 2), -np.inf))
+        first = d.work["target"] - start
+        assert (first.tokens, first.batches) == (len(PROMPT) + 3, 5)  # the prompt, but for its end
+        d.score(PROMPT, [3, 4])
+        second = d.work["target"] - start - first
+        assert (second.tokens, second.batches) == (2, 1)
+
+
+def test_tables_have_text_and_ends_too() -> None:
+    with Decoder.from_models(table(1, end_of_generation={4}), table(2, end_of_generation={2})) as d:
+        assert d.end_of_generation == (2, 4)
+        assert d.detokenize([0, 1, 5]) == "abf"

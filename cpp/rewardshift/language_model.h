@@ -59,6 +59,9 @@ class LanguageModel {
   /// Tokens evaluated since construction: what memory could not answer.
   virtual std::uint64_t evaluated_tokens() const = 0;
 
+  /// Batches that took: calls of the network, each of one or more tokens.
+  virtual std::uint64_t evaluated_batches() const = 0;
+
   /// Drops all remembered work, for when it may be damaged: a NaN in a cache can spread.
   virtual void forget() {}
 

@@ -47,6 +47,7 @@ std::span<const float* const> TableModel::logits(std::span<const LogitsRequest> 
     }
   }
   evaluated_ += rows_.size();
+  batches_ += rows_.empty() ? 0 : 1;
   return rows_;
 }
 

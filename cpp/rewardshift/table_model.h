@@ -38,6 +38,7 @@ class TableModel final : public LanguageModel {
 
   /// Rows handed out: a table remembers nothing.
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
+  std::uint64_t evaluated_batches() const override { return batches_; }
 
  private:
   const float* row_after(std::span<const Token> history) const;
@@ -48,6 +49,7 @@ class TableModel final : public LanguageModel {
   Facts facts_;
   std::vector<const float*> rows_;
   std::uint64_t evaluated_ = 0;
+  std::uint64_t batches_ = 0;
 };
 
 }  // namespace rewardshift

@@ -23,7 +23,7 @@ from .errors import (
     VocabularyMismatchError,
 )
 from .quantization import quantize
-from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo
+from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
 
 __all__ = [
     "CancelledError",
@@ -47,6 +47,7 @@ __all__ = [
     "TableModel",
     "TokenInfo",
     "VocabularyMismatchError",
+    "Work",
     "__version__",
     "embedded",
     "quantize",

@@ -12,6 +12,8 @@ from .errors import ChatTemplateError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from . import _core
+
 
 class Message(TypedDict):
     """One turn of a conversation."""
@@ -76,6 +78,23 @@ class ChatTemplate:
             raise ChatTemplateError(
                 f"the model's chat template cannot render these messages: {error}"
             ) from error
+
+
+def template_of(model: _core.Model) -> ChatTemplate | None:
+    """A model's own template, with its special tokens; None where it has none.
+
+    Raises:
+        ChatTemplateError: If it is not valid Jinja.
+    """
+    source = model.chat_template
+    if source is None:
+        return None
+    facts = model.facts
+
+    def text(token: int | None) -> str:
+        return "" if token is None else model.detokenize([token], True).decode(errors="replace")
+
+    return ChatTemplate(source, bos_token=text(facts.bos), eos_token=text(facts.eos))
 
 
 def with_system(messages: Sequence[Message], system: str) -> list[Message]:

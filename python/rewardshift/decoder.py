@@ -5,10 +5,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from . import _core
-from .chat_template import ChatTemplate, Message, with_system
+from .chat_template import ChatTemplate, Message, template_of, with_system
 from .contexts import open_contexts
 from .embedded import default_roles
 from .engine import Engine, Stream
@@ -16,9 +16,10 @@ from .errors import ChatTemplateError
 from .hub import local_path
 from .loading import ModelCache, StrPath, forward_log, show_log
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
-from .results import Chunk, Completion, Score
+from .results import Chunk, Completion, Score, Work
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
     from types import TracebackType
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Prompt = str | Sequence[int]
 """Text, or token ids."""
+
+Role = Literal["target", "draft", "reference"]
 
 
 class Decoder:
@@ -141,15 +144,40 @@ class Decoder:
         self._open(target, draft, reference)
         return self
 
+    @classmethod
+    def _of_role(cls, whole: Decoder, role: str) -> Self:
+        """What ``alone`` gives."""
+        self = cls.__new__(cls)
+        self._models = {"target": whole._models[role]} if whole._models else {}
+        self._seed = whole._seed
+        self._open(whole._engine.models[role], None, None, lock=whole._engine.lock)
+        return self
+
+    def alone(self, role: Role) -> Self:
+        """A decoder of one role's model by itself, with the same weights and the same cache.
+
+        It samples from, and scores with, the draft, the reference or the target alone. The two
+        decoders count as one for threads. Each is closed for itself; the memory is returned when
+        both are.
+
+        Raises:
+            ValueError: If there is no such role.
+        """
+        models = self._engine.models
+        if role not in models:
+            raise ValueError(f"there is no {role!r} here, only {', '.join(models)}")
+        return self._of_role(self, role)
+
     def _open(
         self,
         target: _core.LanguageModel,
         draft: _core.LanguageModel | None,
         reference: _core.LanguageModel | None,
+        *,
+        lock: threading.RLock | None = None,
     ) -> None:
-        self._engine = Engine(target, draft, reference)
-        roles = {"target": target, "draft": draft, "reference": reference}
-        self._roles = {role for role, model in roles.items() if model is not None}
+        self._engine = Engine(target, draft, reference, lock=lock)
+        self._roles = set(self._engine.models)
         self._template: ChatTemplate | None = None
 
     # --- whole responses ----------------------------------------------------------------------
@@ -354,17 +382,20 @@ class Decoder:
 
         Args:
             tokens: Ids.
-            special: Whether control tokens show.
+            special: Whether control tokens show; those of models that are no files never do.
         """
+        if not self._models:
+            pieces = map(self._engine.core.piece, self._ids(tokens))
+            return b"".join(pieces).decode(errors="replace")
         return self._text_model.detokenize(self._ids(tokens), special).decode(errors="replace")
 
     @property
     def end_of_generation(self) -> tuple[int, ...]:
-        """The ids that end a response; a ``logit_bias`` of -inf on them makes it go on.
-
-        Raises:
-            ValueError: If the models have no text.
-        """
+        """The ids that end a response; a ``logit_bias`` of -inf on them makes it go on."""
+        if not self._models:
+            models = self._engine.models.values()
+            ids = range(self.vocab_size)
+            return tuple(i for i in ids if any(model.is_end_of_generation(i) for model in models))
         return tuple(self._text_model.facts.end_of_generation)
 
     @property
@@ -376,6 +407,19 @@ class Decoder:
     def vocab_size(self) -> int:
         """Ids below this are known to all roles."""
         return self._engine.core.vocab_size
+
+    @property
+    def work(self) -> dict[str, Work]:
+        """What each role's model has evaluated so far, for whichever decoder and request.
+
+        The difference of two readings is what lay between them. A model that plays two roles is
+        counted once, as the first of target, draft and reference.
+        """
+        found: dict[int, tuple[str, Work]] = {}
+        for role, model in self._engine.models.items():
+            work = Work(model.evaluated_tokens, model.evaluated_batches)
+            found.setdefault(id(model), (role, work))
+        return dict(found.values())
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -496,19 +540,11 @@ class Decoder:
     def _chat_template(self) -> ChatTemplate:
         if self._template is None:
             model = self._text_model
-            source = model.chat_template
-            if source is None:
+            self._template = template_of(model)
+            if self._template is None:
                 raise ChatTemplateError(
                     f"{model.path} has no chat template; use generate() with a prompt of your own"
                 )
-            facts = model.facts
-
-            def text(token: int | None) -> str:
-                return "" if token is None else self.detokenize([token], special=True)
-
-            self._template = ChatTemplate(
-                source, bos_token=text(facts.bos), eos_token=text(facts.eos)
-            )
         return self._template
 
 

@@ -83,15 +83,26 @@ class Engine:
         target: _core.LanguageModel,
         draft: _core.LanguageModel | None,
         reference: _core.LanguageModel | None,
+        *,
+        lock: threading.RLock | None = None,
     ) -> None:
-        """Decodes with these roles."""
+        """Decodes with these roles.
+
+        Args:
+            target: The model of p.
+            draft: The model of q.
+            reference: The model of r.
+            lock: That of another engine with the same models; None is a new one.
+        """
+        roles = {"target": target, "draft": draft, "reference": reference}
+        self._models = {role: model for role, model in roles.items() if model is not None}
         self._core: _core.Decoder | None = _core.Decoder(
             target, draft, reference, _core.DecoderOptions()
         )
         self._requests: dict[int, _Request] = {}
         self._claimed: dict[int, deque[Chunk]] = {}
         self._unclaimed: list[Chunk] = []
-        self._lock = threading.RLock()
+        self.lock = lock or threading.RLock()
         self._home = os.getpid()
 
     def calibrate(self) -> None:
@@ -110,6 +121,12 @@ class Engine:
         if self._core is None:
             raise Error("this Decoder is closed")
         return self._core
+
+    @property
+    def models(self) -> dict[str, _core.LanguageModel]:
+        """What it decodes with, by role; raises Error once closed."""
+        _ = self.core  # closed?
+        return self._models
 
     @property
     def has_work(self) -> bool:
@@ -183,7 +200,7 @@ class Engine:
         """Ends claimed requests nobody waits for any more."""
         if self._is_forked():
             return
-        with self._lock:  # waits for a step in another thread
+        with self.lock:  # waits for a step in another thread
             for request in requests:
                 self._claimed.pop(request, None)
                 if self._requests.pop(request, None) is not None and self._core is not None:
@@ -193,8 +210,9 @@ class Engine:
         """Lets go of the core, after the step that another thread may be in."""
         if self._is_forked():
             return
-        with self._lock:
+        with self.lock:
             self._core = None
+            self._models = {}
             self._requests.clear()
             self._claimed.clear()
             self._unclaimed.clear()
@@ -224,7 +242,7 @@ class Engine:
     def _alone(self) -> Iterator[None]:
         """Turns what would be a race with another thread into an error."""
         _ = self.core  # closed?
-        if not self._lock.acquire(blocking=False):
+        if not self.lock.acquire(blocking=False):
             raise Error(
                 "this Decoder is in use by another thread; give each thread its own, or submit "
                 "all requests to one and step it from one thread"
@@ -232,7 +250,7 @@ class Engine:
         try:
             yield
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def _chunk(self, event: _core.Event) -> Chunk:
         request = self._requests[event.id]

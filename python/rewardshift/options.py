@@ -72,6 +72,7 @@ class SamplingOptions(TypedDict, total=False):
     seed: int | None
     stop: str | Sequence[str] | None
     top_logprobs: int
+    entropy: bool
 
 
 Struct = TypeVar("Struct")

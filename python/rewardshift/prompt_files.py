@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .files import json_rows
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -27,7 +27,7 @@ def read_prompts(path: Path) -> list[str]:
         ValueError: If a line is not such an object, or there are no prompts.
     """
     if path.suffix == ".jsonl":
-        prompts = [_text(row, "prompt", where) for where, row in _rows(path)]
+        prompts = [_text(row, "prompt", where) for where, row in json_rows(path)]
     else:
         prompts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not prompts:
@@ -43,26 +43,12 @@ def read_preferences(path: Path) -> list[Preference]:
     """
     found = [
         Preference(*(_text(row, name, where) for name in ("prompt", "chosen", "rejected")))
-        for where, row in _rows(path)
+        for where, row in json_rows(path)
         if "done" not in row  # the first line of sampled pairs tells how they were sampled
     ]
     if not found:
         raise ValueError(f"{path} has no pairs")
     return found
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{where}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{where}: not a JSON object: {line}")  # noqa: TRY004
-        yield where, row
 
 
 def _text(row: dict[str, Any], name: str, where: str) -> str:

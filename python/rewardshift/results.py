@@ -47,6 +47,8 @@ class TokenInfo:
         paper_distance: Total variation between the paper rule's law and pi* at its position; None
             where nothing was drafted.
         top_logprobs: The goal's most probable tokens, most probable first, as many as asked for.
+        target_entropy: Of the target's own distribution at temperature 1, at its position, in nats;
+            None unless ``entropy`` asked for it.
     """
 
     id: int
@@ -59,6 +61,7 @@ class TokenInfo:
     log_z: float | None
     paper_distance: float | None
     top_logprobs: dict[int, float] = field(default_factory=dict)
+    target_entropy: float | None = None
 
     @property
     def implicit_reward(self) -> float | None:
@@ -81,6 +84,7 @@ class TokenInfo:
             log_z=_known(token.log_z),
             paper_distance=_known(token.paper_distance),
             top_logprobs=dict(token.top_logprobs),
+            target_entropy=_known(token.target_entropy),
         )
 
 
@@ -97,6 +101,23 @@ class Seconds:
     def total(self) -> float:
         """All of it."""
         return self.target + self.draft + self.reference + self.own
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a model has evaluated.
+
+    Attributes:
+        tokens: Tokens, those left out that its cache answered for.
+        batches: Calls of the network, each of one or more tokens.
+    """
+
+    tokens: int
+    batches: int
+
+    def __sub__(self, earlier: Work) -> Work:
+        """What came after an earlier reading."""
+        return Work(self.tokens - earlier.tokens, self.batches - earlier.batches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """A transformer's forward pass in plain numpy: the oracle for logits, without a KV cache.
 
-It computes in float64 what llama.cpp computes in float32 for `llama`, `qwen2` and `olmo2`.
-llama.cpp keeps keys and values in float16 unless told otherwise: compare with type_k and type_v
-F32, or with a wider tolerance.
+It computes in float64 what llama.cpp computes in float32 for `llama`, `qwen2`, `qwen3` and
+`olmo2`. llama.cpp keeps keys and values in float16 unless told otherwise: compare with type_k and
+type_v F32, or with a wider tolerance.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -34,15 +34,26 @@ def logits(
     Returns:
         Shape (len(tokens), n_vocab): row i is the law of the token after tokens[: i + 1].
     """
-    spec = model.spec
     weights = effective_weights(model, lora, lora_scale)
+    return _states(model, tokens, weights) @ weights["output.weight"].T
+
+
+def class_probabilities(model: TinyModel, tokens: Sequence[int]) -> Array:
+    """What the classification head says at the last of `tokens`: shape (classes,)."""
+    weights = effective_weights(model, None, 1.0)
+    return _softmax(weights["cls.output.weight"] @ _states(model, tokens, weights)[-1])
+
+
+def _states(model: TinyModel, tokens: Sequence[int], weights: dict[str, Array]) -> Array:
+    """What the output layer reads, after each of `tokens`: shape (len(tokens), n_embd)."""
+    spec = model.spec
     x = weights["token_embd.weight"][np.asarray(tokens, dtype=np.int64)]
     for index in range(spec.n_layer):
         prefix = f"blk.{index}."
         layer = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         window = spec.sliding_window if index % 2 == 0 else 0
         x = _block(x, layer, spec, window)
-    return _rms_norm(x, weights["output_norm.weight"], spec.rms_eps) @ weights["output.weight"].T
+    return _rms_norm(x, weights["output_norm.weight"], spec.rms_eps)
 
 
 def effective_weights(model: TinyModel, lora: TinyLora | None, scale: float) -> dict[str, Array]:
@@ -85,9 +96,13 @@ def _project(x: Array, layer: dict[str, Array], name: str, spec: TinySpec) -> Ar
     y = x @ layer[f"{name}.weight"].T
     if f"{name}.bias" in layer:
         y = y + layer[f"{name}.bias"]
-    if f"{name}_norm.weight" in layer:
-        y = _rms_norm(y, layer[f"{name}_norm.weight"], spec.rms_eps)
-    return y.reshape(len(x), -1, spec.n_embd // spec.n_head)
+    norm = layer.get(f"{name}_norm.weight")
+    n_dim = spec.n_embd // spec.n_head
+    if norm is not None and spec.arch == "qwen3":  # of each head
+        return _rms_norm(y.reshape(len(x), -1, n_dim), norm, spec.rms_eps)
+    if norm is not None:
+        y = _rms_norm(y, norm, spec.rms_eps)
+    return y.reshape(len(x), -1, n_dim)
 
 
 def _rope(x: Array, spec: TinySpec) -> Array:

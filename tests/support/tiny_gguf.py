@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Weights = dict[str, NDArray[np.float32]]
-Arch = Literal["llama", "qwen2", "olmo2"]
+Arch = Literal["llama", "qwen2", "qwen3", "olmo2"]
 
 SPACE = "\u2581"
 EOG_TEXTS = frozenset({"</s>", "<|endoftext|>", "<|im_end|>"})
@@ -130,11 +130,13 @@ class TinySpec:
 
     Attributes:
         arch: `llama` rotates interleaved pairs; `qwen2` rotates halves and has q/k/v biases;
-            `olmo2` is the one with sliding windows (every other layer, starting at the first).
+            `qwen3` rotates halves and normalises each head of q and k; `olmo2` is the one with
+            sliding windows (every other layer, starting at the first).
         scale: Standard deviation of the logits; larger is sharper.
         noise, noise_seed: Relative size and seed of a disturbance of every weight, to make models
             that resemble the one without noise.
         sliding_window: Positions a windowed layer of `olmo2` sees, itself included; 0 sees all.
+        classes: Names of the outputs of a classification head; `qwen3` can have one.
         nan_output: Token id whose logit is NaN at every position.
         nan_embedding: Token id that turns every logit at its own and later positions into NaN.
     """
@@ -155,6 +157,7 @@ class TinySpec:
     noise_seed: int = 0
     sliding_window: int = 0
     chat_template: str | None = None
+    classes: tuple[str, ...] = ()
     nan_output: int | None = None
     nan_embedding: int | None = None
 
@@ -296,10 +299,15 @@ def tensor_shapes(spec: TinySpec) -> dict[str, tuple[int, ...]]:
         layer |= {f"post_{part}_norm.weight": (spec.n_embd,) for part in ("attention", "ffw")}
     else:
         layer |= {f"{part}_norm.weight": (spec.n_embd,) for part in ("attn", "ffn")}
+    if spec.arch == "qwen3":
+        n_head = (spec.n_embd // spec.n_head,)
+        layer |= {"attn_q_norm.weight": n_head, "attn_k_norm.weight": n_head}
     if spec.arch == "qwen2":
         layer |= {"attn_q.bias": (spec.n_embd,), "attn_k.bias": (n_kv,), "attn_v.bias": (n_kv,)}
     shapes = {f"blk.{i}.{k}": v for i in range(spec.n_layer) for k, v in layer.items()}
     head = (spec.n_vocab, spec.n_embd)
+    if spec.classes:
+        shapes["cls.output.weight"] = (len(spec.classes), spec.n_embd)
     return {
         "token_embd.weight": head,
         "output_norm.weight": head[1:],
@@ -336,6 +344,8 @@ def _add_architecture(writer: GGUFWriter, spec: TinySpec) -> None:
     writer.add_rope_dimension_count(spec.n_embd // spec.n_head)
     writer.add_rope_freq_base(spec.rope_base)
     writer.add_layer_norm_rms_eps(spec.rms_eps)
+    if spec.classes:
+        writer.add_classifier_output_labels(spec.classes)
     if spec.sliding_window:
         writer.add_sliding_window(spec.sliding_window)
         writer.add_sliding_window_pattern([i % 2 == 0 for i in range(spec.n_layer)])

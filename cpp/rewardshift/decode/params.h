@@ -43,6 +43,7 @@ struct RequestParams {
   std::uint32_t stream = 0;
   std::vector<std::string> stop;  ///< the text ends before the first of these
   int top_logprobs = 0;           ///< most probable tokens of the goal to report per position
+  bool entropy = false;           ///< report the target's entropy per position
 };
 
 struct DecoderOptions {

@@ -31,6 +31,7 @@ struct EmittedToken {
   double reference_logprob;
   double log_z;           ///< log Z_s at its position
   double paper_distance;  ///< total variation between the paper rule's law and pi*
+  double target_entropy;  ///< nats, of the target's own distribution at temperature 1
   std::vector<std::pair<Token, double>> top_logprobs;  ///< of the goal, most probable first
 };
 

@@ -287,6 +287,7 @@ EmittedToken Decoder::describe(const Request& request, Token token, Origin origi
       log_probability_or_nothing(rows.reference, token, goal.log_normaliser.reference),
       request.is_aligned() ? goal.log_z : kNothing,
       kNothing,
+      request.params.entropy ? entropy(rows.target, goal.log_normaliser.target) : kNothing,
       {}};
   if (origin != Origin::bonus && request.is_aligned()) {
     const LawSummary paper = paper_law(request, goal, token);

@@ -21,8 +21,9 @@ namespace rewardshift::llama {
 namespace {
 
 constexpr int kDefaultContext = 4096;
-constexpr std::size_t kCellsOfAStream = 256;  // llama.cpp rounds each one's cells up to these
-constexpr std::size_t kWorthACopy = 8;        // tokens gained for which a cache is copied whole
+constexpr std::size_t kCellsOfAStream = 256;    // llama.cpp rounds each one's cells up to these
+constexpr std::size_t kWorthACopy = 8;          // tokens gained for which a cache is copied whole
+constexpr std::size_t kClassifiedAtOnce = 128;  // tokens: each of them costs a row of logits, too
 constexpr std::size_t kMostRows = 32;  // bounds the logits' share of llama.cpp's compute buffer
 
 std::size_t rounded_up(std::size_t value, std::size_t multiple) {
@@ -143,6 +144,8 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     : model_(std::move(model)), pool_(std::move(pool)), interrupt_(interrupt) {
   validate(options);
   model_->require_decodable();
+  classifies_ = options.classifies;
+  if (classifies_) model_->require_classifying();
   const ModelFacts facts = model_->facts();
   window_ = static_cast<std::size_t>(facts.sliding_window);
   const auto histories = static_cast<std::size_t>(options.n_histories);
@@ -156,6 +159,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   cells_each_ = is_unified_ ? cells_ : rounded_up(cells_ / sequences_.size(), kCellsOfAStream);
   if (!is_unified_) cells_ = cells_each_ * sequences_.size();
   batch_tokens_ = std::min(static_cast<std::size_t>(options.n_batch), cells_);
+  if (classifies_) batch_tokens_ = std::min(batch_tokens_, kClassifiedAtOnce);
   batch_rows_ = std::min(std::max(kMostRows, sequences_.size()), batch_tokens_);
 
   llama_context_params params = llama_context_default_params();
@@ -164,6 +168,11 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   params.n_ubatch = std::min(static_cast<std::uint32_t>(options.n_ubatch), params.n_batch);
   params.n_seq_max = static_cast<std::uint32_t>(sequences_.size());
   params.n_outputs_max = static_cast<std::uint32_t>(std::max(batch_rows_, sequences_.size()));
+  if (classifies_) {
+    params.embeddings = true;
+    params.pooling_type = LLAMA_POOLING_TYPE_RANK;
+    params.n_outputs_max = params.n_batch;  // whatever is asked for
+  }
   threads_ = options.n_threads > 0 ? options.n_threads : pool_->size();
   threads_batch_ = options.n_threads_batch > 0 ? options.n_threads_batch : threads_;
   is_on_cpu_ = model_->is_on_cpu();
@@ -250,7 +259,7 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
     for (const Pending& token : now) {  // the next call reuses the memory
       if (!token.row) continue;
       const float*& row = rows_[*token.row];
-      copied_rows_.emplace_back(row, row + vocab_size());
+      copied_rows_.emplace_back(row, row + row_size());
       row = copied_rows_.back().data();
     }
   }
@@ -408,14 +417,21 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
   if (status != 0) fail(requests, status, errors.reason(thrown));
 
   evaluated_ += tokens.size();
+  ++batches_;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const LogitsRequest& request = requests[tokens[i].request];
     sequences_[static_cast<std::size_t>(request.sequence)].cached.push_back(
         request.tokens[tokens[i].position]);
     if (const auto row = tokens[i].row) {
-      rows_[*row] = llama_get_logits_ith(context_.get(), static_cast<std::int32_t>(i));
+      rows_[*row] = row_of(request.sequence, i);
     }
   }
+}
+
+/// The row of the batch's i-th token, which is of that sequence.
+const float* Context::row_of(int sequence, std::size_t i) const {
+  return classifies_ ? llama_get_embeddings_seq(context_.get(), sequence)
+                     : llama_get_logits_ith(context_.get(), static_cast<std::int32_t>(i));
 }
 
 /// Takes back whatever a failed call left in the cache, then says what happened.

@@ -26,6 +26,7 @@ struct ContextOptions {
   int n_seq_max = 16;              ///< requests decoded at the same time
   bool kv_unified = true;          ///< one cache for all sequences; else each has its own share
   int n_histories = 1;             ///< of each request: 2 where draft and reference share a context
+  bool classifies = false;         ///< rows are what a classification head says, not logits
   int n_threads = 0;               ///< for single rows; 0 is one per physical core
   int n_threads_batch = 0;         ///< for batches; 0 is as n_threads
   std::optional<bool> flash_attn;  ///< unset is where the backend supports it
@@ -56,6 +57,11 @@ class Context final : public LanguageModel {
   void apply(std::shared_ptr<const Adapter> adapter, float scale);
 
   int vocab_size() const override { return model_->tokenizer().size(); }
+
+  /// Values of a row: vocab_size(), or the outputs of the head of a context that classifies, whose
+  /// rows are asked for at the last token of a history only.
+  int row_size() const { return classifies_ ? model_->class_outputs() : vocab_size(); }
+
   int max_sequences() const override { return static_cast<int>(sequences_.size()); }
   std::size_t context_size() const override { return cells_each_; }
   std::size_t capacity() const override { return cells_; }
@@ -65,6 +71,7 @@ class Context final : public LanguageModel {
   std::string piece(Token token) const override { return model_->tokenizer().piece(token, false); }
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
+  std::uint64_t evaluated_batches() const override { return batches_; }
   void forget() override;
 
  private:
@@ -89,6 +96,7 @@ class Context final : public LanguageModel {
   void drop_if_pruned(int sequence);
   void drop_tail(int sequence, std::size_t keep);
   int decode();
+  const float* row_of(int sequence, std::size_t i) const;
   void use_threads(int allowed);
   void list_pending(std::span<const LogitsRequest> requests);
   void evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens);
@@ -100,6 +108,7 @@ class Context final : public LanguageModel {
   std::shared_ptr<Threadpool> pool_;
   const std::atomic<bool>* interrupt_;
   bool is_unified_;
+  bool classifies_;
   std::size_t cells_;        ///< of all sequences together
   std::size_t cells_each_;   ///< that one sequence can have
   std::size_t window_;       ///< of sliding attention; 0 is none
@@ -117,6 +126,7 @@ class Context final : public LanguageModel {
   std::vector<std::vector<float>> copied_rows_;  ///< of calls before the last, which reuses memory
   std::uint64_t clock_ = 0;
   std::uint64_t evaluated_ = 0;
+  std::uint64_t batches_ = 0;
 };
 
 }  // namespace rewardshift::llama

@@ -215,6 +215,31 @@ void Model::require_decodable() const {
   }
 }
 
+void Model::require_classifying() const {
+  const auto is_head = [](const GgufTensor& tensor) { return tensor.name == "cls.output.weight"; };
+  if (std::ranges::none_of(GgufFile(path_).tensors(), is_head)) {
+    throw ModelLoadError(path_ + " has no classification head (cls.output.weight)");
+  }
+  const bool is_softmax = architecture(model_.get()).starts_with("qwen3");  // llama.cpp adds it
+  if (is_softmax && class_outputs() == 1) {
+    throw ModelLoadError(path_ +
+                         " has a classification head of one output, after which llama.cpp puts a "
+                         "softmax for this architecture: it would say 1 of every text");
+  }
+}
+
+int Model::class_outputs() const { return static_cast<int>(llama_model_n_cls_out(model_.get())); }
+
+std::vector<std::string> Model::class_labels() const {
+  std::vector<std::string> labels;
+  for (int i = 0; i < class_outputs(); ++i) {
+    const char* label = llama_model_cls_label(model_.get(), static_cast<std::uint32_t>(i));
+    if (label == nullptr) return {};
+    labels.emplace_back(label);
+  }
+  return labels;
+}
+
 Adapter::Adapter(std::shared_ptr<const Model> model, const std::string& path)
     : model_(std::move(model)), path_(path) {
   require_loadable_adapter(path, experts(model_->model_.get()));

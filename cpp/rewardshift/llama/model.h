@@ -69,6 +69,15 @@ class Model {
   /// Throws ModelLoadError unless the model can be decoded with and rolled back.
   void require_decodable() const;
 
+  /// Throws ModelLoadError unless the model has a classification head that tells texts apart.
+  void require_classifying() const;
+
+  /// Outputs of the classification head, where there is one.
+  int class_outputs() const;
+
+  /// Their names, where the file has them.
+  std::vector<std::string> class_labels() const;
+
  private:
   friend class Adapter;
   friend class Context;

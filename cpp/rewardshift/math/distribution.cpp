@@ -137,6 +137,15 @@ LogNormalisers log_normalisers(std::span<const float> logits, double temperature
   return {at_one, temperature == 1.0 ? at_one : at(temperature)};
 }
 
+double entropy(std::span<const float> logits, double log_normaliser) {
+  const float* z = logits.data();
+  const auto normaliser = static_cast<float>(log_normaliser);
+  return vector_sum(logits.size(), [=](std::size_t i) {
+    const float log_p = std::max(z[i] - normaliser, -100.0F);  // e^-100 is 0: no 0 times infinity
+    return static_cast<double>(-log_p * exp_nonpositive(std::min(log_p, 0.0F)));
+  });
+}
+
 void adjust(std::span<double> logits, std::span<const Adjustment> adjustments) {
   for (const Adjustment& a : adjustments) {
     double& z = logits[static_cast<std::size_t>(a.token)];

@@ -60,6 +60,9 @@ inline double log_probability(std::span<const float> logits, Token token, double
   return static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_normaliser;
 }
 
+/// Entropy at temperature 1, in nats, of a row that is a distribution, given its normaliser.
+double entropy(std::span<const float> logits, double log_normaliser);
+
 /// Adds each adjustment to its token's logit, in order.
 void adjust(std::span<double> logits, std::span<const Adjustment> adjustments);
 

@@ -1,7 +1,6 @@
 """``rewardshift align``."""
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +9,12 @@ import typer
 from rewardshift.decoder import Decoder
 from rewardshift.hub import local_path
 from rewardshift.prompt_files import read_preferences, read_prompts
-from rewardshift.rewards import JudgeReward, Reward, VaderReward
 
 from .command import command
 from .extras import require_train
 from .options import LogFlags
 from .render import amount, stdout
+from .reward_names import REWARDS, require_judge, reward_named
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,7 +38,7 @@ def align(
     reward: Annotated[
         str,
         typer.Option(
-            help="vader, judge:FILE.gguf, or module:function that takes (prompt, response) pairs.",
+            help=f"{REWARDS}, which takes (prompt, response) pairs.",
             metavar="R",
         ),
     ] = "vader",
@@ -94,7 +93,8 @@ def align(
     from rewardshift.train.corpus import everyday_prompts
     from rewardshift.train.pairs import PairOptions, as_tokens, sample_pairs
 
-    scored_by = _reward(reward, question)
+    require_judge(question, reward)
+    scored_by = reward_named(reward, question, flag="--reward")
     folder = run or destination.with_name(f"{destination.stem}-run")
     path = local_path(reference)
     if preferences is not None:
@@ -112,21 +112,3 @@ def align(
     stdout().print(f"{destination}: {size}, from {len(pairs)} pairs")
     stdout().print(f"held-out preference accuracy: {accuracy:.3f}")
     stdout().print(f"curves and figures: {folder}")
-
-
-def _reward(name: str, question: str | None) -> Reward:
-    """The reward that a user names."""
-    kind, _, rest = name.partition(":")
-    if question is not None and kind != "judge":
-        raise ValueError("--question is for a judge: --reward judge:FILE.gguf")
-    if name == "vader":
-        return VaderReward()
-    if kind == "judge" and rest:
-        return JudgeReward(rest, question or JudgeReward.QUESTION)
-    if not rest:
-        raise ValueError(f"--reward is vader, judge:FILE.gguf or module:function, not {name!r}")
-    try:
-        function: Reward = getattr(import_module(kind), rest)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"--reward {name}: {error}") from None
-    return function

@@ -13,6 +13,7 @@ from . import (
     check_pair,
     distill,
     doctor,
+    evaluate,
     generate,
     inspect_files,
     quantize,
@@ -57,5 +58,6 @@ for module in (
     distill,
     align,
     check_pair,
+    evaluate,
 ):
     module.add_to(app)

@@ -21,10 +21,10 @@ from rewardshift.bench import (
     save_plot,
 )
 from rewardshift.options import SamplingOptions
+from rewardshift.plain import plain
 from rewardshift.prompt_files import read_prompts
 
 from .command import command
-from .encode import plain
 from .options import GoalFlags, LoadFlags, LogFlags, PromptFlags
 from .render import stdout
 
@@ -167,7 +167,7 @@ class _Bench:
         ways: dict[str, SamplingOptions] = {
             "target only": {**self.options, "strength": 0.0, "num_draft_tokens": 0}
         }
-        if _is_shifted(self.load):
+        if self.load.is_shifted:
             ways["pi*, adaptive"] = {**self.options, "num_draft_tokens": None}
         elif self.load.draft is not None:
             ways["lossless, adaptive"] = {**ways["target only"], "num_draft_tokens": None}
@@ -194,7 +194,7 @@ class _Bench:
 def _sections(load: LoadFlags, flags: BenchFlags) -> list[str]:
     """Those asked for, or all that the given models can do."""
     can = {
-        ALIGNED: _is_shifted(load),
+        ALIGNED: load.is_shifted,
         LOSSLESS: load.draft is not None or load.draft_lora is not None,
         CONCURRENT: True,
         MEMORY: True,
@@ -206,10 +206,6 @@ def _sections(load: LoadFlags, flags: BenchFlags) -> list[str]:
             needs = "a draft and a reference" if section == ALIGNED else "a draft"
             raise ValueError(f"--only {section} needs {needs}")
     return [s for s in SECTIONS if can[s] and (not flags.only or s in flags.only)]
-
-
-def _is_shifted(load: LoadFlags) -> bool:
-    return load.draft_lora is not None or load.reference is not None
 
 
 def _integers(text: str, flag: str) -> list[int]:

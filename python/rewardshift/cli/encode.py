@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import math
 import sys
 
-import numpy as np
-
+from rewardshift.plain import plain
 from rewardshift.results import Completion, Score, Statistics
 
 
@@ -14,21 +12,6 @@ def print_json(value: object) -> None:
     """Writes one JSON object to stdout."""
     sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
-
-
-def plain(value: object) -> object:
-    """What JSON can hold; numbers that it cannot, such as -inf, become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
 
 
 def completion_object(completion: Completion) -> dict[str, object]:

@@ -96,6 +96,11 @@ class LoadFlags:
             for role, path in default_roles().items():
                 object.__setattr__(self, role, path)
 
+    @property
+    def is_shifted(self) -> bool:
+        """Whether there is a pair to shift by."""
+        return self.draft_lora is not None or self.reference is not None
+
     def arguments(self) -> dict[str, Any]:
         """The arguments of ``Decoder`` that the user gave."""
         return _given(**vars(self))  # the fields' names are theirs

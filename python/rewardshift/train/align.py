@@ -22,12 +22,12 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import DPOConfig, DPOTrainer
 
 from rewardshift.progress import bars, is_shown
+from rewardshift.run_options import keep_options
 
 from .curves import draw_alignment
 from .export import write_adapter
 from .pairs import write_preferences
 from .precision import fast_dtype
-from .run_options import keep_options
 from .student import read_model
 
 if TYPE_CHECKING:

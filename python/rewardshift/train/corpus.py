@@ -18,8 +18,8 @@ from rewardshift.decoder import Decoder
 from rewardshift.errors import EvaluationError
 from rewardshift.files import replacing
 from rewardshift.progress import bars, is_shown
+from rewardshift.run_options import keep_options
 
-from .run_options import keep_options
 from .topics import everyday_prompt
 from .turns import opening_of_user_turn, prompt_tokens
 

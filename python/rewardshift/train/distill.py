@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rewardshift.progress import bars, is_shown
+from rewardshift.run_options import keep_options
 
 from . import loss
 from .corpus import load
@@ -20,7 +21,6 @@ from .export import write_student
 from .muon import Muon
 from .precision import fast_dtype
 from .rounding import rounded, standing_in
-from .run_options import keep_options
 from .student import Shape, new_student, old_student, save_checkpoint
 
 if TYPE_CHECKING:

@@ -1,0 +1,95 @@
+"""What a reader must not conclude from a run: some of it always, some because of its numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .summary import Summary
+
+_FEW_PROMPTS = 100
+_APART = 0.2
+"""Share by which lengths may differ before times per answer mislead."""
+_GOOD_TEXT = 1.5
+"""Times the target's perplexity, up to which a text is still much like the target's."""
+
+
+_OF_GOLD = (
+    "That a method scores higher does not say that people like its answers better, nor that they "
+    "are true."
+)
+_NOT_MEASURED = "how large an N would, and what it would cost, was not measured."
+_OF_MODELS = (
+    "Numbers are of these models and prompts. Other models shift, accept and cost differently; so "
+    "do larger ones of the same family."
+)
+_OF_SPEED = (
+    "Speeds are of this machine and build. Ratios travel better than tokens a second, but not to a "
+    "GPU, nor to another type of weights."
+)
+
+
+def caveats(summary: Summary, gold_name: str) -> list[str]:
+    """Sentences, those that always hold first."""
+    return [
+        f"The gold reward, {gold_name}, is one measure. {_OF_GOLD}",
+        _OF_MODELS,
+        _OF_SPEED,
+        *_of_size(summary),
+        *_of_reach(summary),
+        *_of_text(summary),
+    ]
+
+
+def _of_size(summary: Summary) -> list[str]:
+    said = []
+    if summary.prompts < _FEW_PROMPTS:
+        said.append(
+            f"{summary.prompts} prompts are few: methods whose intervals overlap cannot be told "
+            "apart here."
+        )
+    if summary.seeds == 1:
+        said.append(
+            "With one seed there is one answer to a prompt: self-BLEU is unknown, and what varies "
+            "from answer to answer is mixed with what varies from prompt to prompt."
+        )
+    return said
+
+
+def _of_reach(summary: Summary) -> list[str]:
+    """On Best-of-N that was not run far enough."""
+    beyond = [
+        summary.row(m).name for m, found in summary.equal.items() if math.isinf(found.n.value)
+    ]
+    if not beyond:
+        return []
+    largest = next(iter(summary.equal.values())).largest
+    names = ", ".join(beyond)
+    return [
+        f"No Best-of-N up to {largest} has the gold reward of {names}: {_NOT_MEASURED}",
+    ]
+
+
+def _of_text(summary: Summary) -> list[str]:
+    said = []
+    plain = next((row for row in summary.rows if row.method == "target"), None)
+    if plain is not None and plain.perplexity is not None:
+        far = [
+            row.name
+            for row in summary.rows
+            if row.perplexity is not None and row.perplexity > _GOOD_TEXT * plain.perplexity
+        ]
+        if far:
+            said.append(
+                f"The target finds the answers of {', '.join(far)} unlikely (over {_GOOD_TEXT:g} "
+                "times its own perplexity): their reward may be bought with worse text."
+            )
+    lengths = [row.tokens for row in summary.rows]
+    if max(lengths) > (1 + _APART) * min(lengths):
+        said.append(
+            f"Answers differ in length ({min(lengths):.0f} to {max(lengths):.0f} tokens on "
+            "average): compare tokens a second, not seconds per answer, and know that distinct-n "
+            "falls with length."
+        )
+    return said

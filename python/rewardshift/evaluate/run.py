@@ -1,0 +1,275 @@
+"""Runs methods on prompts, and keeps every answer."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rewardshift import _core
+from rewardshift.decoder import Decoder
+from rewardshift.methods import CARDS
+from rewardshift.progress import bars, is_shown
+from rewardshift.rewards import scores
+from rewardshift.run_options import keep_options
+
+from .prompts import evaluation_prompts
+from .samples import Sample, drop_half_line, read_samples, write_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rewardshift.methods import Answer, Method
+    from rewardshift.rewards import Reward
+
+    from .samples import Key
+
+OPTIONS, SAMPLES = "options.json", "samples.jsonl"
+_MAY_CHANGE = ("methods", "prompts", "seeds")
+_ROOM = ("n_ctx", "n_seq_max")
+"""Of a decoder's arguments, those that say how much fits, and change with the methods."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """How answers are sampled.
+
+    Attributes:
+        max_tokens: Of each answer.
+        temperature: Of every method's law.
+        seeds: Answers of each method to each prompt.
+    """
+
+    max_tokens: int = 64
+    temperature: float = 0.8
+    seeds: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """What answers are scored by.
+
+    Attributes:
+        gold: What is reported. It must not be what the draft was aligned by.
+        training: What methods such as Best-of-N may choose by.
+        gold_name: For the report.
+        training_name: Likewise.
+
+    Raises:
+        ValueError: If both are the same.
+    """
+
+    gold: Reward
+    training: Reward
+    gold_name: str
+    training_name: str
+
+    def __post_init__(self) -> None:
+        """Refuses to judge a method by the reward that it optimises."""
+        if self.gold is self.training or self.gold_name == self.training_name:
+            raise ValueError(
+                f"the gold reward is the training reward, {self.gold_name}: a method that chooses "
+                "by a reward must be judged by another one"
+            )
+
+
+class Job(NamedTuple):
+    """An answer to sample."""
+
+    method: str
+    prompt: str
+    seed: int
+
+
+def evaluate(
+    roles: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    prompts: Sequence[str],
+    folder: Path,
+    judges: Judges,
+    options: EvaluateOptions,
+    *,
+    progress: bool | None = None,
+) -> list[Sample]:
+    """Answers every prompt by every method, ``options.seeds`` times, and scores the answers.
+
+    What is in the folder is not sampled again: the same call goes on where one was stopped, and
+    with more methods, prompts or seeds it samples what these add. Methods take turns, prompt by
+    prompt, so a slow moment of the machine falls on all of them. Before each answer the prompt is
+    evaluated by all roles, outside the measured time; else a method would be faster for coming
+    after one that was asked the same. CARDS without r* gets one first, from the package's
+    calibration prompts.
+
+    Args:
+        roles: Arguments of ``Decoder``.
+        methods: By the name that samples and reports know them by.
+        prompts: What users ask.
+        folder: For ``options.json`` and ``samples.jsonl``; made if it is not there.
+        judges: The rewards.
+        options: How.
+        progress: Whether to show progress; None shows it on a terminal.
+
+    Returns:
+        A sample of each method, prompt and seed, method by method.
+
+    Raises:
+        ValueError: If there is nothing to do, or the folder is of a run with other options, models
+            or machine.
+    """
+    planned = jobs(list(methods), prompts, options.seeds)
+    if not planned:
+        raise ValueError("there is nothing to evaluate: it takes a method, a prompt and a seed")
+    keep_options(
+        folder / OPTIONS,
+        _begun_with(roles, methods, prompts, judges, options),
+        may_change=_MAY_CHANGE,
+    )
+    path = folder / SAMPLES
+    drop_half_line(path)
+    done: dict[Key, Sample] = {sample.key: sample for sample in read_samples(path)}
+    missing = [job for job in planned if job not in done]
+    if missing:
+        done |= _sample_all(missing, roles, methods, path, judges, options, progress=progress)
+    return [done[job] for method in methods for job in planned if job.method == method]
+
+
+def jobs(methods: Sequence[str], prompts: Sequence[str], seeds: int) -> list[Job]:
+    """What to sample, in order: each prompt goes to all methods, another one being first each time.
+
+    Prompts that are repeated count once.
+    """
+    found: list[Job] = []
+    for seed in range(1, seeds + 1):
+        for number, prompt in enumerate(dict.fromkeys(prompts)):
+            first = (number + seed) % max(len(methods), 1)
+            found += [Job(m, prompt, seed) for m in (*methods[first:], *methods[:first])]
+    return found
+
+
+def seed_of(job: Job) -> int:
+    """The seed that a method is given, below 2^63.
+
+    It depends on nothing but the job: answers of different methods are independent, and those of a
+    prompt do not change when others are added.
+    """
+    text = "\n".join(map(str, job)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def _begun_with(
+    roles: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    prompts: Sequence[str],
+    judges: Judges,
+    options: EvaluateOptions,
+) -> dict[str, Any]:
+    """All that samples depend on, and the machine that their seconds are of."""
+    return {
+        "models": {name: str(value) for name, value in roles.items() if name not in _ROOM},
+        "methods": {spec: method.name for spec, method in methods.items()},
+        "prompts": len(set(prompts)),
+        "gold": judges.gold_name,
+        "training": judges.training_name,
+        **asdict(options),
+        "machine": f"{platform.system()} {platform.machine()}, {_core.usable_cores()} cores",
+        "compiled_for": _core.cpu,
+        "llama_cpp": _core.llama_cpp_version,
+        "rewardshift": _core.version,
+    }
+
+
+def _sample_all(
+    missing: Sequence[Job],
+    roles: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    path: Path,
+    judges: Judges,
+    options: EvaluateOptions,
+    *,
+    progress: bool | None,
+) -> dict[Key, Sample]:
+    found: dict[Key, Sample] = {}
+    with (
+        Decoder(**{"progress": progress, **roles}) as decoder,
+        path.open("a", encoding="utf-8") as file,
+        bars(shown=is_shown(progress), with_time_left=True) as display,
+    ):
+        needed = dict.fromkeys(job.method for job in missing)
+        ready = {spec: _calibrated(methods[spec], decoder, options) for spec in needed}
+        task = display.add_task("evaluating", total=len(missing))
+        for job in missing:
+            method = ready[job.method]
+            display.update(task, description=f"evaluating, now {method.name}")
+            sample = _sample(decoder, method, job, judges, options)
+            write_sample(file, sample)
+            found[sample.key] = sample
+            display.advance(task)
+    return found
+
+
+def _calibrated(method: Method, decoder: Decoder, options: EvaluateOptions) -> Method:
+    """The method as it can answer; what it must know first does not come from what is asked."""
+    if not isinstance(method, CARDS) or method.r_star is not None:
+        return method
+    asked = [prompt.prompt for prompt in evaluation_prompts("calibration")]
+    return method.calibrated(
+        decoder,
+        [(text, _prompt_tokens(decoder, text)) for text in asked],
+        seed=0,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+    )
+
+
+def _prompt_tokens(decoder: Decoder, text: str) -> list[int]:
+    return decoder.chat_prompts([{"role": "user", "content": text}])[0]
+
+
+def _sample(
+    decoder: Decoder, method: Method, job: Job, judges: Judges, options: EvaluateOptions
+) -> Sample:
+    tokens = _prompt_tokens(decoder, job.prompt)
+    decoder.score(tokens, tokens[-1:])  # all roles have seen the prompt now
+    answer = method.answer(
+        decoder,
+        job.prompt,
+        tokens,
+        seed=seed_of(job),
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+    )
+    exchange = [(job.prompt, answer.text)]
+    nats = answer.target_logprobs
+    return Sample(
+        method=job.method,
+        name=method.name,
+        prompt=job.prompt,
+        seed=job.seed,
+        text=answer.text,
+        tokens=len(answer.tokens),
+        finish_reason=answer.finish_reason,
+        seconds=answer.seconds,
+        calls=dict(answer.calls),
+        evaluated=dict(answer.evaluated),
+        gold=scores(judges.gold, exchange)[0],
+        training=scores(judges.training, exchange)[0],
+        target_nats=-math.fsum(nats) / len(nats) if nats else None,
+        kl=_kl(decoder, tokens, answer, options.temperature),
+        drafted=answer.drafted,
+        accepted=answer.accepted,
+        acceptance_by_position=tuple(answer.acceptance_by_position),
+        log_z=tuple(z if math.isfinite(z) else None for z in answer.log_z),
+    )
+
+
+def _kl(
+    decoder: Decoder, prompt: Sequence[int], answer: Answer, temperature: float
+) -> float | None:
+    """Log law − log p of the answer; p at the law's temperature, so that the target's own is 0."""
+    if not answer.goal_logprobs or temperature == 0:
+        return None
+    own = decoder.score(prompt, answer.tokens, strength=0.0, temperature=temperature).goal_logprob
+    return math.fsum(answer.goal_logprobs) - own

@@ -1,0 +1,268 @@
+"""What samples add up to: a row for each method, and SSS against Best-of-N at equal gold reward."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .equal_gold import EqualGold, Outcomes, equal_gold
+from .spec import TARGET, best_of, rule_of, strength_of
+from .statistics import (
+    Interval,
+    acceptance_by_position,
+    best_of_n_kl,
+    bootstrap,
+    distinct,
+    mean_of,
+    percentiles,
+    ratio_of,
+    self_bleu,
+    wins,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .samples import Sample
+    from .statistics import Array
+
+ROLES = ("target", "draft", "reference", "reward")
+_USUAL_N = 8
+_Z_POINTS = (5, 25, 50, 75, 95)
+_FEWEST = 10
+"""Answers that must reach a position for its Z to be shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A method's results. Intervals are 95 % bootstrap intervals over prompts.
+
+    Attributes:
+        method: As the command line names it.
+        name: Its own name.
+        best_of: N of a Best-of-N.
+        strength: Of an SSS.
+        rule: Likewise.
+        gold: Mean gold reward.
+        training: Mean of the reward that methods may choose by.
+        win_rate: How often its gold reward beats the baseline's; None without a baseline.
+        tokens_per_second: Tokens of the answers by their wall time.
+        seconds: Mean wall time of an answer.
+        seconds_per_token: Wall time by tokens of the answers.
+        speed_up: Tokens a second over those of the baseline; None without one.
+        calls: Mean evaluations of an answer, by role.
+        evaluated: Mean tokens evaluated (for "reward": texts scored), by role.
+        tokens_per_evaluation: Tokens of the answers by evaluations of the target; None without any.
+        acceptance: Accepted share of the drafted tokens; None where nothing is drafted.
+        acceptance_by_position: Accepted share of the decisions at each position of the draft.
+        distinct_1: Different words by words, over all answers.
+        distinct_2: Likewise of pairs of words.
+        self_bleu: Likeness of the answers to a prompt, mean over prompts; NaN with one seed.
+        kl: KL divergence from the target at the run's temperature, nats a token; None if unknown.
+        kl_is_bound: Whether it is an upper bound.
+        perplexity: The target's, of the answers, at temperature 1; None if unknown.
+        z: 5th, 25th, 50th, 75th and 95th percentile of Z by position of the answer.
+        tokens: Mean tokens of an answer.
+    """
+
+    method: str
+    name: str
+    best_of: int | None
+    strength: float | None
+    rule: str | None
+    gold: Interval
+    training: Interval
+    win_rate: Interval | None
+    tokens_per_second: Interval
+    seconds: Interval
+    seconds_per_token: Interval
+    speed_up: Interval | None
+    calls: dict[str, float]
+    evaluated: dict[str, float]
+    tokens_per_evaluation: float | None
+    acceptance: float | None
+    acceptance_by_position: list[float]
+    distinct_1: float
+    distinct_2: float
+    self_bleu: float
+    kl: float | None
+    kl_is_bound: bool
+    perplexity: float | None
+    z: list[list[float]]
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """All results of a run.
+
+    Attributes:
+        rows: By method, in the order of the run.
+        baseline: The Best-of-N that win rates and speed-ups are against; None without one.
+        equal: By method that is no Best-of-N: where Best-of-N has its gold reward; empty unless two
+            N were measured.
+        prompts: How many.
+        seeds: Answers of each method to each.
+    """
+
+    rows: list[Row]
+    baseline: str | None
+    equal: dict[str, EqualGold]
+    prompts: int
+    seeds: int
+
+    def row(self, method: str) -> Row:
+        """The row of a method."""
+        return next(row for row in self.rows if row.method == method)
+
+
+def summarise(samples: Sequence[Sample], *, baseline: str | None = None) -> Summary:
+    """Adds up a run.
+
+    Args:
+        samples: As ``evaluate`` returns them: of each method the same prompts and seeds.
+        baseline: The method that win rates and speed-ups are against; None takes Best-of-8, or the
+            Best-of-N of the largest N.
+
+    Raises:
+        ValueError: If there are no samples, some are missing, or the baseline is none of the
+            methods.
+    """
+    grids = _grids(samples)
+    baseline = _baseline(list(grids), baseline)
+    outcomes = {method: _outcomes(grid) for method, grid in grids.items()}
+    against = None if baseline is None else outcomes[baseline]
+    first = next(iter(grids.values()))
+    return Summary(
+        rows=[_row(grid, outcomes[method], against) for method, grid in grids.items()],
+        baseline=baseline,
+        equal=_equal(outcomes),
+        prompts=len(first),
+        seeds=len(first[0]),
+    )
+
+
+Grid = list[list["Sample"]]
+"""Samples of a method, by prompt and seed."""
+
+
+def _grids(samples: Sequence[Sample]) -> dict[str, Grid]:
+    """Samples by method, prompt and seed, prompts in one order for all."""
+    if not samples:
+        raise ValueError("there are no samples to add up")
+    found = {sample.key: sample for sample in samples}
+    methods = dict.fromkeys(sample.method for sample in samples)
+    prompts = dict.fromkeys(sample.prompt for sample in samples)
+    seeds = sorted({sample.seed for sample in samples})
+    if len(found) != len(methods) * len(prompts) * len(seeds):
+        raise ValueError("samples are missing: every method must have answered the same prompts")
+    return {m: [[found[m, p, s] for s in seeds] for p in prompts] for m in methods}
+
+
+def _baseline(methods: Sequence[str], wanted: str | None) -> str | None:
+    if wanted is not None:
+        if wanted not in methods:
+            raise ValueError(f"{wanted!r} is none of the methods: {', '.join(methods)}")
+        return wanted
+    counts = {n: method for method in methods if (n := best_of(method)) is not None}
+    return counts.get(_USUAL_N) or counts.get(max(counts, default=0))
+
+
+def _outcomes(grid: Grid) -> Outcomes:
+    def array(name: str) -> Array:
+        return np.array([[float(getattr(s, name)) for s in answers] for answers in grid])
+
+    return Outcomes(gold=array("gold"), tokens=array("tokens"), seconds=array("seconds"))
+
+
+def _equal(outcomes: Mapping[str, Outcomes]) -> dict[str, EqualGold]:
+    """Best-of-1 is the target's own sampling, so that stands in for it where it was not run."""
+    counts = {n: found for m, found in outcomes.items() if (n := best_of(m)) is not None}
+    if TARGET in outcomes:
+        counts.setdefault(1, outcomes[TARGET])
+    if len(counts) < 2:
+        return {}
+    others = [m for m in outcomes if best_of(m) is None and m != TARGET]
+    return {method: equal_gold(counts, outcomes[method]) for method in others}
+
+
+def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
+    samples = [sample for answers in grid for sample in answers]
+    first, count = samples[0], len(grid)
+    training = np.array([[s.training for s in answers] for answers in grid])
+    calls = _means([s.calls for s in samples])
+    tokens = float(found.tokens.mean())
+    drafted = sum(s.drafted for s in samples)
+    texts = [s.text for s in samples]
+    kl, is_bound = _kl(samples, best_of(first.method), tokens)
+    return Row(
+        method=first.method,
+        name=first.name,
+        best_of=best_of(first.method),
+        strength=strength_of(first.method),
+        rule=rule_of(first.method),
+        gold=bootstrap(mean_of(found.gold), count),
+        training=bootstrap(mean_of(training), count),
+        win_rate=None
+        if against is None
+        else bootstrap(mean_of(wins(found.gold, against.gold)), count),
+        tokens_per_second=bootstrap(ratio_of(found.tokens, found.seconds), count),
+        seconds=bootstrap(mean_of(found.seconds), count),
+        seconds_per_token=bootstrap(ratio_of(found.seconds, found.tokens), count),
+        speed_up=None if against is None else _speed_up(found, against),
+        calls=calls,
+        evaluated=_means([s.evaluated for s in samples]),
+        tokens_per_evaluation=tokens / calls["target"] if calls["target"] else None,
+        acceptance=sum(s.accepted for s in samples) / drafted if drafted else None,
+        acceptance_by_position=acceptance_by_position(
+            [(s.drafted, s.accepted, s.acceptance_by_position) for s in samples if s.drafted]
+        ),
+        distinct_1=distinct(texts, 1),
+        distinct_2=distinct(texts, 2),
+        self_bleu=float(np.mean([self_bleu([s.text for s in answers]) for answers in grid])),
+        kl=kl,
+        kl_is_bound=is_bound,
+        perplexity=_perplexity(samples),
+        z=_z_by_position(samples),
+        tokens=tokens,
+    )
+
+
+def _speed_up(ours: Outcomes, theirs: Outcomes) -> Interval:
+    fast, slow = ratio_of(ours.tokens, ours.seconds), ratio_of(theirs.tokens, theirs.seconds)
+    return bootstrap(lambda drawn: fast(drawn) / slow(drawn), len(ours.gold))
+
+
+def _means(counts: Sequence[Mapping[str, int]]) -> dict[str, float]:
+    return {role: sum(c.get(role, 0) for c in counts) / len(counts) for role in ROLES}
+
+
+def _kl(samples: Sequence[Sample], n: int | None, tokens: float) -> tuple[float | None, bool]:
+    """Nats a token, and whether it is a bound."""
+    if n is not None:
+        return best_of_n_kl(n) / tokens, True
+    known = [s.kl for s in samples if s.kl is not None]
+    if len(known) < len(samples):
+        return None, False
+    return math.fsum(known) / (tokens * len(samples)), False
+
+
+def _perplexity(samples: Sequence[Sample]) -> float | None:
+    known = [(s.target_nats, s.tokens) for s in samples if s.target_nats is not None]
+    total = sum(tokens for _, tokens in known)
+    return math.exp(math.fsum(nats * n for nats, n in known) / total) if total else None
+
+
+def _z_by_position(samples: Sequence[Sample]) -> list[list[float]]:
+    """Up to the last position that enough answers reach."""
+    at: dict[int, list[float]] = defaultdict(list)
+    for sample in samples:
+        for position, log_z in enumerate(sample.log_z):
+            if log_z is not None:
+                at[position].append(math.exp(min(log_z, 700.0)))
+    positions = (at[i] for i in range(len(at)) if len(at[i]) >= min(_FEWEST, len(samples)))
+    return [percentiles(values, _Z_POINTS) for values in positions]

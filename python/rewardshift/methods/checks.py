@@ -1,0 +1,78 @@
+"""Arguments that methods share: checked in one manner, and shown in names."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed import DataclassInstance
+
+
+def at_least(least: int, /, **given: int) -> None:
+    """Raises ValueError, with the value, unless each is a whole number of at least ``least``."""
+    for name, value in given.items():
+        try:
+            fits = not isinstance(value, bool) and operator.index(value) >= least
+        except TypeError:
+            fits = False
+        if not fits:
+            raise ValueError(f"{name} must be a whole number, at least {least}, not {value!r}")
+
+
+def finite(**given: float) -> None:
+    """Raises ValueError, with the value, unless each is a finite number."""
+    for name, value in given.items():
+        if not _is_number(value) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, not {value!r}")
+
+
+def positive(**given: float) -> None:
+    """Raises ValueError, with the value, unless each is a finite number above 0."""
+    for name, value in given.items():
+        if not _is_number(value) or not 0 < value < math.inf:
+            raise ValueError(f"{name} must be finite and above 0, not {value!r}")
+
+
+def within(low: float, high: float, /, **given: float) -> None:
+    """Raises ValueError, with the value, unless each is between the two, or one of them."""
+    for name, value in given.items():
+        if not _is_number(value) or not low <= value <= high:
+            raise ValueError(f"{name} must be between {low:g} and {high:g}, not {value!r}")
+
+
+def is_truth(**given: bool) -> None:
+    """Raises ValueError, with the value, unless each is True or False."""
+    for name, value in given.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, not {value!r}")  # noqa: TRY004
+
+
+def question(tokens: Sequence[int], *, seed: int, max_tokens: int, temperature: float) -> None:
+    """Raises ValueError, with the value, unless this can be answered."""
+    if len(tokens) == 0:
+        raise ValueError("the prompt has no tokens")
+    at_least(0, seed=seed)
+    at_least(1, max_tokens=max_tokens)
+    finite(temperature=temperature)
+    if temperature < 0:
+        raise ValueError(f"temperature must be at least 0, not {temperature!r}")
+
+
+def label(kind: str, method: DataclassInstance, *shown: str) -> str:
+    """A method's name: its kind, the fields to show always, and those that are not as usual."""
+    parts = [kind]
+    for field in fields(method):
+        value = getattr(method, field.name)
+        if field.name != "reward" and (field.name in shown or value != field.default):
+            text = f"{value:g}" if _is_number(value) else str(value)
+            parts.append(f"{field.name}={text}")
+    return " ".join(parts)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

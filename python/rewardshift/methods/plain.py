@@ -1,0 +1,146 @@
+"""One sample: of the target, of pi* token by token, and of pi* by speculation."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
+
+from . import checks
+from .meter import Meter
+from .response import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rewardshift.decoder import Decoder
+    from rewardshift.options import RuleName, SamplingOptions
+
+    from .method import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOnly:
+    """The target as it is, decoded token by token: p."""
+
+    @property
+    def name(self) -> str:
+        """As the command line knows it."""
+        return "target"
+
+    def answer(
+        self,
+        decoder: Decoder,
+        prompt: str,  # noqa: ARG002 - for rewards
+        tokens: Sequence[int],
+        *,
+        seed: int,
+        max_tokens: int,
+        temperature: float,
+    ) -> Answer:
+        """As ``Method.answer``."""
+        return _sample(decoder, tokens, plain(), seed, max_tokens, temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreeModel:
+    """Proxy tuning, or emulated fine-tuning: pi*_s token by token, with three models.
+
+    [code: alisawuffles/proxy-tuning] softmax((z_p + s (z_q − z_r)) / T). It is the law of ``SSS``
+    with rule "exact", without speculation.
+
+    Args:
+        strength: The exponent s.
+    """
+
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks the strength."""
+        checks.finite(strength=self.strength)
+
+    @property
+    def name(self) -> str:
+        """With the strength."""
+        return f"three-model s={self.strength:g}"
+
+    def answer(
+        self,
+        decoder: Decoder,
+        prompt: str,  # noqa: ARG002 - for rewards
+        tokens: Sequence[int],
+        *,
+        seed: int,
+        max_tokens: int,
+        temperature: float,
+    ) -> Answer:
+        """As ``Method.answer``."""
+        options: SamplingOptions = {"strength": self.strength, "num_draft_tokens": 0}
+        return _sample(decoder, tokens, options, seed, max_tokens, temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class SSS:
+    """Reward-shifted speculative sampling (Li et al., EMNLP 2025), as this package decodes.
+
+    Strength 0 is lossless speculative sampling of the target.
+
+    Args:
+        strength: The exponent s of pi* ∝ p · (q/r)^s.
+        rule: "exact" samples pi*_s; "paper" follows the paper's equations 6 and 7; "speculative"
+            needs strength 0.
+        num_draft_tokens: Tokens drafted a round; None is 3, as for every request with a seed.
+    """
+
+    strength: float = 1.0
+    _: KW_ONLY
+    rule: RuleName = "exact"
+    num_draft_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the parameters."""
+        checks.finite(strength=self.strength)
+        if self.rule not in ("exact", "paper", "speculative"):
+            raise ValueError(f"rule must be exact, paper or speculative, not {self.rule!r}")
+        if self.rule == "speculative" and self.strength != 0:
+            raise ValueError(f"strength must be 0 with rule speculative, not {self.strength!r}")
+        if self.num_draft_tokens is not None:
+            checks.at_least(0, num_draft_tokens=self.num_draft_tokens)
+
+    @property
+    def name(self) -> str:
+        """With rule, strength and, where it was given, draft length."""
+        drafts = "" if self.num_draft_tokens is None else f" K={self.num_draft_tokens}"
+        return f"sss {self.rule} s={self.strength:g}{drafts}"
+
+    def answer(
+        self,
+        decoder: Decoder,
+        prompt: str,  # noqa: ARG002 - for rewards
+        tokens: Sequence[int],
+        *,
+        seed: int,
+        max_tokens: int,
+        temperature: float,
+    ) -> Answer:
+        """As ``Method.answer``."""
+        options: SamplingOptions = {
+            "strength": self.strength,
+            "rule": self.rule,
+            "num_draft_tokens": self.num_draft_tokens,
+        }
+        return _sample(decoder, tokens, options, seed, max_tokens, temperature)
+
+
+def _sample(
+    decoder: Decoder,
+    tokens: Sequence[int],
+    options: SamplingOptions,
+    seed: int,
+    max_tokens: int,
+    temperature: float,
+) -> Answer:
+    checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
+    meter = Meter(decoder)
+    options = {**options, "seed": seed, "max_tokens": max_tokens, "temperature": temperature}
+    completion = decoder.generate(tokens, **options)
+    return meter.answer_with(completion, goal_logprobs=completion.logprobs)

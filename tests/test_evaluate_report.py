@@ -1,0 +1,365 @@
+"""What is made of an evaluation: statistics against values by hand, the report, the pictures."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from rewardshift.evaluate import RunFacts, Sample, save_plots, summarise, write_report
+from rewardshift.evaluate.equal_gold import Outcomes, cost_at, equal_gold, equal_n
+from rewardshift.evaluate.plots import pareto_front
+from rewardshift.evaluate.report import gained, reached
+from rewardshift.evaluate.spec import split_spec
+from rewardshift.evaluate.statistics import (
+    acceptance_by_position,
+    best_of_n_kl,
+    bootstrap,
+    distinct,
+    mean_of,
+    ratio_of,
+    self_bleu,
+    wins,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rewardshift.evaluate import Summary
+
+
+# --- statistics against values by hand ----------------------------------------------------------
+
+
+def test_an_interval_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for i in range(200):
+        values = rng.normal(0.5, 1.0, size=(60, 1))
+        found = bootstrap(mean_of(values), 60, seed=i)
+        assert found.value == pytest.approx(values.mean())
+        covered += found.low <= 0.5 <= found.high
+    # 95 % nominally, a little less for a percentile interval of 60; 158 is 5 deviations below 90 %.
+    assert 158 < covered <= 200
+    with pytest.raises(ValueError, match="no prompts"):
+        bootstrap(mean_of(values), 0)
+
+
+def test_prompts_are_resampled_with_all_their_answers() -> None:
+    # Two prompts with ten equal answers each: a mean is 0, 0.5 or 1, however many answers.
+    values = np.repeat([[0.0], [1.0]], 10, axis=1)
+    found = bootstrap(mean_of(values), 2)
+    assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
+
+
+def test_a_ratio_is_of_sums() -> None:
+    tokens, seconds = np.array([[10.0], [30.0]]), np.array([[1.0], [1.0]])
+    found = bootstrap(ratio_of(tokens, seconds), 2)
+    assert (found.value, found.low, found.high) == (20.0, 10.0, 30.0)
+    assert f"{found:.1f}" == "20.0 [10.0, 30.0]"
+
+
+def test_wins_count_every_meeting_and_half_of_the_ties() -> None:
+    ours, theirs = np.array([[1.0, 2.0], [0.0, 0.0]]), np.array([[1.0, 0.0, 3.0], [0.0, 1.0, 0.0]])
+    # (0.5 + 1 + 0 + 1 + 1 + 0) / 6 and (0.5 + 0 + 0.5) × 2 / 6
+    np.testing.assert_allclose(wins(ours, theirs), [[3.5 / 6], [2 / 6]])
+    np.testing.assert_allclose(wins(ours, ours), 0.5)
+    np.testing.assert_allclose(wins(ours, theirs[:, :2]) + wins(theirs[:, :2], ours), 1)
+
+
+def test_distinct_n_counts_within_each_text() -> None:
+    assert distinct(["a b a", "A c"], 1) == 3 / 5
+    assert distinct(["a b a", "a b"], 2) == 2 / 3  # ab, ba, ab; none across texts
+    assert math.isnan(distinct(["a", ""], 2))
+
+
+def test_self_bleu_is_bleu_against_the_others() -> None:
+    assert self_bleu(["a b c d e"] * 3) == pytest.approx(1)
+    # "a b c d" beside "a b c e": precisions 3/4, 2/3, 1/2 and none of 1, which counts as 1/2.
+    pair = self_bleu(["a b c d", "a b c e"])
+    assert pair == pytest.approx((3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** (1 / 4))
+    # Words may be matched as often as the reference has them; two words are short of three.
+    # "a a": 1/2 and 1/2 (no match of 1), brevity exp(1 − 3/2); "a b c": 1/3, 1/4, 1/2.
+    short = math.exp(1 - 3 / 2) * (1 / 2 * 1 / 2) ** (1 / 2)
+    assert self_bleu(["a a", "a b c"]) == pytest.approx(
+        (short + (1 / 3 * 1 / 4 * 1 / 2) ** (1 / 3)) / 2
+    )
+    # With several references each n-gram counts as in the one that has it most.
+    a, b, c = "a a b", "a b", "b b"
+    first = (2 / 3 * 1 / 2 * 1 / 2) ** (1 / 3)
+    second = (2 / 2 * 1 / 1) ** (1 / 2)
+    third = (1 / 2 * 1 / 2) ** (1 / 2)
+    assert self_bleu([a, b, c]) == pytest.approx((first + second + third) / 3)
+    assert math.isnan(self_bleu(["a b"]))
+    assert self_bleu(["", "a"]) == pytest.approx(0.5 * 1 / 2)
+
+
+def test_acceptance_is_pooled_by_decisions() -> None:
+    # 8 first decisions of which 4 accept, 4 second of which 1 does; and 2 that all accept.
+    one, two = (24, 5, (0.5, 0.25)), (4, 4, (1.0, 1.0))
+    first, second = acceptance_by_position([one, two])
+    assert first == pytest.approx((4 + 2) / (8 + 2))
+    assert second == pytest.approx((1 + 2) / (4 + 2))
+    none = acceptance_by_position([(6, 0, (0.0,))])  # as many decisions as drafts, all rejected
+    assert none == [0.0]
+    assert acceptance_by_position([]) == []
+
+
+def test_best_of_n_s_divergence_is_exact_where_answers_differ() -> None:
+    # The best of n uniform draws has density n u^(n−1): the integral of its log is the divergence.
+    u = (np.arange(200_000) + 0.5) / 200_000
+    for n in (1, 2, 8):
+        density = n * u ** (n - 1)
+        assert best_of_n_kl(n) == pytest.approx(np.mean(density * np.log(density)), abs=1e-4)
+
+
+# --- equal gold ---------------------------------------------------------------------------------
+
+
+def test_equal_n_is_interpolated_in_log_n() -> None:
+    counts, golds = [1, 2, 8], [0.0, 1.0, 3.0]
+    assert equal_n(counts, golds, -1.0) == 1
+    assert equal_n(counts, golds, 0.5) == pytest.approx(math.sqrt(2))
+    assert equal_n(counts, golds, 2.0) == pytest.approx(4)  # halfway from 2 to 8
+    assert equal_n(counts, golds, 3.0) == pytest.approx(8)
+    assert equal_n(counts, golds, 3.1) == math.inf
+    assert equal_n([1, 2, 4], [0.0, 2.0, 1.0], 1.0) == pytest.approx(math.sqrt(2))  # the first
+    assert cost_at(counts, [1.0, 2.0, 8.0], 4.0) == pytest.approx(4)
+    assert cost_at(counts, [1.0, 2.0, 8.0], math.inf) == 8
+
+
+def constant(gold: float, seconds: float) -> Outcomes:
+    """Four prompts with one answer of ten tokens."""
+    ones = np.ones((4, 1))
+    return Outcomes(gold=gold * ones, tokens=10 * ones, seconds=seconds * ones)
+
+
+def test_the_speed_up_is_taken_at_equal_gold() -> None:
+    best_of = {1: constant(0.0, 1.0), 2: constant(1.0, 2.0), 8: constant(3.0, 8.0)}
+    found = equal_gold(best_of, constant(2.0, 0.5))
+    assert found.n.value == found.n.low == found.n.high == pytest.approx(4)
+    assert found.speed_up.value == pytest.approx(8)
+    assert reached(found) == "4.0 [4.0, 4.0]"
+    assert gained(found) == "8.00 × [8.00, 8.00]"
+    beyond = equal_gold(best_of, constant(9.0, 0.5))
+    assert reached(beyond) == "> 8 [> 8, > 8]"
+    assert gained(beyond) == "> 16.00 × [16.00, 16.00]"
+    assert reached(equal_gold(best_of, constant(-1.0, 1.0))) == "≤ 1 [≤ 1, ≤ 1]"
+    with pytest.raises(ValueError, match="no Best-of-N"):
+        equal_gold({}, constant(1.0, 1.0))
+
+
+def test_an_interval_may_end_beyond_what_was_run() -> None:
+    rng = np.random.default_rng(3)
+    ones = np.ones((30, 1))
+
+    def noisy(gold: float, seconds: float) -> Outcomes:
+        return Outcomes(gold + rng.normal(size=(30, 1)), 10 * ones, seconds * ones)
+
+    best_of = {n: noisy(math.log2(n), float(n)) for n in (1, 2, 4, 8)}
+    found = equal_gold(best_of, noisy(2.9, 1.0))
+    assert found.n.low < found.n.value <= found.n.high == math.inf
+    assert reached(found).endswith("> 8]")
+
+
+# --- sums ---------------------------------------------------------------------------------------
+
+
+def sample(method: str, prompt: str, seed: int, **other: Any) -> Sample:
+    values = {
+        "name": method.replace("best-of-n:n=", "best-of-"),
+        "text": "a b",
+        "tokens": 10,
+        "finish_reason": "length",
+        "seconds": 1.0,
+        "calls": {"target": 5, "draft": 9},
+        "evaluated": {"target": 20, "draft": 9},
+        "gold": 1.0,
+        "training": 2.0,
+        "target_nats": math.log(3),
+        "kl": 5.0,
+        "drafted": 0,
+        "accepted": 0,
+        "acceptance_by_position": (),
+        "log_z": (),
+    }
+    return Sample(method=method, prompt=prompt, seed=seed, **{**values, **other})
+
+
+def made_up(strengths: Sequence[float] = (0.5, 1.0, 1.5), prompts: int = 40) -> list[Sample]:
+    """A run as it could have been: rewards grow with strength and with log N."""
+    rng = np.random.default_rng(5)
+    ease = rng.normal(0, 0.4, prompts)
+    found = []
+    for prompt in range(prompts):
+        for seed in (1, 2):
+
+            def add(method: str, gold: float, seconds: float, **other: Any) -> None:
+                noise = ease[prompt] + rng.normal(0, 0.8)  # noqa: B023
+                taken = seconds * rng.uniform(0.9, 1.1)
+                found.append(
+                    sample(
+                        *(method, f"prompt {prompt}", seed),  # noqa: B023
+                        gold=gold + noise,
+                        training=gold,
+                        seconds=taken,
+                        **other,
+                    )
+                )
+
+            add("target", 0.0, 0.6)
+            add("three-model", 1.0, 1.0)
+            for n in (1, 2, 4, 8, 16):
+                add(f"best-of-n:n={n}", 0.35 * math.log2(n), 0.5 + 0.12 * n, kl=None)
+            for s in strengths:
+                z = rng.normal(-0.1 * s, 0.3 * s, 30)
+                draft = {"drafted": 30, "accepted": 12, "acceptance_by_position": (0.55, 0.5, 0.4)}
+                add(f"sss:strength={s:g}", 1.1 * s - 0.1 * s * s, 0.8, log_z=tuple(z), **draft)
+                add(
+                    f"sss:strength={s:g},rule=paper",
+                    *(1.0 * s - 0.1 * s * s, 0.75),
+                    log_z=tuple(z - 0.1),
+                    **draft,
+                )
+    return found
+
+
+def test_rows_add_up_by_hand() -> None:
+    samples = [
+        sample("sss", "a", 1, gold=3.0, text="x y", drafted=8, accepted=3),
+        sample("sss", "a", 2, gold=1.0, text="x y", drafted=2, accepted=1, tokens=30),
+        sample("best-of-n:n=8", "a", 1, gold=2.0, seconds=4.0, kl=None),
+        sample("best-of-n:n=8", "a", 2, gold=1.0, seconds=6.0, kl=None, target_nats=None),
+        sample("target", "a", 1, gold=0.0),
+        sample("target", "a", 2, gold=1.0, kl=None),
+    ]
+    summary = summarise(samples)
+    assert (summary.baseline, summary.prompts, summary.seeds) == ("best-of-n:n=8", 1, 2)
+    ours, best, plain = summary.rows
+    assert (ours.strength, ours.rule, best.best_of, plain.strength) == (1.0, "exact", 8, None)
+    assert ours.gold.value == 2
+    assert ours.win_rate is not None
+    assert ours.win_rate.value == (1 + 1 + 0 + 0.5) / 4
+    assert ours.tokens_per_second.value == 40 / 2
+    assert ours.seconds_per_token.value == 2 / 40
+    assert ours.speed_up is not None
+    assert ours.speed_up.value == pytest.approx(20 / (20 / 10))
+    assert ours.calls == {"target": 5, "draft": 9, "reference": 0, "reward": 0}
+    assert ours.tokens_per_evaluation == 20 / 5
+    assert ours.acceptance == 4 / 10
+    assert ours.distinct_1 == 2 / 4
+    assert ours.self_bleu == pytest.approx(1)
+    assert (ours.kl, ours.kl_is_bound) == (10 / 40, False)
+    assert ours.perplexity == pytest.approx(3)
+    assert (best.kl, best.kl_is_bound) == (best_of_n_kl(8) / 10, True)
+    assert plain.kl is None  # of one answer the law is not known
+    assert list(summary.equal) == ["sss"]  # Best-of-1 is the target
+    assert summary.equal["sss"].smallest == 1
+
+
+def test_what_cannot_be_added_up_is_refused() -> None:
+    whole = [sample("target", p, s) for p in "ab" for s in (1, 2)]
+    assert summarise(whole).baseline is None
+    assert summarise(whole).rows[0].win_rate is None
+    with pytest.raises(ValueError, match="no samples"):
+        summarise([])
+    with pytest.raises(ValueError, match="samples are missing"):
+        summarise(whole[:-1])
+    with pytest.raises(ValueError, match="none of the methods: target"):
+        summarise(whole, baseline="best-of-n:n=8")
+
+
+def test_methods_are_named_with_their_parameters() -> None:
+    assert split_spec("sss:strength=0.5,rule=paper") == (
+        "sss",
+        {"strength": "0.5", "rule": "paper"},
+    )
+    assert split_spec("target") == ("target", {})
+    for wrong in ("sss:strength", "sss:=1", "sss:strength="):
+        with pytest.raises(ValueError, match="name=value"):
+            split_spec(wrong)
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+FACTS = RunFacts(
+    command="rewardshift eval --n 40 --seeds 2",
+    gold_name="afinn <b>",
+    training_name="vader",
+    temperature=0.8,
+    max_tokens=64,
+    ran_on={"target": "big.gguf", "machine": "a made-up one"},
+)
+
+
+@pytest.fixture
+def summary() -> Summary:
+    return summarise(made_up())
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    assert pareto_front([(2, 1), (1, 1), (3, 2), (3, 3), (4, 3), (0.5, 0)]) == [5, 1, 3]
+
+
+def test_the_pictures_show_all_methods(summary: Summary, tmp_path: Path) -> None:
+    plots = save_plots(summary, tmp_path, gold_name="AFINN")
+    assert list(plots) == ["cost", "strength", "acceptance", "z"]
+    drawn = {name: path.read_text(encoding="utf-8") for name, path in plots.items()}
+    for text in ("N=16", "s=0.5", "Pareto front", "three-model", "SSS, rule paper"):
+        assert f"<!-- {text} -->" in drawn["cost"], text
+    assert "gold reward, AFINN" in drawn["strength"]
+    for name in ("acceptance", "z"):
+        assert "<!-- sss:strength=1.5 -->" in drawn[name]
+    assert "rule=paper" not in drawn["z"]  # whose Z is nearly the same
+    target_only = summarise([s for s in made_up() if s.method == "target"])
+    assert list(save_plots(target_only, tmp_path, gold_name="AFINN")) == ["cost"]
+
+
+def test_the_report_says_everything_twice(summary: Summary, tmp_path: Path) -> None:
+    plots = save_plots(summary, tmp_path, gold_name="AFINN")
+    markdown, page = (
+        path.read_text(encoding="utf-8")
+        for path in write_report(summary, FACTS, tmp_path, plots=plots)
+    )
+    columns = (
+        *("gold reward", "training reward", "wins", "tokens/s", "seconds per answer", "speed-up"),
+        *("target evaluations", "draft evaluations", "reference evaluations"),
+        *("tokens per target evaluation", "accepted", "distinct-1", "distinct-2", "self-BLEU"),
+        *("KL, nats/token", "equals Best-of-N at N", "speed-up there"),
+    )
+    said = ("40 prompts × 2 seeds", "big.gguf", "a made-up one", "What cannot be concluded")
+    for text in (*columns, *said, FACTS.command, *(row.name for row in summary.rows)):
+        assert text in markdown, text
+        assert text in page, text
+    assert "afinn &lt;b&gt;" in page
+    assert "](cost.svg)" in markdown
+    assert page.count('src="data:image/svg+xml;base64,') == 4
+    assert not re.search(r'(src|href)="(?!data:)', page)  # needs no other file
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
+    heads = rows[0].count("|")
+    assert all(line.count("|") == heads for line in rows[: 1 + len(summary.rows)])
+    equal = summary.equal["sss:strength=1"]
+    assert f"| sss:strength=1 | {reached(equal)} | {gained(equal)} |" in markdown
+
+
+def test_the_report_warns_where_numbers_mislead(tmp_path: Path) -> None:
+    def warned(samples: list[Sample]) -> str:
+        path, _ = write_report(summarise(samples), FACTS, tmp_path, plots={})
+        return path.read_text(encoding="utf-8").partition("What cannot be concluded")[2]
+
+    usual = made_up()
+    assert "40 prompts are few" in warned(usual)
+    assert "With one seed" not in warned(usual)
+    assert "No Best-of-N up to" not in warned(made_up(strengths=(0.5,)))
+    assert "With one seed" in warned([s for s in usual if s.seed == 1])
+    far = [replace(s, gold=s.gold + 9) if s.method == "three-model" else s for s in usual]
+    assert "No Best-of-N up to 16 has the gold reward of three-model" in warned(far)
+    odd = [replace(s, target_nats=3.0) if s.method == "three-model" else s for s in usual]
+    assert "finds the answers of three-model unlikely" in warned(odd)
+    longer = [replace(s, tokens=20) if s.method == "three-model" else s for s in usual]
+    assert "Answers differ in length (10 to 20" in warned(longer)
