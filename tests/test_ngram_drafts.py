@@ -107,13 +107,14 @@ def test_what_cannot_be_seen_is_refused(history, law):
 
 def test_samples_of_one_prompt_draft_for_each_other():
     """The more a table has seen, the fewer rounds a response takes."""
-    table, d = NgramTable(), decoder(tables(end=-20))
-    options = {"max_tokens": 40, "temperature": 0.3, "drafter": table, **TREE}
-    first, *_, last = (d.generate([1, 2], seed=seed, **options) for seed in range(8))
-    assert len(table) > 10
-    assert first.statistics.rounds > 1.5 * last.statistics.rounds
-    batch = d.generate_batch([[1, 2]] * 6, seed=1, **options)
-    assert sum(c.statistics.accepted for c in batch) > 100
+    first, last = 0, 0
+    for seed in range(10):
+        d = decoder(tables(seed, end=-20))
+        options = {"seed": seed, "max_tokens": 15, "temperature": 0.8, **TREE}
+        batch = d.generate_batch([[1, 2]] * 20, drafter=NgramTable(), **options)
+        rounds = [c.statistics.rounds for c in batch]
+        first, last = first + sum(rounds[:2]), last + sum(rounds[-2:])  # two at a time
+    assert last < 0.7 * first
 
 
 def test_the_table_learns_what_was_emitted_and_the_goal_there():
@@ -266,12 +267,13 @@ def test_statistics_count_nodes_and_decisions(options):
         ({"tree_width": 0}, 3, "tree_width must be between 1 and 64, not 0"),
         ({"tree_width": 65}, 3, "tree_width must be between 1 and 64, not 65"),
         ({"tree_width": 2}, 3, "tree_width 2 needs a table as drafter"),
-        ({"tree_width": 9, "drafter": NgramTable()}, 3, "tree_width 9 .* have 8 .*n_seq_max"),
-        ({"drafter": NgramTable(), "rule": "paper"}, 3, "rule 'paper' .* use rule 'exact'"),
+        ({"tree_width": 9, "drafter": ...}, 3, "tree_width 9 .* have 8 .*n_seq_max"),
+        ({"rule": "paper", "drafter": ...}, 3, "rule 'paper' .* use rule 'exact'"),
         ({"num_draft_tokens": 2}, 1, "needs a draft model, or a table as drafter"),
     ],
 )
 def test_wrong_options_say_what_to_do(options, roles, message):
+    options = {k: NgramTable() if v is ... else v for k, v in options.items()}
     with pytest.raises(ValueError, match=message):
         decoder(tables()[:roles]).generate([1], **options)
 
