@@ -98,7 +98,7 @@ def test_table_keeps_the_ten_most_probable():
     ("history", "law"), [([-1], []), ([1], [(-1, 0.5)]), ([1], [(1, 0.0)]), ([1], [(1, np.nan)])]
 )
 def test_what_cannot_be_seen_is_refused(history, law):
-    with pytest.raises(ValueError, match="not (-1|0|nan)"):
+    with pytest.raises(ValueError, match=r"not (-1|0|nan)"):
         NgramTable().add(history, law)
 
 
