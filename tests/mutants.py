@@ -39,6 +39,7 @@ TEXT = "decode/text_stream.cpp"
 PARAMS = "decode/params.cpp"
 DECODER = "decode/decoder.cpp"
 SCORE = "decode/score.cpp"
+NGRAM_DRAFTER = "decode/ngram_drafter.cpp"
 
 SHAPE_GOAL = """\
   goal_logits(roles, strength, probs);
@@ -147,8 +148,8 @@ MUTANTS = (
     Mutant(
         "one uniform used twice: proposal and acceptance",
         ROUND,
-        "request.uniforms(position, Purpose::accept), ",
-        "request.uniforms(position, Purpose::proposal), ",
+        "request.uniforms(position, Purpose::accept),",
+        "request.uniforms(position, Purpose::proposal),",
     ),
     Mutant(
         "one uniform for all positions of a draft",
@@ -159,8 +160,8 @@ MUTANTS = (
     Mutant(
         "one uniform for all decisions of a round",
         ROUND,
-        "const std::size_t position = request.generated + i;\n    const Decision",
-        "const std::size_t position = request.generated;\n    const Decision",
+        "const std::size_t position = request.generated + request.round.accepted;",
+        "const std::size_t position = request.generated;",
     ),
     Mutant(
         "all streams draw alike",
@@ -172,9 +173,9 @@ MUTANTS = (
     Mutant(
         "bonus drawn from p",
         ROUND,
-        "const Goal goal = goal_at(request, i, rows);\n  const Token token",
-        "const Goal goal = i == 0 ? goal_at(request, i, rows) : rewardshift::goal(rows, 0.0,\n"
-        "      Shaping{request.params.temperature, {}, {}}, workspace_, goal_);\n"
+        "const Goal goal = goal_at(request, accepted, rows);\n  const Token token",
+        "const Goal goal = accepted == 0 ? goal_at(request, 0, rows)\n"
+        "      : rewardshift::goal(rows, 0.0, Shaping{request.params.temperature, {}, {}}, workspace_, goal_);\n"
         "  const Token token",
     ),
     Mutant(
@@ -190,22 +191,22 @@ MUTANTS = (
     Mutant(
         "reference row off by one",
         ROUND,
-        "rows.reference = {round.rows_of(Role::reference)[i], n};",
-        "rows.reference = {round.rows_of(Role::reference)[i > 0 ? i - 1 : 0], n};",
+        "rows.reference = {round.rows_of(Role::reference)[row], n};",
+        "rows.reference = {round.rows_of(Role::reference)[row > 0 ? row - 1 : 0], n};",
     ),
     Mutant(
         "target row off by one",
         ROUND,
-        "rows.target = {round.rows_of(Role::target)[i], n};",
-        "rows.target = {round.rows_of(Role::target)[i > 0 ? i - 1 : 0], n};",
+        "rows.target = {round.rows_of(Role::target)[row], n};",
+        "rows.target = {round.rows_of(Role::target)[row > 0 ? row - 1 : 0], n};",
     ),
     Mutant(
         "reported proposal is not the one drawn from",
         DRAFTER,
-        "  block.tokens.push_back(token);\n",
+        "  block.add(token, i);\n",
         "  std::copy(logits.begin(), logits.end(), proposal.begin());\n"
         "  shape(proposal, params.temperature, {}, workspace_);\n"
-        "  block.tokens.push_back(token);\n",
+        "  block.add(token, i);\n",
     ),
     Mutant(
         "penalties do not see the drafted tokens",
@@ -216,8 +217,8 @@ MUTANTS = (
     Mutant(
         "draft decoded from the target's prompt",
         ROUND,
-        "request->generated, &request->tokens_of(Role::draft),",
-        "request->generated, &request->tokens_of(Role::target),",
+        "request->tokens_of(from_table ? Role::target : Role::draft)",
+        "request->tokens_of(from_table ? Role::target : Role::target)",
     ),
     Mutant(
         "rows kept for the bonus are another's",
@@ -228,7 +229,7 @@ MUTANTS = (
     Mutant(
         "rows the next call overwrites are not kept",
         ROUND,
-        "if (shares_batches_) keep_bonus_rows();",
+        "  keep_bonus_rows();\n",
         "",
     ),
     Mutant(
@@ -283,8 +284,60 @@ MUTANTS = (
     Mutant(
         "finished requests keep their sequence",
         DECODER,
-        "if (request->sequence < 0 || request->is_finished()) continue;",
-        "if (request->sequence < 0) continue;",
+        "if (request->sequences.empty() || request->is_finished()) continue;",
+        "if (request->sequences.empty()) continue;",
+    ),
+    # trees
+    Mutant(
+        "goal left as it was after a rejection in a tree",
+        RULE,
+        "left = std::max(left - scale * weight, 0.0);",
+        "left = std::max(left, 0.0 * scale * weight);",
+    ),
+    Mutant(
+        "residual of a tree not renormalised",
+        RULE,
+        "goal_mass = vector_sum(goal.size(), [left](std::size_t k) { return left[k]; });",
+        "goal_mass = left[0] >= 0.0 ? 1.0 : 0.0;",
+    ),
+    Mutant("drawn with replacement", RULE, "    drawn->first = 0.0;\n", ""),
+    Mutant(
+        "proposal of a tree not renormalised",
+        RULE,
+        "drawn->first / proposal_mass, 1.0)",
+        "drawn->first, 1.0)",
+    ),
+    Mutant(
+        "one uniform for all drafts of a position",
+        ROUND,
+        "request.uniforms(position, Purpose::accept, i)",
+        "request.uniforms(position, Purpose::accept, i > 64 ? i : 0)",
+    ),
+    Mutant(
+        "a tree's draws used again by the next round's",
+        NGRAM_DRAFTER,
+        "(*request.uniforms)(request.position, Purpose::proposal, index)",
+        "(*request.uniforms)(0, Purpose::proposal, index)",
+    ),
+    Mutant(
+        "a branch scored without what it branches from",
+        ROUND,
+        "block.append_path(end, tokens);",
+        "block.append_path(end, tokens);\n"
+        "    if (i > 0 && block.follows[i] > 0) tokens[before] = block.tokens[i];",
+    ),
+    Mutant(
+        "the accepted branch not followed",
+        ROUND,
+        "    request.follow(round.accepted, decision.token);\n",
+        "",
+    ),
+    Mutant(
+        "the tree keeps only the better draws",
+        NGRAM_DRAFTER,
+        "    node.children.push_back(static_cast<int>(nodes_.size()));\n",
+        "    if (probability < 0.3) continue;\n"
+        "    node.children.push_back(static_cast<int>(nodes_.size()));\n",
     ),
     Mutant(
         "scores shifted by one",

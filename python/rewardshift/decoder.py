@@ -217,6 +217,25 @@ class Decoder:
 
         Request i draws from stream i of the seed: its random numbers do not depend on the others.
         The arguments are those of ``generate``, with a list of prompts for each role.
+
+        Samples of one prompt can draft for each other through a table that they share (STAND): the
+        responses follow the same law, in fewer rounds.
+
+        Example:
+            >>> import numpy as np
+            >>> from rewardshift import Decoder, NgramTable, TableModel
+            >>> target = TableModel(np.array([[0, 2, 1], [0, 1, 9], [0, 9, 0]], "f4"), order=1)
+            >>> with Decoder.from_models(target) as decoder:
+            ...     samples = decoder.generate_batch(
+            ...         [[0]] * 20,
+            ...         drafter=NgramTable(),
+            ...         num_draft_tokens=5,
+            ...         tree_width=3,
+            ...         max_tokens=12,
+            ...         seed=0,
+            ...     )
+            >>> samples[0].statistics.rounds > samples[-1].statistics.rounds
+            True
         """
         drafts = _as_many(draft_prompts, prompts, "draft_prompts")
         references = _as_many(reference_prompts, prompts, "reference_prompts")

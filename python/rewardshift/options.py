@@ -50,7 +50,8 @@ class SamplingOptions(TypedDict, total=False):
     result, with its scores (for which all roles see the target's prompt); ``logprobs`` is OpenAI's
     other name for ``top_logprobs``; a ``seed`` of None or -1 draws one. Texts depend on how many
     tokens are drafted: left to the decoder, ``num_draft_tokens`` is what is fastest here and now,
-    unless a seed is given; then it is always 3.
+    unless a seed is given; then it is always 3. With a table as ``drafter`` it is 3 unless given;
+    ``tree_width`` above 1 makes those drafts a tree.
     """
 
     echo: bool
@@ -69,6 +70,8 @@ class SamplingOptions(TypedDict, total=False):
     strength: float | None
     rule: RuleName
     num_draft_tokens: int | None
+    drafter: _core.NgramTable | None
+    tree_width: int
     seed: int | None
     stop: str | Sequence[str] | None
     top_logprobs: int

@@ -150,13 +150,14 @@ class Statistics:
         rounds: Rounds played; each emits at least one token.
         drafted: Tokens drafted.
         accepted: Of these, the ones that became part of the response.
-        acceptance_by_position: Share of the decisions at each position of the draft that accepted.
+        acceptance_by_position: Share of the decisions at each position of the draft that accepted;
+            in a tree, one of the tokens that were drafted there.
         empty_residuals: Corrections drawn from pi* for want of a residual (rule "paper").
         seconds: Time by role and in our own code, prefill included.
         z: Z_s over the positions of the response; None without a shift. Near 1 where the paper's
             assumption of a well aligned draft holds.
         paper_distance: Total variation between the paper rule's law and pi*, over the positions
-            that were drafted; None without any.
+            that the draft model drafted; None without any.
         implicit_reward: Sum of log q − log r over the response; None without a shift.
     """
 
