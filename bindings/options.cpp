@@ -1,6 +1,7 @@
 // The options, with their defaults and documentation from the C++ structs.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -68,6 +69,12 @@ void register_options(nb::module_& m) {
           "num_draft_tokens", &RequestParams::num_draft_tokens, nb::arg().none(),
           "Tokens drafted per round, 0 to 64; None lets the decoder choose what is fastest here, "
           "or 3 where a seed is given: texts depend on it.")
+      .def_rw("drafter", &RequestParams::drafter, nb::arg().none(),
+              "An NgramTable that drafts instead of the draft model, and learns from what is "
+              "emitted; requests that share it must differ in seed or stream.")
+      .def_rw("tree_width", &RequestParams::tree_width,
+              "Most branches of the tree that a round's drafts make, 1 to 64; 1 is a chain. Each "
+              "takes the place of a request (n_seq_max).")
       .def_rw("seed", &RequestParams::seed, "Seed of the random numbers, 64 bits.")
       .def_rw("reproducible", &RequestParams::reproducible,
               "Lets nothing that is measured choose the draft length, on which texts depend.")

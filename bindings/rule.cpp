@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <tuple>
 
@@ -86,6 +87,27 @@ std::tuple<Token, bool, bool> bound_decide(Token drafted, const Probs& goal, con
   return {d.token, d.accepted, d.empty_residual};
 }
 
+std::tuple<Token, bool> bound_decide_one_of(const std::vector<Token>& drafted, const Probs& goal,
+                                            const std::vector<std::pair<Token, double>>& proposal,
+                                            const std::vector<double>& accept_uniforms,
+                                            double residual_uniform) {
+  std::vector<double> goal_left(goal.data(), goal.data() + goal.size());
+  std::vector<WeightedToken> proposal_left;
+  for (const auto& [token, weight] : proposal) {
+    require_token(token, goal.size());
+    proposal_left.emplace_back(weight, token);
+  }
+  require(drafted.size() == accept_uniforms.size(), "each drafted token needs a uniform");
+  for (const Token token : drafted) {
+    const auto found = std::ranges::find(proposal_left, token, &WeightedToken::second);
+    require(found != proposal_left.end() && found->first > 0.0,
+            "a drafted token must have weight in the proposal");
+  }
+  const Decision d =
+      decide_one_of(drafted, goal_left, proposal_left, accept_uniforms, residual_uniform);
+  return {d.token, d.accepted};
+}
+
 }  // namespace
 
 void register_rule(nb::module_& m) {
@@ -99,6 +121,10 @@ void register_rule(nb::module_& m) {
   m.def("decide", bound_decide, "drafted"_a, "goal"_a, "proposal"_a, "scale"_a, "accept_uniform"_a,
         "residual_uniform"_a,
         "Accepts or corrects a drafted token: token, accepted, residual was empty.");
+  m.def("decide_one_of", bound_decide_one_of, "drafted"_a, "goal"_a, "proposal"_a,
+        "accept_uniforms"_a, "residual_uniform"_a,
+        "Accepts one of several tokens drafted without replacement from a proposal, pairs of token "
+        "and weight, or corrects them all: token, accepted.");
   m.def(
       "sample",
       [](const Probs& weights, double u) {
@@ -108,10 +134,11 @@ void register_rule(nb::module_& m) {
       "weights"_a, "u"_a, "The first token whose cumulative weight exceeds u times the total.");
   m.def(
       "uniform",
-      [](std::uint64_t seed, std::uint32_t stream, std::uint64_t position, std::uint32_t purpose) {
-        return Uniforms(seed, stream)(position, static_cast<Purpose>(purpose));
+      [](std::uint64_t seed, std::uint32_t stream, std::uint64_t position, std::uint32_t purpose,
+         std::uint32_t index) {
+        return Uniforms(seed, stream)(position, static_cast<Purpose>(purpose), index);
       },
-      "seed"_a, "stream"_a, "position"_a, "purpose"_a,
+      "seed"_a, "stream"_a, "position"_a, "purpose"_a, "index"_a = 0,
       "The uniform number of a decision; purposes: 0 proposal, 1 accept, 2 residual, 3 goal.");
 }
 

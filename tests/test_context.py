@@ -165,6 +165,47 @@ def test_sharers_of_a_prompt_diverge_without_disturbing_each_other(files: Files)
     check(context, model, (1, [*prompt, 6, 7, 9], 1), (2, [*prompt, 8, 3], 2))
 
 
+def tree_of(prompt: list[int]) -> list[History]:
+    """Four branches of a draft: each asks for the rows that no earlier one has."""
+    return [
+        (0, [*prompt, 4, 5, 6], 4),
+        (3, [*prompt, 4, 5, 7], 1),
+        (1, [*prompt, 4, 8, 9], 2),
+        (2, [*prompt, 10], 1),
+    ]
+
+
+@pytest.mark.parametrize("n_batch", [1, 2, 5, 512])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_what_histories_of_a_call_have_in_common_is_evaluated_once(
+    files: Files, arch: str, n_batch: int
+) -> None:
+    model, prompt = files.model(arch=arch), tokens_of(20)
+    context = open_context(model, n_batch=n_batch)
+    rows(context, (0, prompt[:-1], 0))
+    check(context, model, *tree_of(prompt))
+    assert context.evaluated_tokens == 19 + 1 + 3 + 1 + 2 + 1
+    assert newly_evaluated(context, *tree_of(prompt)) == 8
+    taken = [*prompt, 4, 8]
+    assert newly_evaluated(context, *tree_of(taken)) == 8  # its prompt is the second branch's
+    check(context, model, *tree_of(taken))
+
+
+def test_a_tree_in_caches_of_their_own_is_right_too(files: Files) -> None:
+    model, prompt = files.model(), tokens_of(20)
+    context = open_context(model, n_ctx=1000, n_seq_max=3, kv_unified=False)
+    for length in (12, 14, 20):
+        check(context, model, *tree_of(prompt[:length]))
+
+
+def test_a_tree_takes_only_the_cells_of_its_nodes(files: Files) -> None:
+    model, prompt, other = files.model(), tokens_of(100), tokens_of(50, 1)
+    context = open_context(model, n_ctx=256)
+    rows(context, (5, other, 1))
+    check(context, model, *tree_of(prompt))
+    assert newly_evaluated(context, (5, other, 1)) == 1  # it had not to give way
+
+
 def test_forgetting_costs_time_but_no_truth(files: Files) -> None:
     model = files.model()
     context = open_context(model, n_ctx=256, n_seq_max=4)

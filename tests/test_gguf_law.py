@@ -13,8 +13,9 @@ import pytest
 from rewardshift import Decoder
 from tests.support import enumerate_law as oracle
 from tests.support import numpy_forward
-from tests.support.engine import EXACT
+from tests.support.engine import EXACT, open_context
 from tests.support.tiny_gguf import TinyLora, TinyModel, spm_vocab, write_lora
+from tests.support.worlds import random_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +190,31 @@ def test_requests_with_different_parameters_in_one_batch_keep_their_laws(files: 
         shaping = {k: kind[k] for k in ("temperature", "strength")}
         expected = law(*(Role(model, kind["prompt"]) for model in models), **shaping)
         assert oracle.chi_square(count, expected, SAMPLES // 2) > FALSE_ALARM
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_trees_from_a_table_follow_the_law(files: Files, arch: str) -> None:
+    """What the table says is made up; the samples teach it more."""
+    models, prompt = small_trio(files, arch), (1, 3, 4, 3)
+    shaping = {"temperature": 0.9, "strength": 1.3}
+    expected = law(*(Role(model, prompt) for model in models), **shaping)
+    tree = {"drafter": random_table(5, seed=1), "num_draft_tokens": 4, "tree_width": 3}
+    with Decoder(*(m.path for m in models), **EXACT) as decoder:
+        observed = sample(decoder, prompt, **tree, **shaping)
+    assert oracle.chi_square(observed, expected, SAMPLES) > FALSE_ALARM
+
+
+def test_a_tree_costs_each_role_one_token_a_node_and_one_a_round(files: Files) -> None:
+    models, prompt = small_trio(files, "llama"), [1, 3, 4, 3]
+    contexts = [open_context(model) for model in models]
+    with Decoder.from_models(*contexts) as decoder:
+        statistics = decoder.generate(
+            prompt, seed=0, max_tokens=60, logit_bias={2: -100.0}, num_draft_tokens=6, tree_width=3,
+            drafter=random_table(5, seed=2),
+        ).statistics  # fmt: skip
+    nodes = statistics.drafted + statistics.rounds
+    assert [c.evaluated_tokens for c in contexts] == [len(prompt) - 1 + nodes] * 3
 
 
 # --- scores ------------------------------------------------------------------------------------

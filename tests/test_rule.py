@@ -468,6 +468,109 @@ def test_accepted_is_the_drafted_token_and_corrections_have_residual(data, given
             assert goal[token] > g[token]
 
 
+# --- several drafts after one history -----------------------------------------------------------
+
+
+@st.composite
+def tree_nodes(draw) -> tuple[np.ndarray, list[tuple[int, float]]]:
+    """A goal, and a proposal of a few weighted tokens, as a table of n-grams has them."""
+    goal = draw(proposals(draw(st.integers(2, 6))))
+    tokens = draw(st.permutations(range(len(goal))))[: draw(st.integers(1, 4))]
+    weights = draw(st.lists(st.floats(0.01, 5), min_size=len(tokens), max_size=len(tokens)))
+    return goal, list(zip(tokens, weights, strict=True))
+
+
+def drawn_in_turn(proposal: list[tuple[int, float]], more):
+    """All that can be drawn without replacement while `more` wants more, with probabilities."""
+    open_draws = [((), 1.0)]
+    while open_draws:
+        drawn, mass = open_draws.pop()
+        left = [(x, w) for x, w in proposal if x not in drawn]
+        if not left or not more(drawn):
+            yield drawn, mass
+            continue
+        total = sum(w for _, w in left)
+        open_draws += [((*drawn, x), mass * w / total) for x, w in left]
+
+
+def law_given_drafts(goal: np.ndarray, proposal: list, drafted: tuple[int, ...]) -> np.ndarray:
+    """The law of decide_one_of(), integrated over its uniforms."""
+    law, reached, never = np.zeros_like(goal), 1.0, [LARGEST_UNIFORM] * len(drafted)
+    for i, x in enumerate(drafted):
+
+        def is_accepted(u: float, i=i, x=x) -> bool:
+            uniforms = [*never[:i], u, *never[i + 1 :]]
+            return _core.decide_one_of(drafted, goal, proposal, uniforms, 0.5) == (x, True)
+
+        accept = last_below(is_accepted)
+        law[x] += reached * accept
+        reached *= 1 - accept
+        if reached < 1e-13:
+            return law
+    ends = [
+        last_below(lambda u, t=t: _core.decide_one_of(drafted, goal, proposal, never, u)[0] <= t)
+        for t in range(len(goal) - 1)
+    ]
+    return law + reached * np.diff([0.0, *ends, 1.0])
+
+
+STOPS = {
+    "never": lambda _: False,
+    "one": lambda drawn: len(drawn) < 1,
+    "two": lambda drawn: len(drawn) < 2,
+    "all": lambda _: True,
+    "by what was drawn": lambda drawn: len(drawn) == 0 or sum(drawn) % 2 == 1,
+}
+
+
+@pytest.mark.parametrize("more", STOPS.values(), ids=list(STOPS))
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(node=tree_nodes())
+def test_law_of_several_drafts_is_the_goal_however_many_there_are(more, node):
+    goal, proposal = node
+    law = sum(
+        mass * law_given_drafts(goal, proposal, drafted)
+        for drafted, mass in drawn_in_turn(proposal, more)
+    )
+    np.testing.assert_allclose(law, goal, rtol=0, atol=1e-9)
+
+
+@QUICK
+@given(node=tree_nodes(), accept=st.floats(0, LARGEST_UNIFORM), u=st.floats(0, LARGEST_UNIFORM))
+def test_one_of_one_draft_is_decided_as_in_a_chain(node, accept, u):
+    goal, proposal = node
+    g = np.zeros_like(goal)
+    for token, weight in proposal:
+        g[token] = weight / sum(w for _, w in proposal)
+    for x in np.flatnonzero(g):
+        one = _core.decide_one_of([x], goal, proposal, [accept], u)
+        chain = _core.decide(x, goal, g, 1.0, accept, u)
+        if abs(accept - min(1, goal[x] / g[x])) > 1e-9 and np.abs(goal - g).max() > 1e-9:
+            assert one[1] == chain[1]
+            if one[1] or last_below_is_clear(goal, g, u):
+                assert one[0] == chain[0]
+
+
+def last_below_is_clear(goal: np.ndarray, g: np.ndarray, u: float) -> bool:
+    """Whether no rounding decides which correction a uniform draws."""
+    cumulative = np.cumsum(np.maximum(goal - g, 0))
+    return bool(np.abs(cumulative / cumulative[-1] - u).min() > 1e-9)
+
+
+def test_drafts_that_equal_the_goal_are_accepted_even_by_the_largest_uniform():
+    goal = np.array([0.1, 0.2, 0.7])
+    proposal = [(0, 0.1), (1, 0.2), (2, 0.7)]
+    for x in range(3):
+        decided = _core.decide_one_of([x], goal, proposal, [LARGEST_UNIFORM], LARGEST_UNIFORM)
+        assert decided == (x, True)
+
+
+def test_all_that_can_be_drafted_may_be_rejected_and_is_never_corrected_to():
+    goal, proposal = np.array([0.0, 0.0, 0.3, 0.7]), [(0, 1.0), (1, 3.0)]
+    for u, corrected in ((0.0, 2), (0.29, 2), (0.31, 3), (LARGEST_UNIFORM, 3)):
+        assert _core.decide_one_of([1, 0], goal, proposal, [0.0, 0.0], u) == (corrected, False)
+
+
 # --- the inverse of the cumulative weights ------------------------------------------------------
 
 SIZES = (1, 2, 15, 16, 17, 511, 512, 513, 1023, 1024, 1025, 1536, 2000)
@@ -560,13 +663,15 @@ def test_uniform_gives_random123s_known_answers(counter, key, words):
     stream=st.integers(0, 2**32 - 1),
     position=st.integers(0, 2**64 - 1),
     purpose=st.integers(0, 3),
+    index=st.integers(0, 2**24 - 1),
 )
 def test_uniform_is_philox_keyed_by_seed_and_counted_by_what_it_decides(
-    seed, stream, position, purpose
+    seed, stream, position, purpose, index
 ):
     low = 2**32 - 1
-    words = philox4x32((position & low, position >> 32, stream, purpose), (seed & low, seed >> 32))
-    u = _core.uniform(seed, stream, position, purpose)
+    counter = (position & low, position >> 32, stream, purpose | index << 8)
+    words = philox4x32(counter, (seed & low, seed >> 32))
+    u = _core.uniform(seed, stream, position, purpose, index)
     assert u == uniform_of(words)
     assert 0 <= u < 1
 

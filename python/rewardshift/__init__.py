@@ -6,7 +6,7 @@ aligned from its reference r: pi* ∝ p · (q/r)^s.
 
 from __future__ import annotations
 
-from ._core import TableModel
+from ._core import NgramTable, TableModel
 from ._core import version as __version__
 from .chat_template import ChatTemplate, Message
 from .decoder import Decoder, Prompt
@@ -37,6 +37,7 @@ __all__ = [
     "EvaluationError",
     "Message",
     "ModelLoadError",
+    "NgramTable",
     "OutOfMemoryError",
     "Prompt",
     "Score",

@@ -69,6 +69,8 @@ class SamplingOptions(TypedDict, total=False):
     strength: float | None
     rule: RuleName
     num_draft_tokens: int | None
+    drafter: _core.NgramTable | None
+    tree_width: int
     seed: int | None
     stop: str | Sequence[str] | None
     top_logprobs: int

@@ -41,15 +41,14 @@ Decoder::Decoder(const Roles& roles, const DecoderOptions& options, Clock clock)
   if (roles.draft != nullptr) {
     drafter_ = std::make_unique<ModelDrafter>(model_of(Role::draft), vocab_size_);
   }
+  ngram_drafter_ = std::make_unique<NgramDrafter>(vocab_size_);
 }
 
 RequestId Decoder::submit(Prompt prompt, RequestParams params) {
   const Exclusive exclusive(busy_);
   validate(params, vocab_size_);
   const double strength = resolve_strength(params);
-  if (params.num_draft_tokens.value_or(0) > 0 && drafter_ == nullptr) {
-    throw std::invalid_argument("num_draft_tokens needs a draft model");
-  }
+  require_drafts(params);
   complete(prompt);
   const std::size_t longest =
       std::max({prompt.target.size(), prompt.draft.size(), prompt.reference.size()});
@@ -70,6 +69,25 @@ RequestId Decoder::submit(Prompt prompt, RequestParams params) {
   requests_.push_back(std::move(request));
   has_work_ = true;
   return requests_.back()->id;
+}
+
+/// Whether the drafts that are asked for can be made.
+void Decoder::require_drafts(const RequestParams& params) const {
+  const bool drafts = params.drafter != nullptr || drafter_ != nullptr;
+  if (params.num_draft_tokens.value_or(0) > 0 && !drafts) {
+    throw std::invalid_argument("num_draft_tokens needs a draft model, or a table as drafter");
+  }
+  if (params.tree_width > 1 && params.drafter == nullptr) {
+    throw std::invalid_argument("tree_width " + std::to_string(params.tree_width) +
+                                " needs a table as drafter: the draft model drafts chains");
+  }
+  if (static_cast<std::size_t>(params.tree_width) > last_history_.size()) {
+    std::ostringstream message;
+    message << "tree_width " << params.tree_width
+            << " needs as many sequences, and the models have " << last_history_.size()
+            << " (raise n_seq_max)";
+    throw std::invalid_argument(message.str());
+  }
 }
 
 void Decoder::calibrate() {
@@ -130,10 +148,11 @@ double Decoder::resolve_strength(const RequestParams& params) const {
   return strength;
 }
 
-/// Draft and reference of one model have a sequence each.
-int Decoder::sequence_of(const Request& request, Role role) const {
+/// Draft and reference of one model have sequences each.
+int Decoder::sequence_of(const Request& request, Role role, std::size_t branch) const {
   const bool comes_second = shares_batches_ && role == Role::reference;
-  return request.sequence + (comes_second ? static_cast<int>(last_history_.size()) + 1 : 0);
+  return request.sequences[branch] +
+         (comes_second ? static_cast<int>(last_history_.size()) + 1 : 0);
 }
 
 /// The most tokens a request will ever have in a context.
@@ -141,22 +160,26 @@ std::size_t Decoder::reserved(const Request& request) const {
   return *std::max_element(request.prompt_size.begin(), request.prompt_size.end()) + request.limit;
 }
 
-/// Gives waiting requests a sequence, first come first served, as long as all that are under way
-/// can reach their limits in the contexts.
+/// Gives waiting requests their sequences, first come first served, as long as all that are under
+/// way can reach their limits in the contexts.
 void Decoder::admit() {
   active_.clear();
   std::size_t total = 0;
+  std::size_t free = last_history_.size();
   for (const auto& request : requests_) {
-    if (request->sequence < 0 || request->is_finished()) continue;
+    if (request->sequences.empty() || request->is_finished()) continue;
     active_.push_back(request.get());
     total += reserved(*request);
+    free -= request->sequences.size();
   }
   for (const auto& request : requests_) {
-    if (request->sequence >= 0 || request->is_finished()) continue;
+    if (!request->sequences.empty() || request->is_finished()) continue;
     total += reserved(*request);
-    if (total > capacity_ || active_.size() == last_history_.size()) break;
-    request->sequence = place_for(*request);
+    const auto width = static_cast<std::size_t>(request->params.tree_width);
+    if (total > capacity_ || width > free) break;
     active_.push_back(request.get());
+    free -= width;
+    while (request->sequences.size() < width) request->sequences.push_back(place_for(*request));
   }
 }
 
@@ -167,7 +190,7 @@ int Decoder::place_for(const Request& request) const {
   long best_gain = 0;
   for (std::size_t sequence = 0; sequence < last_history_.size(); ++sequence) {
     const bool taken = std::any_of(active_.begin(), active_.end(), [sequence](const Request* r) {
-      return r->sequence == static_cast<int>(sequence);
+      return std::ranges::count(r->sequences, static_cast<int>(sequence)) > 0;
     });
     if (taken) continue;
     const auto& last = last_history_[sequence];
@@ -192,18 +215,27 @@ void Decoder::plan() {
   plans_.clear();
   for (const Request* request : active_) plans_.push_back(plan_for(*request, calibrated));
   if (calibrated) policy_.choose(plans_, round_costs);
-  for (std::size_t i = 0; i < active_.size(); ++i) active_[i]->draft_length = plans_[i].length;
+  for (std::size_t i = 0; i < active_.size(); ++i) {
+    Request& request = *active_[i];
+    request.draft_length = request.drafts_from_table() ? most_drafts(request) : plans_[i].length;
+  }
 }
 
-/// Never more than can be emitted: the bonus or correction needs the last place.
+/// Tokens that are drafted where nobody else says. Never more than can be emitted, so that a
+/// request never holds more than is reserved for it: the bonus or correction needs the last place.
+std::size_t Decoder::most_drafts(const Request& request, bool is_free) const {
+  const int wanted = is_free ? options_.max_draft_tokens
+                             : request.params.num_draft_tokens.value_or(options_.num_draft_tokens);
+  return std::min(static_cast<std::size_t>(wanted), request.limit - request.generated - 1);
+}
+
+/// What the policy needs to know. To it, drafts from a table are none: they cost no turn.
 RoundPlan Decoder::plan_for(const Request& request, bool calibrated) const {
   RoundPlan plan{&request.acceptance, request.is_aligned()};
-  if (drafter_ == nullptr) return plan;
+  if (drafter_ == nullptr || request.drafts_from_table()) return plan;
   const RequestParams& params = request.params;
   plan.is_free = calibrated && !params.num_draft_tokens && !params.reproducible;
-  const int wanted = plan.is_free ? options_.max_draft_tokens
-                                  : params.num_draft_tokens.value_or(options_.num_draft_tokens);
-  plan.most = std::min(static_cast<std::size_t>(wanted), request.limit - request.generated - 1);
+  plan.most = most_drafts(request, plan.is_free);
   plan.length = plan.most;
   return plan;
 }
@@ -261,7 +293,7 @@ bool Decoder::uses(const Request& request, Role role) const {
     case Role::target:
       return true;
     case Role::draft:
-      return request.is_aligned() || request.draft_length > 0;
+      return request.is_aligned() || (request.draft_length > 0 && !request.drafts_from_table());
     case Role::reference:
       return request.is_aligned();
   }
@@ -312,9 +344,12 @@ std::vector<Event> Decoder::collect_events() {
   for (const auto& request : requests_) {
     if (request->event.tokens.empty() && !request->is_finished()) continue;
     request->event.statistics = request->statistics;
-    if (request->is_finished() && request->sequence >= 0) {
+    if (request->is_finished() && !request->sequences.empty()) {
       request->forget_drafts();
-      last_history_[static_cast<std::size_t>(request->sequence)] =
+      for (const int branch : request->sequences) {
+        last_history_[static_cast<std::size_t>(branch)].clear();
+      }
+      last_history_[static_cast<std::size_t>(request->sequences.front())] =
           std::move(request->tokens_of(Role::target));
     }
     Event fresh;

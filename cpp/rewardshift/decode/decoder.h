@@ -3,6 +3,8 @@
 
 #include <array>
 #include <atomic>
+#include <deque>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "rewardshift/decode/draft_policy.h"
 #include "rewardshift/decode/drafter.h"
 #include "rewardshift/decode/metered_model.h"
+#include "rewardshift/decode/ngram_drafter.h"
 #include "rewardshift/decode/request.h"
 
 namespace rewardshift {
@@ -85,11 +88,13 @@ class Decoder {
   // decoder.cpp: what may run, and where
   void complete(Prompt& prompt) const;
   double resolve_strength(const RequestParams& params) const;
-  int sequence_of(const Request& request, Role role) const;
+  void require_drafts(const RequestParams& params) const;
+  int sequence_of(const Request& request, Role role, std::size_t branch = 0) const;
   std::size_t reserved(const Request& request) const;
   void admit();
   int place_for(const Request& request) const;
   void plan();
+  std::size_t most_drafts(const Request& request, bool is_free = false) const;
   RoundPlan plan_for(const Request& request, bool calibrated) const;
   void prefill();
   void prefill(Role role);
@@ -110,16 +115,19 @@ class Decoder {
   void verify();
   void add_bonus();
   void emit();
-  void score_blocks(Role role);
+  bool reads_rows(const Request& request, Role role) const;
+  void score_blocks(std::initializer_list<Role> roles);
+  void ask_rows(Request& request, Role role);
   void verify(Request& request);
+  Decision decide_at(const Request& request, std::size_t row, const Goal& goal);
   void read_draft_for_bonus();
   void keep_bonus_rows();
   void add_bonus(Request& request);
-  RoleLogits rows_at(Request& request, std::size_t i) const;
+  RoleLogits rows_at(Request& request, std::size_t row) const;
   Goal goal_at(const Request& request, std::size_t i, const RoleLogits& rows);
   double goal_log_probability(const Request& request, Token token, const Goal& goal) const;
   void add_top_logprobs(EmittedToken& emitted, const Request& request, const RoleLogits& rows);
-  EmittedToken describe(const Request& request, Token token, Origin origin, const RoleLogits& rows,
+  EmittedToken describe(Request& request, Token token, Origin origin, const RoleLogits& rows,
                         const Goal& goal);
   LawSummary paper_law(const Request& request, const Goal& goal, Token token);
   void commit(Request& request, EmittedToken&& token);
@@ -142,6 +150,7 @@ class Decoder {
   std::size_t context_size_ = 0;
   std::size_t capacity_ = 0;
   std::unique_ptr<Drafter> drafter_;
+  std::unique_ptr<Drafter> ngram_drafter_;
   bool shares_batches_ = false;  ///< draft and reference are one model
   AdaptivePolicy policy_;
   double own_seconds_ = 0.0;  ///< our own work for each row of the target, lately
@@ -156,10 +165,15 @@ class Decoder {
   std::vector<Request*> ready_;    ///< those of them that are deciding together
   std::vector<RoundPlan> plans_;   ///< of the active ones
   std::vector<LogitsRequest> batch_;
+  std::deque<std::vector<Token>> branches_;  ///< the histories in batch_ that are nobody's own
   std::vector<DraftRequest> drafts_;
-  std::vector<double> goal_;      ///< pi* at the position being decided
-  std::vector<double> scratch_;   ///< another distribution there
-  std::vector<float> kept_rows_;  ///< that the next call of their model would overwrite
+  std::vector<DraftRequest> ngram_drafts_;
+  std::vector<Token> children_;               ///< drafted at the position being decided
+  std::vector<double> accept_uniforms_;       ///< for them
+  std::vector<WeightedToken> proposal_left_;  ///< of their proposal
+  std::vector<double> goal_;                  ///< pi* at the position being decided
+  std::vector<double> scratch_;               ///< another distribution there
+  std::vector<float> kept_rows_;              ///< that the next call of their model would overwrite
   std::vector<Adjustment> adjustments_;
   Workspace workspace_;
 

@@ -5,10 +5,51 @@
 
 namespace rewardshift {
 
-void DraftBlock::start(int length, int vocab_size) {
+void DraftBlock::clear() {
   tokens.clear();
+  follows.clear();
+  laws_.clear();
   exhausted = false;
   failure.clear();
+}
+
+void DraftBlock::add(Token token, std::size_t row) {
+  tokens.push_back(token);
+  follows.push_back(row);
+}
+
+void DraftBlock::children_of(std::size_t row, std::vector<Token>& out) const {
+  out.clear();
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (follows[i] == row) out.push_back(tokens[i]);
+  }
+}
+
+std::size_t DraftBlock::row_after(std::size_t row, Token child) const {
+  std::size_t i = 0;
+  while (follows[i] != row || tokens[i] != child) ++i;
+  return i + 1;
+}
+
+std::size_t DraftBlock::branch_end(std::size_t begin) const {
+  std::size_t end = std::min(begin + 1, tokens.size());
+  while (end < tokens.size() && follows[end] == end) ++end;
+  return end;
+}
+
+void DraftBlock::append_path(std::size_t row, std::vector<Token>& out) const {
+  if (row == 0) return;
+  append_path(follows[row - 1], out);
+  out.push_back(tokens[row - 1]);
+}
+
+void DraftBlock::set_law(std::span<const WeightedToken> law) {
+  laws_.resize(tokens.size() + 1);
+  laws_.back().assign(law.begin(), law.end());
+}
+
+void DraftBlock::start(int length, int vocab_size) {
+  clear();
   vocab_size_ = static_cast<std::size_t>(vocab_size);
   const std::size_t needed = static_cast<std::size_t>(length) * vocab_size_;
   if (proposals_.size() < needed) {
@@ -26,7 +67,7 @@ void ModelDrafter::draft(std::span<DraftRequest> requests) {
   while (!drafting_.empty()) {
     batch_.clear();
     for (const DraftRequest* request : drafting_) {
-      batch_.push_back({request->sequence, *request->history, 1});
+      batch_.push_back({request->sequences.front(), *request->history, 1});
     }
     const auto rows = model_->logits(batch_);
     for (std::size_t i = 0; i < drafting_.size(); ++i) {
@@ -71,7 +112,7 @@ void ModelDrafter::extend(const DraftRequest& request, std::span<const float> lo
 
   const Token token =
       sample(proposal, (*request.uniforms)(request.position + i, Purpose::proposal));
-  block.tokens.push_back(token);
+  block.add(token, i);
   request.history->push_back(token);
 }
 

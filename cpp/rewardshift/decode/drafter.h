@@ -10,11 +10,18 @@
 
 namespace rewardshift {
 
-/// The drafted tokens of one request in one round: x_i ~ g_i. Its memory is reused from round to
-/// round. Row i of each array belongs to tokens[i].
+/// The drafted tokens of one request in one round, a tree: each follows another one, or the
+/// history. Row 0 is the position after the history, row i + 1 that after tokens[i]; a token is
+/// drawn from the proposal of the row it follows. In a chain tokens[i] follows row i.
+///
+/// The tokens are in the order of a walk that goes down before it goes aside: where one does not
+/// follow the one before it, a new branch begins. The memory is reused from round to round.
 class DraftBlock {
  public:
   std::vector<Token> tokens;
+
+  /// By token: the row it follows.
+  std::vector<std::size_t> follows;
 
   /// Nothing more can be proposed: the parameters forbid all that the draft model could say.
   bool exhausted = false;
@@ -22,10 +29,30 @@ class DraftBlock {
   /// Why drafting broke off; empty where it did not. Concerns this request alone.
   std::string failure;
 
+  /// Forgets the tokens.
+  void clear();
+
+  /// Adds a token to the tree.
+  void add(Token token, std::size_t row);
+
+  /// The tokens that follow a row, as they were drawn.
+  void children_of(std::size_t row, std::vector<Token>& out) const;
+
+  /// The row after one of them.
+  std::size_t row_after(std::size_t row, Token child) const;
+
+  /// Where the branch that begins with the token at `begin` ends.
+  std::size_t branch_end(std::size_t begin) const;
+
+  /// Appends the tokens between the history and a row.
+  void append_path(std::size_t row, std::vector<Token>& out) const;
+
+  // --- chains, drawn from the draft model
+
   /// Forgets the tokens and makes room for `length` rows over the vocabulary.
   void start(int length, int vocab_size);
 
-  /// g_i, the probabilities that tokens[i] was drawn from.
+  /// g, the probabilities that the token after row i was drawn from.
   std::span<double> proposal(std::size_t i) { return row<double>(proposals_, i); }
   std::span<const double> proposal(std::size_t i) const { return row<const double>(proposals_, i); }
 
@@ -34,6 +61,12 @@ class DraftBlock {
   std::span<const float> draft_logits(std::size_t i) const {
     return row<const float>(draft_logits_, i);
   }
+
+  // --- trees, drawn without replacement
+
+  /// g of the last token's row, the probabilities of all tokens that could be drawn there.
+  void set_law(std::span<const WeightedToken> law);
+  std::span<const WeightedToken> law(std::size_t row) const { return laws_[row]; }
 
  private:
   template <class T, class Rows>
@@ -44,16 +77,17 @@ class DraftBlock {
   std::size_t vocab_size_ = 0;
   std::vector<double> proposals_;
   std::vector<float> draft_logits_;
+  std::vector<std::vector<WeightedToken>> laws_;  ///< by row
 };
 
 /// One request's part of a drafting round. All pointers are borrowed for the call.
 struct DraftRequest {
-  int sequence;
-  int length;  ///< tokens wanted
+  std::span<const int> sequences;  ///< that a model may use: one for each branch
+  int length;                      ///< tokens wanted
   const RequestParams* params;
   const Uniforms* uniforms;
   std::size_t position;         ///< of the first drafted token in the response
-  std::vector<Token>* history;  ///< the draft's; drafted tokens are appended
+  std::vector<Token>* history;  ///< the draft's; a model's drafts are appended
   DraftBlock* block;            ///< filled
 };
 

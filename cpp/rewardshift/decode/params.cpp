@@ -11,6 +11,7 @@ namespace rewardshift {
 namespace {
 
 constexpr int kMostDraftTokens = 64;
+constexpr int kMostBranches = 64;
 
 }  // namespace
 
@@ -49,6 +50,13 @@ void validate(const RequestParams& p, int vocab_size) {
   if (p.num_draft_tokens) {
     require(*p.num_draft_tokens >= 0 && *p.num_draft_tokens <= kMostDraftTokens, "num_draft_tokens",
             "between 0 and 64", *p.num_draft_tokens);
+  }
+  require(p.tree_width >= 1 && p.tree_width <= kMostBranches, "tree_width", "between 1 and 64",
+          p.tree_width);
+  if (p.rule == Rule::paper && (p.drafter != nullptr || p.tree_width > 1)) {
+    throw std::invalid_argument(
+        "rule 'paper' is defined for a chain of the draft model's tokens: leave out drafter and "
+        "tree_width, or use rule 'exact'");
   }
   for (const auto& [token, bias] : p.logit_bias) {
     require(token >= 0 && token < vocab_size, "logit_bias", "on tokens of the vocabulary", token);

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "rewardshift/decode/ngram_table.h"
 #include "rewardshift/math/distribution.h"
 #include "rewardshift/math/rule.h"
 
@@ -35,6 +37,12 @@ struct RequestParams {
   /// Tokens drafted per round; 0 never drafts. Unset, the decoder chooses what promises most tokens
   /// a second, by measured times and acceptance.
   std::optional<int> num_draft_tokens;
+  /// Drafts come from this table instead of the draft model, and it learns what is emitted.
+  /// Requests that share a table must differ in seed or stream.
+  std::shared_ptr<NgramTable> drafter;
+  /// Most branches of the tree that the drafts of a round make; 1 is a chain. Each takes one of the
+  /// models' sequences for as long as the request is under way.
+  int tree_width = 1;
   std::uint64_t seed = 0;
   /// Lets nothing that is measured choose the draft length: which random numbers make a token
   /// depends on it, so only then does the seed fix the text.

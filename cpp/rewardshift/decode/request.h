@@ -47,8 +47,8 @@ struct Event {
 
 /// One request's part of a round, before any of it is made known.
 struct Round {
-  /// By role: its logits after each draft, in the model's memory. The draft's are here only from
-  /// position K+1 on, those before it in the block; the reference's where it is needed.
+  /// By role: its logits by row of the block, in the model's memory. The draft's are in the block
+  /// where it drafted itself; here and the reference's where they are needed.
   std::array<std::span<const float* const>, kRoles> rows;
   std::span<const float* const>& rows_of(Role role) { return rows[static_cast<std::size_t>(role)]; }
   RoleLogits bonus;  ///< the rows at K+1, where all drafts were accepted
@@ -57,8 +57,10 @@ struct Round {
   std::size_t rejected = 0;  ///< 0 or 1
   int empty_residuals = 0;
   bool wants_bonus = false;  ///< all drafts were accepted and the text goes on
-  std::string failure;       ///< why this request cannot go on; empty if it can
-  bool bad_row = false;      ///< it is that a model's row was no distribution
+  /// What the table is to learn of each emitted token: the goal's most probable tokens there.
+  std::vector<std::vector<WeightedToken>> sightings;
+  std::string failure;   ///< why this request cannot go on; empty if it can
+  bool bad_row = false;  ///< it is that a model's row was no distribution
 };
 
 struct Request {
@@ -82,7 +84,16 @@ struct Request {
     for (std::size_t i = 0; i < history.size(); ++i) history[i].resize(prompt_size[i] + generated);
   }
 
+  /// Makes `token` the one after `accepted` drafts in all histories; what came after it is gone.
+  void follow(std::size_t accepted, Token token) {
+    for (std::size_t i = 0; i < history.size(); ++i) {
+      history[i].resize(prompt_size[i] + generated + accepted);
+      history[i].push_back(token);
+    }
+  }
+
   bool is_aligned() const { return strength != 0.0; }
+  bool drafts_from_table() const { return params.drafter != nullptr; }
   bool is_finished() const { return event.finish.has_value(); }
   bool has_failed() const { return !round.failure.empty(); }
 
@@ -102,7 +113,7 @@ struct Request {
   std::size_t draft_length = 0;  ///< tokens to draft in the next round
   std::size_t generated = 0;     ///< tokens of the response
   std::size_t limit = 0;         ///< most tokens of the response
-  int sequence = -1;             ///< -1 while it waits for a place
+  std::vector<int> sequences;    ///< one for each branch; none while it waits for a place
   TextStream text;
   Statistics statistics;
   DraftBlock block;

@@ -61,27 +61,31 @@ void Decoder::play_alone(Request& request) {
   guard(request, [&] { play({&player, 1}); });
 }
 
-/// Reward-shifted speculative sampling, one block for each player.
+/// Reward-shifted speculative sampling, one block for each player: a chain, or a tree.
 void Decoder::play(std::span<Request* const> players) {
   ready_.assign(players.begin(), players.end());
   draft();         // x_1 .. x_K ~ g
   score_blocks();  // p and r after each of them, one batch each
-  verify();        // accept each with min(1, c pi*/g), or correct the first that fails
+  verify();        // accept each with min(1, c pi*/g), or correct where all fail
   add_bonus();     // all accepted: q at position K+1, and one more from the goal
 }
 
 void Decoder::draft() {
   drafts_.clear();
+  ngram_drafts_.clear();
   for (Request* request : ready_) {
     request->forget_drafts();
     request->round = {};
-    request->block.tokens.clear();
+    request->block.clear();
     if (request->draft_length == 0) continue;
-    drafts_.push_back({request->sequence, static_cast<int>(request->draft_length), &request->params,
-                       &request->uniforms, request->generated, &request->tokens_of(Role::draft),
-                       &request->block});
+    const bool from_table = request->drafts_from_table();
+    auto& history = request->tokens_of(from_table ? Role::target : Role::draft);
+    (from_table ? ngram_drafts_ : drafts_)
+        .push_back({request->sequences, static_cast<int>(request->draft_length), &request->params,
+                    &request->uniforms, request->generated, &history, &request->block});
   }
   if (drafter_ != nullptr) drafter_->draft(drafts_);
+  ngram_drafter_->draft(ngram_drafts_);
   for (Request* request : ready_) {
     request->round.failure = request->block.failure;
     request->round.bad_row = request->has_failed();
@@ -90,41 +94,63 @@ void Decoder::draft() {
 }
 
 void Decoder::score_blocks() {
-  score_blocks(Role::reference);
-  score_blocks(Role::target);
+  if (shares_batches_) {
+    score_blocks({Role::reference, Role::draft});
+  } else {
+    score_blocks({Role::draft});
+    score_blocks({Role::reference});
+  }
+  score_blocks({Role::target});
 }
 
-/// Without drafts, the goal is sure to need the draft's row too: it comes in the reference's batch
-/// where the two are one model.
-void Decoder::score_blocks(Role role) {
-  const auto wants_draft_row = [this, role](const Request* request) {
-    return shares_batches_ && role == Role::reference && request->is_aligned() &&
-           request->block.tokens.empty();
-  };
+/// Whether a role is evaluated over the whole block. The draft has read its own drafts; without
+/// drafts the goal is sure to need its row, which then comes in the reference's batch where the two
+/// are one model.
+bool Decoder::reads_rows(const Request& request, Role role) const {
+  if (role != Role::draft) return uses(request, role);
+  return request.is_aligned() &&
+         (request.drafts_from_table() || (shares_batches_ && request.block.tokens.empty()));
+}
+
+/// Evaluates roles of one model in one batch: a second one would overwrite the rows of the first.
+void Decoder::score_blocks(std::initializer_list<Role> roles) {
   batch_.clear();
-  for (Request* request : ready_) {
-    if (!uses(*request, role)) continue;
-    const auto& drafted = request->block.tokens;
-    auto& history = request->tokens_of(role);
-    history.insert(history.end(), drafted.begin(), drafted.end());
-    batch_.push_back({sequence_of(*request, role), history, static_cast<int>(drafted.size()) + 1});
-  }
-  for (Request* request : ready_) {
-    if (!wants_draft_row(request)) continue;
-    batch_.push_back({sequence_of(*request, Role::draft), request->tokens_of(Role::draft), 1});
+  branches_.clear();
+  for (const Role role : roles) {
+    for (Request* request : ready_) {
+      if (reads_rows(*request, role)) ask_rows(*request, role);
+    }
   }
   if (batch_.empty()) return;
-  auto all = model_of(role).logits(batch_);
-  const auto take = [&all](std::size_t n) {
-    const auto taken = all.first(n);
-    all = all.subspan(n);
-    return taken;
-  };
-  for (Request* request : ready_) {
-    if (uses(*request, role)) request->round.rows_of(role) = take(request->block.tokens.size() + 1);
+  auto all = model_of(*roles.begin()).logits(batch_);
+  for (const Role role : roles) {
+    for (Request* request : ready_) {
+      if (!reads_rows(*request, role)) continue;
+      const std::size_t rows = request->block.tokens.size() + 1;
+      request->round.rows_of(role) = all.first(rows);
+      all = all.subspan(rows);
+    }
   }
-  for (Request* request : ready_) {
-    if (wants_draft_row(request)) request->round.rows_of(Role::draft) = take(1);
+}
+
+/// Asks for the rows of a block, each branch in a sequence of its own. The first one's history is
+/// the request's; each other asks for no row that one before it has.
+void Decoder::ask_rows(Request& request, Role role) {
+  const DraftBlock& block = request.block;
+  auto& history = request.tokens_of(role);
+  const std::size_t before = history.size();
+  const std::size_t first_end = block.branch_end(0);
+  const auto begin = block.tokens.begin();
+  history.insert(history.end(), begin, begin + static_cast<std::ptrdiff_t>(first_end));
+  batch_.push_back({sequence_of(request, role), history, static_cast<int>(first_end) + 1});
+  std::size_t branch = 1;
+  for (std::size_t i = first_end; i < block.tokens.size(); ++branch) {
+    const std::size_t end = block.branch_end(i);
+    auto& tokens = branches_.emplace_back(history.begin(),
+                                          history.begin() + static_cast<std::ptrdiff_t>(before));
+    block.append_path(end, tokens);
+    batch_.push_back({sequence_of(request, role, branch), tokens, static_cast<int>(end - i)});
+    i = end;
   }
 }
 
@@ -134,16 +160,15 @@ void Decoder::verify() {
   }
 }
 
+/// Walks down the tree as far as drafts are accepted.
 void Decoder::verify(Request& request) {
   Round& round = request.round;
-  const auto& drafted = request.block.tokens;
-  for (std::size_t i = 0; i < drafted.size(); ++i) {
-    const RoleLogits rows = rows_at(request, i);
-    const Goal goal = goal_at(request, i, rows);
-    const std::size_t position = request.generated + i;
-    const Decision decision = decide(
-        drafted[i], goal_, request.block.proposal(i), scale_of(request.params.rule, goal),
-        request.uniforms(position, Purpose::accept), request.uniforms(position, Purpose::residual));
+  std::size_t row = 0;
+  request.block.children_of(row, children_);
+  while (!children_.empty()) {
+    const RoleLogits rows = rows_at(request, row);
+    const Goal goal = goal_at(request, round.accepted, rows);
+    const Decision decision = decide_at(request, row, goal);
     const Origin origin = decision.accepted ? Origin::draft : Origin::correction;
     round.emitted.push_back(describe(request, decision.token, origin, rows, goal));
     round.empty_residuals += decision.empty_residual ? 1 : 0;
@@ -151,11 +176,33 @@ void Decoder::verify(Request& request) {
       ++round.rejected;
       return;
     }
+    request.follow(round.accepted, decision.token);
     ++round.accepted;
     if (ends(decision.token)) return;
+    row = request.block.row_after(row, decision.token);
+    request.block.children_of(row, children_);
   }
   round.wants_bonus = true;
-  round.bonus = rows_at(request, drafted.size());
+  round.bonus = rows_at(request, row);
+}
+
+/// Decides on the drafts that follow a row, of which goal_ is the goal.
+Decision Decoder::decide_at(const Request& request, std::size_t row, const Goal& goal) {
+  const std::size_t position = request.generated + request.round.accepted;
+  const double residual = request.uniforms(position, Purpose::residual);
+  if (!request.drafts_from_table()) {
+    return decide(children_.front(), goal_, request.block.proposal(row),
+                  scale_of(request.params.rule, goal), request.uniforms(position, Purpose::accept),
+                  residual);
+  }
+  accept_uniforms_.clear();
+  for (std::uint32_t i = 0; i < children_.size(); ++i) {
+    accept_uniforms_.push_back(request.uniforms(position, Purpose::accept, i));
+  }
+  scratch_ = goal_;
+  const auto law = request.block.law(row);
+  proposal_left_.assign(law.begin(), law.end());
+  return decide_one_of(children_, scratch_, proposal_left_, accept_uniforms_, residual);
 }
 
 void Decoder::add_bonus() {
@@ -178,7 +225,7 @@ void Decoder::read_draft_for_bonus() {
     batch_.push_back({sequence_of(*request, Role::draft), request->tokens_of(Role::draft), 1});
   }
   if (batch_.empty()) return;
-  if (shares_batches_) keep_bonus_rows();
+  keep_bonus_rows();
   const auto rows = model_of(Role::draft).logits(batch_);
   std::size_t next = 0;
   for (Request* request : ready_) {
@@ -186,7 +233,7 @@ void Decoder::read_draft_for_bonus() {
   }
 }
 
-/// Copies the rows that the model of draft and reference is about to overwrite.
+/// Copies the rows that the draft's model, which may be the reference's, is about to overwrite.
 void Decoder::keep_bonus_rows() {
   const std::size_t n = goal_.size();
   kept_rows_.resize(2 * ready_.size() * n);
@@ -194,7 +241,7 @@ void Decoder::keep_bonus_rows() {
   for (Request* request : ready_) {
     RoleLogits& bonus = request->round.bonus;
     for (auto* row : {&bonus.draft, &bonus.reference}) {
-      if (row->empty()) continue;
+      if (row->empty() || (row == &bonus.reference && !shares_batches_)) continue;
       std::ranges::copy(*row, free);
       *row = {free, n};
       free += static_cast<std::ptrdiff_t>(n);
@@ -204,9 +251,9 @@ void Decoder::keep_bonus_rows() {
 
 void Decoder::add_bonus(Request& request) {
   const RoleLogits& rows = request.round.bonus;
-  const std::size_t i = request.block.tokens.size();
-  const Goal goal = goal_at(request, i, rows);
-  const Token token = sample(goal_, request.uniforms(request.generated + i, Purpose::goal));
+  const std::size_t accepted = request.round.accepted;
+  const Goal goal = goal_at(request, accepted, rows);
+  const Token token = sample(goal_, request.uniforms(request.generated + accepted, Purpose::goal));
   request.round.emitted.push_back(describe(request, token, Origin::bonus, rows, goal));
 }
 
@@ -219,31 +266,35 @@ void Decoder::emit() {
       continue;
     }
     const std::size_t before = request->generated;
-    for (EmittedToken& token : round.emitted) {
-      if (!request->is_finished()) commit(*request, std::move(token));
+    for (std::size_t i = 0; i < round.emitted.size() && !request->is_finished(); ++i) {
+      if (request->drafts_from_table()) {
+        request->params.drafter->add(request->tokens_of(Role::target), round.sightings[i]);
+      }
+      commit(*request, std::move(round.emitted[i]));
     }
     request->statistics.count_round(request->block.tokens.size(), round.accepted, round.rejected,
                                     request->generated - before);
     request->statistics.empty_residuals += round.empty_residuals;
-    request->acceptance.count_round(round.accepted, round.rejected > 0);
-    policy_.learn(round.accepted, round.rejected > 0);
+    if (!request->drafts_from_table()) {
+      request->acceptance.count_round(round.accepted, round.rejected > 0);
+      policy_.learn(round.accepted, round.rejected > 0);
+    }
     if (!request->is_finished()) request->event.text += request->text.take();
   }
 }
 
-/// The three roles' rows for the token after i drafts, as far as they are known already.
-RoleLogits Decoder::rows_at(Request& request, std::size_t i) const {
+/// The three roles' rows of the block, as far as they are known already.
+RoleLogits Decoder::rows_at(Request& request, std::size_t row) const {
   const std::size_t n = goal_.size();
-  const std::size_t drafted = request.block.tokens.size();
   Round& round = request.round;
   RoleLogits rows;
-  rows.target = {round.rows_of(Role::target)[i], n};
-  if (i < drafted) {
-    rows.draft = request.block.draft_logits(i);
-  } else if (!round.rows_of(Role::draft).empty()) {
-    rows.draft = {round.rows_of(Role::draft)[i - drafted], n};
+  rows.target = {round.rows_of(Role::target)[row], n};
+  if (!round.rows_of(Role::draft).empty()) {
+    rows.draft = {round.rows_of(Role::draft)[row], n};
+  } else if (!request.drafts_from_table() && row < request.block.tokens.size()) {
+    rows.draft = request.block.draft_logits(row);
   }
-  if (request.is_aligned()) rows.reference = {round.rows_of(Role::reference)[i], n};
+  if (request.is_aligned()) rows.reference = {round.rows_of(Role::reference)[row], n};
   return rows;
 }
 
@@ -276,8 +327,8 @@ double Decoder::goal_log_probability(const Request& request, Token token, const 
   return std::log(goal_[static_cast<std::size_t>(token)]);
 }
 
-EmittedToken Decoder::describe(const Request& request, Token token, Origin origin,
-                               const RoleLogits& rows, const Goal& goal) {
+EmittedToken Decoder::describe(Request& request, Token token, Origin origin, const RoleLogits& rows,
+                               const Goal& goal) {
   EmittedToken emitted{
       token,
       origin,
@@ -289,7 +340,7 @@ EmittedToken Decoder::describe(const Request& request, Token token, Origin origi
       kNothing,
       request.params.entropy ? entropy(rows.target, goal.log_normaliser.target) : kNothing,
       {}};
-  if (origin != Origin::bonus && request.is_aligned()) {
+  if (origin != Origin::bonus && request.is_aligned() && !request.drafts_from_table()) {
     const LawSummary paper = paper_law(request, goal, token);
     emitted.paper_distance = paper.distance;
     if (request.params.rule == Rule::paper && !is_greedy(request.params.temperature)) {
@@ -297,6 +348,10 @@ EmittedToken Decoder::describe(const Request& request, Token token, Origin origi
     }
   }
   if (request.params.top_logprobs > 0) add_top_logprobs(emitted, request, rows);
+  if (request.drafts_from_table()) {
+    const auto best = most_probable(goal_, NgramTable::kKept, workspace_);
+    request.round.sightings.emplace_back(best.begin(), best.end());
+  }
   return emitted;
 }
 

@@ -33,7 +33,7 @@ Scores Decoder::score(const Prompt& given, std::span<const Token> continuation,
       throw ContextOverflowError(message.str(), history.size(), context_size_);
     }
   }
-  request.sequence = static_cast<int>(last_history_.size());
+  request.sequences = {static_cast<int>(last_history_.size())};
 
   try {
     return score_continuation(request, continuation);

@@ -94,21 +94,27 @@ bool should_abort(void* interrupt) {
 
 }  // namespace
 
-/// llama_batch with its memory; a token belongs to one sequence.
+/// llama_batch with its memory.
 struct Context::Batch {
-  explicit Batch(std::size_t capacity)
-      : raw(llama_batch_init(static_cast<std::int32_t>(capacity), 0, 1)) {}
+  Batch(std::size_t capacity, std::size_t sequences)
+      : raw(llama_batch_init(static_cast<std::int32_t>(capacity), 0,
+                             static_cast<std::int32_t>(sequences))) {}
   ~Batch() { llama_batch_free(raw); }
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
-  void add(Token token, std::size_t position, int sequence, bool wants_row) {
+  void add(Token token, std::size_t position, bool wants_row) {
     const std::int32_t i = raw.n_tokens++;
     raw.token[i] = token;
     raw.pos[i] = static_cast<llama_pos>(position);
-    raw.n_seq_id[i] = 1;
-    raw.seq_id[i][0] = sequence;
+    raw.n_seq_id[i] = 0;
     raw.logits[i] = wants_row ? 1 : 0;
+  }
+
+  /// Gives the last token to one more sequence.
+  void share(int sequence) {
+    const std::int32_t i = raw.n_tokens - 1;
+    raw.seq_id[i][raw.n_seq_id[i]++] = sequence;
   }
 
   llama_batch raw;
@@ -208,7 +214,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
         bytes);
   }
   llama_attach_threadpool(context_.get(), pool_->get(), pool_->get());
-  batch_ = std::make_unique<Batch>(batch_tokens_);
+  batch_ = std::make_unique<Batch>(batch_tokens_, is_unified_ ? sequences_.size() : 1);
 }
 
 Context::~Context() = default;
@@ -230,7 +236,10 @@ void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
 
 void Context::forget() {
   llama_memory_clear(llama_get_memory(context_.get()), true);
-  for (Sequence& sequence : sequences_) sequence.cached.clear();
+  for (Sequence& sequence : sequences_) {
+    sequence.cached.clear();
+    sequence.cells.clear();
+  }
 }
 
 std::span<const float* const> Context::logits(std::span<const LogitsRequest> requests) {
@@ -240,8 +249,8 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
   for (const LogitsRequest& request : requests) keep_common(request);
   for (const LogitsRequest& request : requests) borrow_prefix(request);
   for (const LogitsRequest& request : requests) drop_if_pruned(request.sequence);
-  make_room(requests);
   list_pending(requests);
+  make_room();
 
   copied_rows_.clear();
   std::span<const Pending> rest = pending_;
@@ -304,6 +313,8 @@ void Context::borrow_prefix(const LogitsRequest& request) {
     llama_memory_seq_rm(memory, request.sequence, to, -1);
   }
   sequence.cached.assign(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(most));
+  const auto& lent = sequences_[static_cast<std::size_t>(donor)].cells;
+  for (std::size_t i = sequence.cells.size(); i < most; ++i) sequence.cells.push_back(lent[i]);
 }
 
 /// A sliding-window cache gives cells beyond the window to whoever needs them. A sequence whose
@@ -316,16 +327,23 @@ void Context::drop_if_pruned(int sequence) {
   if (least < 0 || static_cast<std::size_t>(least) > needed_from) drop_tail(sequence, 0);
 }
 
-/// Drops idle sequences until the new tokens fit, counting shared cells once for each sharer.
-void Context::make_room(std::span<const LogitsRequest> requests) {
-  if (!is_unified_) return;
-  std::size_t needed = 0;
-  for (const Sequence& sequence : sequences_) needed += sequence.cached.size();
-  for (const LogitsRequest& request : requests) {
-    const std::size_t cached = sequences_[static_cast<std::size_t>(request.sequence)].cached.size();
-    needed += request.tokens.size() - std::min(request.tokens.size(), cached);
+std::size_t Context::used_cells() const {
+  std::size_t most = 0;  // counting shared ones once for each sharer: often that is enough to know
+  for (const Sequence& sequence : sequences_) most += sequence.cells.size();
+  if (most + pending_.size() <= cells_) return most;
+  std::vector<std::uint64_t> cells;
+  cells.reserve(most);
+  for (const Sequence& sequence : sequences_) {
+    cells.insert(cells.end(), sequence.cells.begin(), sequence.cells.end());
   }
-  while (needed > cells_) {
+  std::ranges::sort(cells);
+  return static_cast<std::size_t>(std::ranges::unique(cells).begin() - cells.begin());
+}
+
+/// Drops idle sequences until the new tokens fit.
+void Context::make_room() {
+  if (!is_unified_) return;
+  while (used_cells() + pending_.size() > cells_) {
     int idlest = -1;
     for (int i = 0; i < max_sequences(); ++i) {
       const Sequence& sequence = sequences_[static_cast<std::size_t>(i)];
@@ -335,8 +353,7 @@ void Context::make_room(std::span<const LogitsRequest> requests) {
         idlest = i;
       }
     }
-    if (idlest < 0) return;  // cells may be shared: llama.cpp has the last word
-    needed -= sequences_[static_cast<std::size_t>(idlest)].cached.size();
+    if (idlest < 0) return;  // llama.cpp has the last word
     drop_tail(idlest, 0);
   }
 }
@@ -350,19 +367,23 @@ void Context::drop_tail(int sequence, std::size_t keep) {
     keep = 0;
   }
   cached.resize(keep);
+  sequences_[static_cast<std::size_t>(sequence)].cells.resize(keep);
 }
 
 /// Lists request by request; with a cache each, by sequence: llama.cpp evaluates only neighbouring
 /// caches together.
 void Context::list_pending(std::span<const LogitsRequest> requests) {
   pending_.clear();
+  places_.assign(requests.size(), {});
   std::size_t rows = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const LogitsRequest& request = requests[i];
-    const std::size_t cached = sequences_[static_cast<std::size_t>(request.sequence)].cached.size();
     const std::size_t first_row = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
-    for (std::size_t position = cached; position < request.tokens.size(); ++position) {
+    const std::size_t shared = is_unified_ ? share_pending(requests, i) : 0;
+    for (std::size_t position = std::max(cached_of(request).size(), shared);
+         position < request.tokens.size(); ++position) {
       const bool wants_row = position >= first_row;
+      places_[i].push_back(pending_.size());
       pending_.push_back({i, position, wants_row ? std::optional(rows++) : std::nullopt});
     }
   }
@@ -370,6 +391,34 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
   if (is_unified_) return;
   std::ranges::stable_sort(pending_, {},
                            [&](const Pending& p) { return requests[p.request].sequence; });
+}
+
+/// Joins the earlier request whose pending tokens this one has in common, up to the first position
+/// it wants a row of; returns up to where. llama.cpp wants sequences that share new cells to hold
+/// equally many already.
+std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std::size_t i) {
+  const auto wanted = requests[i].tokens.first(requests[i].tokens.size() -
+                                               static_cast<std::size_t>(requests[i].n_rows));
+  std::size_t most = cached_of(requests[i]).size();
+  std::size_t donor = i;
+  for (std::size_t other = 0; other < i; ++other) {
+    const std::size_t common = common_prefix(requests[other].tokens, wanted);
+    if (common <= most) continue;
+    most = common;
+    donor = other;
+  }
+  if (donor == i) return 0;
+  const std::size_t first = cached_of(requests[donor]).size();
+  if (first > cached_of(requests[i]).size()) return 0;
+  drop_tail(requests[i].sequence, first);
+  drop_if_pruned(requests[i].sequence);
+  if (cached_of(requests[i]).size() != first) return 0;
+  for (std::size_t position = first; position < most; ++position) {
+    const std::size_t place = places_[donor][position - first];
+    pending_[place].sharers.push_back(i);
+    places_[i].push_back(place);
+  }
+  return most;
 }
 
 /// Evaluates the batch with as many threads as are worth using.
@@ -402,8 +451,9 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
   batch_->raw.n_tokens = 0;
   for (const Pending& token : tokens) {
     const LogitsRequest& request = requests[token.request];
-    batch_->add(request.tokens[token.position], token.position, request.sequence,
-                token.row.has_value());
+    batch_->add(request.tokens[token.position], token.position, token.row.has_value());
+    batch_->share(request.sequence);
+    for (const std::size_t sharer : token.sharers) batch_->share(requests[sharer].sequence);
   }
   const ErrorScope errors;
   int status = 0;
@@ -420,8 +470,14 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
   ++batches_;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const LogitsRequest& request = requests[tokens[i].request];
-    sequences_[static_cast<std::size_t>(request.sequence)].cached.push_back(
-        request.tokens[tokens[i].position]);
+    ++last_cell_;
+    const auto keep = [&](const LogitsRequest& owner) {
+      Sequence& sequence = sequences_[static_cast<std::size_t>(owner.sequence)];
+      sequence.cached.push_back(request.tokens[tokens[i].position]);
+      sequence.cells.push_back(last_cell_);
+    };
+    keep(request);
+    for (const std::size_t sharer : tokens[i].sharers) keep(requests[sharer]);
     if (const auto row = tokens[i].row) {
       rows_[*row] = row_of(request.sequence, i);
     }

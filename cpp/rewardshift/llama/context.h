@@ -39,8 +39,9 @@ void validate(const ContextOptions& options);
 
 /// The cells of the cache hold each sequence's latest history. logits() keeps the part of it that
 /// the new history begins with, borrows more from a sequence that has more in common (sharing its
-/// cells), and evaluates only the rest. When cells run out, sequences that were not asked for give
-/// way, the longest idle first; asking for them again evaluates them again.
+/// cells), and evaluates only the rest; what histories of one call have in common is evaluated
+/// once, but for positions a row is wanted of. When cells run out, sequences that were not asked
+/// for give way, the longest idle first; asking for them again evaluates them again.
 ///
 /// Every row attends over all cells of its cache, whosever they are. Where many sequences have
 /// little in common, a cache for each (kv_unified = false) spares that; what is borrowed is then
@@ -76,13 +77,15 @@ class Context final : public LanguageModel {
 
  private:
   struct Sequence {
-    std::vector<Token> cached;  ///< what its cells hold
+    std::vector<Token> cached;         ///< what its cells hold
+    std::vector<std::uint64_t> cells;  ///< which they are: sharers have the same
     std::uint64_t last_used = 0;
   };
   struct Pending {  ///< a token to evaluate
     std::size_t request;
     std::size_t position;
-    std::optional<std::size_t> row;  ///< among those asked for
+    std::optional<std::size_t> row;         ///< among those asked for
+    std::vector<std::size_t> sharers = {};  ///< other requests that have it in common
   };
   struct Batch;
   struct Free {
@@ -92,13 +95,18 @@ class Context final : public LanguageModel {
 
   void keep_common(const LogitsRequest& request);
   void borrow_prefix(const LogitsRequest& request);
-  void make_room(std::span<const LogitsRequest> requests);
+  std::size_t used_cells() const;
+  void make_room();
   void drop_if_pruned(int sequence);
   void drop_tail(int sequence, std::size_t keep);
   int decode();
   const float* row_of(int sequence, std::size_t i) const;
   void use_threads(int allowed);
   void list_pending(std::span<const LogitsRequest> requests);
+  std::size_t share_pending(std::span<const LogitsRequest> requests, std::size_t i);
+  std::vector<Token>& cached_of(const LogitsRequest& request) {
+    return sequences_[static_cast<std::size_t>(request.sequence)].cached;
+  }
   void evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens);
   [[noreturn]] void fail(std::span<const LogitsRequest> requests, int status,
                          const std::string& reason);
@@ -122,9 +130,11 @@ class Context final : public LanguageModel {
   std::unique_ptr<Batch> batch_;
   std::vector<Sequence> sequences_;
   std::vector<Pending> pending_;
+  std::vector<std::vector<std::size_t>> places_;  ///< in pending_, by request and new position
   std::vector<const float*> rows_;
   std::vector<std::vector<float>> copied_rows_;  ///< of calls before the last, which reuses memory
   std::uint64_t clock_ = 0;
+  std::uint64_t last_cell_ = 0;
   std::uint64_t evaluated_ = 0;
   std::uint64_t batches_ = 0;
 };

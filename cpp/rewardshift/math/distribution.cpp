@@ -43,9 +43,8 @@ struct Histogram {
 
 /// Collects whole buckets into the workspace until they hold `count` tokens or `mass`, then sorts
 /// them. A linear pass: only the few candidates are ever sorted.
-std::vector<std::pair<double, Token>>& collect_head(std::span<const double> probs,
-                                                    std::size_t count, double mass,
-                                                    Workspace& workspace) {
+std::vector<WeightedToken>& collect_head(std::span<const double> probs, std::size_t count,
+                                         double mass, Workspace& workspace) {
   Histogram histogram;
   for (const double p : probs) {
     const std::size_t b = Histogram::bucket(p);
@@ -73,14 +72,14 @@ std::vector<std::pair<double, Token>>& collect_head(std::span<const double> prob
   return head;
 }
 
-double head_mass(std::span<const std::pair<double, Token>> head) {
+double head_mass(std::span<const WeightedToken> head) {
   double sum = 0.0;
   for (const auto& [p, token] : head) sum += p;
   return sum;
 }
 
 /// Keeps the first tokens of the head that the truncation allows; returns their mass.
-double cut_head(std::vector<std::pair<double, Token>>& head, const Truncation& truncation) {
+double cut_head(std::vector<WeightedToken>& head, const Truncation& truncation) {
   if (truncation.top_k > 0 && head.size() > static_cast<std::size_t>(truncation.top_k)) {
     head.resize(static_cast<std::size_t>(truncation.top_k));
   }
@@ -181,8 +180,12 @@ Token sample(std::span<const double> weights, double u) {
       find_cumulative(weights.size(), u, [w](std::size_t i) { return w[i]; }));
 }
 
-std::span<const std::pair<double, Token>> most_probable(std::span<const double> probs,
-                                                        std::size_t n, Workspace& workspace) {
+std::size_t sample(std::span<const WeightedToken> weights, double u) {
+  return find_cumulative(weights.size(), u, [weights](std::size_t i) { return weights[i].first; });
+}
+
+std::span<const WeightedToken> most_probable(std::span<const double> probs, std::size_t n,
+                                             Workspace& workspace) {
   auto& head = collect_head(probs, n, std::numeric_limits<double>::infinity(), workspace);
   if (head.size() > n) head.resize(n);
   return head;

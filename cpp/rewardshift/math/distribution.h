@@ -41,9 +41,12 @@ struct Shaping {
   std::span<const Adjustment> adjustments;  ///< borrowed
 };
 
+/// A token and its weight: an element of a distribution over few tokens.
+using WeightedToken = std::pair<double, Token>;
+
 /// Scratch memory for truncation, reused from call to call. One per thread.
 struct Workspace {
-  std::vector<std::pair<double, Token>> head;
+  std::vector<WeightedToken> head;
 };
 
 /// log sum_x exp(logits(x) / temperature), to float precision (about 1e-7), at two temperatures.
@@ -85,9 +88,12 @@ Shaped shape(std::span<double> logits_to_probs, double temperature, const Trunca
 /// never returned.
 Token sample(std::span<const double> weights, double u);
 
+/// Likewise of few tokens: the place of the one that is drawn.
+std::size_t sample(std::span<const WeightedToken> weights, double u);
+
 /// The n most probable tokens with their probabilities, most probable first, lower ids first
 /// among equals. Fewer where fewer are possible.
-std::span<const std::pair<double, Token>> most_probable(std::span<const double> probs,
-                                                        std::size_t n, Workspace& workspace);
+std::span<const WeightedToken> most_probable(std::span<const double> probs, std::size_t n,
+                                             Workspace& workspace);
 
 }  // namespace rewardshift

@@ -115,6 +115,32 @@ Decision decide(Token drafted, std::span<const double> goal, std::span<const dou
   return {static_cast<Token>(corrected), false, false};
 }
 
+Decision decide_one_of(std::span<const Token> drafted, std::span<double> goal,
+                       std::span<WeightedToken> proposal, std::span<const double> accept_uniforms,
+                       double residual_uniform) {
+  double goal_mass = 1.0;
+  for (std::size_t i = 0; i < drafted.size(); ++i) {
+    double proposal_mass = 0.0;
+    for (const auto& [weight, token] : proposal) proposal_mass += weight;
+    const auto drawn = std::ranges::find(proposal, drafted[i], &WeightedToken::second);
+    const double goal_x = goal[static_cast<std::size_t>(drafted[i])] / goal_mass;
+    if (accept_uniforms[i] < accept_probability(goal_x, drawn->first / proposal_mass, 1.0)) {
+      return {drafted[i], true, false};
+    }
+    const double scale = goal_mass / proposal_mass;
+    for (const auto& [weight, token] : proposal) {
+      double& left = goal[static_cast<std::size_t>(token)];
+      left = std::max(left - scale * weight, 0.0);
+    }
+    const double* left = goal.data();
+    goal_mass = vector_sum(goal.size(), [left](std::size_t k) { return left[k]; });
+    // Only where the two are equal is nothing left, and then nothing but rounding rejects.
+    if (goal_mass == 0.0) return {drafted[i], true, false};
+    drawn->first = 0.0;
+  }
+  return {sample(goal, residual_uniform), false, false};
+}
+
 void law(std::span<const double> goal, std::span<const double> proposal, double scale,
          std::span<double> out) {
   const DecisionLaw emitted(goal, proposal, scale);

@@ -75,6 +75,22 @@ struct Decision {
 Decision decide(Token drafted, std::span<const double> goal, std::span<const double> proposal,
                 double scale, double accept_uniform, double residual_uniform);
 
+/// Accepts one of the tokens that a tree drafts after one history, or corrects them all, with
+/// independent uniforms: one for each, and one for the correction. Emits pi*, however many were
+/// drafted.
+///
+/// They were drawn from `proposal` one after another without replacement, in this order: each from
+/// g_i, what the proposal leaves without those before it. Recursive rejection (Chen et al.,
+/// "Sequoia", NeurIPS 2024, Algorithm 2) accepts the i-th with min(1, pi*_i(x_i) / g_i(x_i)), else
+/// goes on with pi*_{i+1} = (pi*_i - g_i)+ normalised; a correction is drawn from what is left of
+/// pi* in the end. For one token it is decide() with scale 1.
+///
+/// `goal` (over the vocabulary) and `proposal` (weights, not normalised, of all that could have
+/// been drawn) are used up.
+Decision decide_one_of(std::span<const Token> drafted, std::span<double> goal,
+                       std::span<WeightedToken> proposal, std::span<const double> accept_uniforms,
+                       double residual_uniform);
+
 /// The law of decide() over tokens drawn from `proposal`:
 /// law(x) = min(g, c pi*)(x) + (1 - sum min(g, c pi*)) residual(x). `out` may not alias the inputs.
 void law(std::span<const double> goal, std::span<const double> proposal, double scale,
