@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rewardshift import Decoder, TableModel
-from rewardshift.methods import ARGS, CARDS, GSI, RSD, BestOfN, soft_best_of_n
+from rewardshift.methods import ARGS, CARDS, GSI, RSD, STAND, BestOfN, soft_best_of_n
 from tests.support import enumerate_law as oracle
 
 if TYPE_CHECKING:
@@ -150,6 +150,15 @@ def test_soft_best_of_n_follows_its_own_law_and_with_many_samples_the_tilted_one
     assert distance(many, goal) < distance(few, goal) / 8
     seen = observe(soft_best_of_n(reward, n=48, beta=3.0), decoder(table), 800, max_tokens=1)
     assert oracle.chi_square(seen, many, 800) > P_VALUE
+
+
+def test_stand_follows_the_law_of_best_of_n() -> None:
+    table = rows(1)
+    law = oracle.enumerate_law(next_law(table), {END}, 3)
+    best = law_of_the_best(law, lambda r: reward_of(text(r)), 3)
+    method = STAND(reward, n=3, num_draft_tokens=4, tree_width=2)
+    seen = observe(method, decoder(table), 1500, max_tokens=3)
+    assert oracle.chi_square(seen, best, 1500) > P_VALUE
 
 
 # --- ARGS -----------------------------------------------------------------------------------------
