@@ -312,15 +312,15 @@ def gsi_step_law(
 
 @pytest.mark.parametrize("kind", [GSI, RSD])
 def test_gsi_and_rsd_choose_steps_by_their_definitions(kind: type[GSI]) -> None:
-    target, draft, temperature = rows(6), rows(7), 0.8
+    target, draft, temperature = rows(3), rows(4), 0.6  # where the tilt's temperature matters
     laws = [next_law(t, temperature)(()) for t in (target, draft)]
     law = gsi_step_law(laws[0], laws[1], 3, 4.0, 0.5, tilt=kind is GSI)
     other = gsi_step_law(laws[0], laws[1], 3, 4.0, 0.5, tilt=kind is not GSI)
-    assert distance(law, other) > 0.05
+    assert distance(law, other) > 0.2
     method = kind(reward, n=3, beta=4.0, u=0.5)
-    seen = observe(method, decoder(target, draft), 4000, max_tokens=1, temperature=temperature)
-    assert oracle.chi_square(seen, law, 4000) > P_VALUE
-    assert oracle.chi_square(seen, other, 4000) < P_VALUE
+    seen = observe(method, decoder(target, draft), 2000, max_tokens=1, temperature=temperature)
+    assert oracle.chi_square(seen, law, 2000) > P_VALUE
+    assert oracle.chi_square(seen, other, 2000) < P_VALUE
 
 
 def test_gsi_with_many_candidates_approaches_the_target_tilted_by_the_reward() -> None:
