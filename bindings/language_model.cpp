@@ -77,6 +77,7 @@ void register_language_model(nb::module_& m) {
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
            "(sum of n, vocab_size).")
       .def("is_end_of_generation", &LanguageModel::is_end_of_generation, "token"_a)
+      .def("forget", &LanguageModel::forget, "Drops all remembered work.")
       .def_prop_ro("evaluated_tokens", &LanguageModel::evaluated_tokens,
                    "Tokens evaluated since construction: what memory could not answer.")
       .def_prop_ro("evaluated_batches", &LanguageModel::evaluated_batches,

@@ -240,6 +240,25 @@ def test_work_is_what_the_models_evaluated(files: Files) -> None:
         assert (second.tokens, second.batches) == (2, 1)
 
 
+def test_what_is_forgotten_is_evaluated_again_and_comes_out_the_same(files: Files) -> None:
+    with Decoder(*[m.path for m in files.trio()], **EXACT) as d:
+        found, spent = [], []
+        for forgets in (False, False, True):
+            if forgets:
+                d.forget()
+            before = d.work["target"]
+            found.append(d.generate(PROMPT, max_tokens=4, seed=1).tokens)
+            spent.append((d.work["target"] - before).tokens)
+        assert found == found[:1] * 3
+        assert spent[0] == spent[2] > spent[1]
+        request = d.submit(PROMPT, max_tokens=4, seed=1)
+        tokens: list[int] = []
+        while d.has_work:
+            tokens += [t.id for chunk in d.step() if chunk.id == request for t in chunk.tokens]
+            d.forget()
+        assert tuple(tokens) == found[0]
+
+
 def test_tables_have_text_and_ends_too() -> None:
     with Decoder.from_models(table(1, end_of_generation={4}), table(2, end_of_generation={2})) as d:
         assert d.end_of_generation == (2, 4)

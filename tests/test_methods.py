@@ -16,6 +16,7 @@ from rewardshift.methods import (
     METHODS,
     RSD,
     SSS,
+    STAND,
     BestOfN,
     TargetOnly,
     ThreeModel,
@@ -50,6 +51,7 @@ SPECS = (
     "treebon:n=4,children=2,layers=3",
     "gsi:n=3,step_tokens=4",
     "rsd:n=3,step_tokens=4",
+    "stand:n=3,num_draft_tokens=5,tree_width=2",
 )
 
 
@@ -351,6 +353,17 @@ def d_text(token: int) -> str:
     return spm_vocab().tokens[token] if token > 2 else ""
 
 
+def test_stand_takes_the_best_of_samples_that_draft_for_each_other(decoder: Decoder) -> None:
+    answer = ask(STAND(reward, n=4), decoder, temperature=0.0)
+    plain = ask(BestOfN(reward, n=4), decoder, temperature=0.0)
+    assert answer.tokens == plain.tokens
+    assert answer.details["drafted"] >= answer.details["accepted"] > 0
+    assert answer.details["ngrams"] > 0
+    assert answer.evaluated["draft"] == 0
+    shifted = ask(STAND(reward, n=4, strength=1.0), decoder, temperature=0.0)
+    assert shifted.tokens == ask(ThreeModel(), decoder, temperature=0.0).tokens
+
+
 def test_methods_that_need_a_pair_say_so(files: Files) -> None:
     with Decoder(files.model(seed=3).path, **EXACT) as d:
         for method in (GSI(reward), RSD(reward), TreeBoN(reward)):
@@ -385,6 +398,8 @@ def test_methods_that_need_a_pair_say_so(files: Files) -> None:
         (lambda: GSI(reward, u=float("nan")), "u must be a number, not nan"),
         (lambda: GSI(reward, step_end=""), "step_end must be some text, not ''"),
         (lambda: GSI(reward, proposer="target"), "proposer must be draft or reference, not 't"),
+        (lambda: STAND(reward, tree_width=0), "tree_width must be .* at least 1, not 0"),
+        (lambda: STAND(reward, strength=float("nan")), "strength must be a finite number, not nan"),
         (lambda: RSD(reward, beta=0.0), "beta must be finite and above 0, not 0.0"),
     ],
 )

@@ -440,6 +440,14 @@ class Decoder:
             found.setdefault(id(model), (role, work))
         return dict(found.values())
 
+    def forget(self) -> None:
+        """Drops what the models' caches hold, so that what comes next is evaluated anew.
+
+        It changes no result, only ``work`` and time: for comparisons in which nobody is to profit
+        from the prompts that another one read.
+        """
+        self._engine.forget()
+
     # --- life ---------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -110,6 +110,12 @@ class Engine:
         with self._alone():
             self.core.calibrate()
 
+    def forget(self) -> None:
+        """Drops what the models remember."""
+        with self._alone():
+            for model in self.models.values():
+                model.forget()
+
     @property
     def core(self) -> _core.Decoder:
         """The core's decoder; raises Error once closed, and in a forked child."""

@@ -13,6 +13,7 @@ from .gsi import GSI, RSD
 from .method import Answer, Method
 from .names import METHODS, by_name
 from .plain import SSS, TargetOnly, ThreeModel
+from .stand import STAND
 from .treebon import TreeBoN
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "METHODS",
     "RSD",
     "SSS",
+    "STAND",
     "Answer",
     "BestOfN",
     "Method",

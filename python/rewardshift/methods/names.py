@@ -11,6 +11,7 @@ from .best_of_n import BestOfN, soft_best_of_n
 from .cards import CARDS
 from .gsi import GSI, RSD
 from .plain import SSS, TargetOnly, ThreeModel
+from .stand import STAND
 from .treebon import TreeBoN
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _METHODS: dict[str, Callable[..., Method]] = {
     "treebon": TreeBoN,
     "gsi": GSI,
     "rsd": RSD,
+    "stand": STAND,
 }
 
 METHODS = tuple(_METHODS)

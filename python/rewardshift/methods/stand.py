@@ -1,0 +1,95 @@
+"""STAND: samples of one prompt that draft for each other."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rewardshift import NgramTable
+
+from . import checks
+from .meter import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rewardshift.decoder import Decoder
+    from rewardshift.rewards import Reward
+
+    from .method import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class STAND:
+    """Best-of-N whose samples share a table of n-grams that drafts for all of them.
+
+    [notes] (Song et al., EMNLP 2025; not read in the authors' code.) The table holds what followed
+    the last 1 to 4 tokens in any sample; trees of drafts come from it without a model, and are
+    verified by recursive rejection. Nothing is lost: the samples follow the law of ``BestOfN``'s,
+    and with another strength than 0 that of pi*_s.
+
+    The authors' trees of 80 nodes have a shape found offline; here a tree grows where its table
+    says that tokens are most likely.
+
+    Args:
+        reward: Chooses the best sample; of equals the first.
+        n: How many samples.
+        strength: The exponent s; 0 samples the target.
+        num_draft_tokens: Nodes of a tree.
+        tree_width: Its branches. Each takes the place of a request.
+    """
+
+    reward: Reward
+    _: KW_ONLY
+    n: int = 8
+    strength: float = 0.0
+    num_draft_tokens: int = 7
+    tree_width: int = 4
+
+    def __post_init__(self) -> None:
+        """Checks the parameters."""
+        checks.at_least(1, n=self.n, tree_width=self.tree_width)
+        checks.at_least(0, num_draft_tokens=self.num_draft_tokens)
+        checks.finite(strength=self.strength)
+
+    @property
+    def name(self) -> str:
+        """With n."""
+        return checks.label("stand", self, "n")
+
+    def answer(
+        self,
+        decoder: Decoder,
+        prompt: str,
+        tokens: Sequence[int],
+        *,
+        seed: int,
+        max_tokens: int,
+        temperature: float,
+    ) -> Answer:
+        """As ``Method.answer``; ``details`` counts the drafts of all samples."""
+        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
+        meter, table = Meter(decoder), NgramTable()
+        samples = decoder.generate_batch(
+            [tokens] * self.n,
+            seed=seed,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            strength=self.strength,
+            num_draft_tokens=self.num_draft_tokens,
+            drafter=table,
+            tree_width=self.tree_width,
+        )
+        rewards = meter.score(self.reward, [(prompt, sample.text) for sample in samples])
+        best = int(np.argmax(rewards))
+        return meter.answer_with(
+            samples[best],
+            details={
+                "reward": rewards[best],
+                "drafted": sum(sample.statistics.drafted for sample in samples),
+                "accepted": sum(sample.statistics.accepted for sample in samples),
+                "ngrams": len(table),
+            },
+        )
