@@ -34,12 +34,12 @@ DISTRIBUTION = "math/distribution.cpp"
 LOOPS = "math/vector_loops.h"
 RNG = "math/rng.cpp"
 ROUND = "decode/round.cpp"
-DRAFTER = "decode/drafter.cpp"
+DRAFTER = "decode/model_drafter.cpp"
 TEXT = "decode/text_stream.cpp"
 PARAMS = "decode/params.cpp"
 DECODER = "decode/decoder.cpp"
 SCORE = "decode/score.cpp"
-NGRAM_DRAFTER = "decode/ngram_drafter.cpp"
+TREE = "decode/draft_tree.cpp"
 
 SHAPE_GOAL = """\
   goal_logits(roles, strength, probs);
@@ -175,7 +175,8 @@ MUTANTS = (
         ROUND,
         "const Goal goal = goal_at(request, accepted, rows);\n  const Token token",
         "const Goal goal = accepted == 0 ? goal_at(request, 0, rows)\n"
-        "      : rewardshift::goal(rows, 0.0, Shaping{request.params.temperature, {}, {}}, workspace_, goal_);\n"
+        "      : rewardshift::goal(rows, 0.0, Shaping{request.params.temperature, {}, {}},\n"
+        "                          workspace_, goal_);\n"
         "  const Token token",
     ),
     Mutant(
@@ -205,7 +206,7 @@ MUTANTS = (
         DRAFTER,
         "  block.add(token, i);\n",
         "  std::copy(logits.begin(), logits.end(), proposal.begin());\n"
-        "  shape(proposal, params.temperature, {}, workspace_);\n"
+        "  shape(proposal, request.params->temperature, {}, workspace_);\n"
         "  block.add(token, i);\n",
     ),
     Mutant(
@@ -315,9 +316,9 @@ MUTANTS = (
     ),
     Mutant(
         "a tree's draws used again by the next round's",
-        NGRAM_DRAFTER,
-        "(*request.uniforms)(request.position, Purpose::proposal, index)",
-        "(*request.uniforms)(0, Purpose::proposal, index)",
+        "decode/drafter.h",
+        "return (*uniforms)(position, Purpose::proposal, static_cast",
+        "return (*uniforms)(0, Purpose::proposal, static_cast",
     ),
     Mutant(
         "a branch scored without what it branches from",
@@ -334,10 +335,10 @@ MUTANTS = (
     ),
     Mutant(
         "the tree keeps only the better draws",
-        NGRAM_DRAFTER,
-        "    node.children.push_back(static_cast<int>(nodes_.size()));\n",
-        "    if (probability < 0.3) continue;\n"
-        "    node.children.push_back(static_cast<int>(nodes_.size()));\n",
+        TREE,
+        "  from.children.push_back(static_cast<int>(nodes_.size()));\n",
+        "  if (probability < 0.3) return;\n"
+        "  from.children.push_back(static_cast<int>(nodes_.size()));\n",
     ),
     Mutant(
         "scores shifted by one",

@@ -194,27 +194,33 @@ def test_requests_with_different_parameters_in_one_batch_keep_their_laws(files: 
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_trees_from_a_table_follow_the_law(files: Files, arch: str) -> None:
-    """What the table says is made up; the samples teach it more."""
+def test_trees_follow_the_law(files: Files, arch: str) -> None:
+    """From a table that is made up, which the samples teach more, and from the draft."""
     models, prompt = small_trio(files, arch), (1, 3, 4, 3)
     shaping = {"temperature": 0.9, "strength": 1.3}
     expected = law(*(Role(model, prompt) for model in models), **shaping)
-    tree = {"drafter": random_table(5, seed=1), "num_draft_tokens": 4, "tree_width": 3}
+    tree = {"num_draft_tokens": 4, "tree_width": 3}
     with Decoder(*(m.path for m in models), **EXACT) as decoder:
-        observed = sample(decoder, prompt, **tree, **shaping)
-    assert oracle.chi_square(observed, expected, SAMPLES) > FALSE_ALARM
+        for drafter in (random_table(5, seed=1), None):
+            observed = sample(decoder, prompt, drafter=drafter, **tree, **shaping)
+            assert oracle.chi_square(observed, expected, SAMPLES) > FALSE_ALARM
 
 
-def test_a_tree_costs_each_role_one_token_a_node_and_one_a_round(files: Files) -> None:
+@pytest.mark.parametrize("from_table", [True, False])
+def test_a_tree_costs_each_role_one_token_a_node_and_one_a_round(
+    files: Files, from_table: bool
+) -> None:
     models, prompt = small_trio(files, "llama"), [1, 3, 4, 3]
     contexts = [open_context(model) for model in models]
     with Decoder.from_models(*contexts) as decoder:
         statistics = decoder.generate(
             prompt, seed=0, max_tokens=60, logit_bias={2: -100.0}, num_draft_tokens=6, tree_width=3,
-            drafter=random_table(5, seed=2),
+            drafter=random_table(5, seed=2) if from_table else None,
         ).statistics  # fmt: skip
-    nodes = statistics.drafted + statistics.rounds
-    assert [c.evaluated_tokens for c in contexts] == [len(prompt) - 1 + nodes] * 3
+    cost = len(prompt) - 1 + statistics.drafted + statistics.rounds
+    target, draft, reference = (c.evaluated_tokens for c in contexts)
+    assert (target, reference) == (cost, cost)
+    assert draft == cost if from_table else draft <= cost
 
 
 # --- scores ------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""The sampled law of whole responses is the enumerated one for drafts from tables of n-grams.
+"""The sampled law of whole responses is the enumerated one for drafts that are trees.
 
-The tables know nothing of the models: the law must not depend on what they say. As in
-test_engine_law.py, at fewer than 60 checks a correct engine fails below 1e-6.
+They come from the draft model, or from tables of n-grams that know nothing of the models: the law
+must not depend on what they say. As in test_engine_law.py, at fewer than 60 checks a correct engine
+fails below 1e-6.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LONG_ASK = Ask({"max_tokens": 8})
 LONG_LAW = LONG.law(LONG_ASK)
 
 
-def drafted(ask: Ask, table: NgramTable, **options) -> Ask:
+def drafted(ask: Ask, table: NgramTable | None, **options) -> Ask:
     return Ask({**ask.options, "drafter": table, **options}, *ask.prompts)
 
 
@@ -35,6 +36,13 @@ def test_trees_follow_the_goal_whatever_their_shape(num_draft_tokens, tree_width
     assert p_value(LONG.decoder(), ask, LONG_LAW, N) > P_VALUE
 
 
+@pytest.mark.parametrize(("num_draft_tokens", "tree_width"), [(1, 2), (3, 2), (5, 3), (7, 5)])
+def test_trees_of_the_draft_model_follow_the_goal(num_draft_tokens, tree_width):
+    shape = {"num_draft_tokens": num_draft_tokens, "tree_width": tree_width}
+    ask = Ask({**LONG_ASK.options, **shape})
+    assert p_value(LONG.decoder(), ask, LONG_LAW, N) > P_VALUE
+
+
 def test_trees_of_a_table_that_has_only_what_it_saw_follow_the_goal():
     """The responses of all requests teach one table, from nothing."""
     table = NgramTable()
@@ -43,12 +51,13 @@ def test_trees_of_a_table_that_has_only_what_it_saw_follow_the_goal():
     assert len(table) > 20
 
 
-@pytest.mark.parametrize("roles", ["p", "pq"])
-def test_trees_without_a_shift_follow_the_target(roles):
+@pytest.mark.parametrize(("roles", "from_table"), [("p", True), ("pq", True), ("pq", False)])
+def test_trees_without_a_shift_follow_the_target(roles, from_table):
     world = World(vocab=5, order=1, seed=12)
     ask = Ask({"max_tokens": 5})
     law = world.law(Ask({"max_tokens": 5, "strength": 0.0}))
-    ask = drafted(ask, random_table(world.vocab, seed=3), num_draft_tokens=4, tree_width=3)
+    table = random_table(world.vocab, seed=3) if from_table else None
+    ask = drafted(ask, table, num_draft_tokens=4, tree_width=3)
     assert p_value(world.decoder(roles), ask, law, N) > P_VALUE
 
 
@@ -63,26 +72,25 @@ SHAPED = {
 
 
 def test_requests_of_different_shapes_in_one_batch_each_follow_their_own_goal():
-    """Among them some without a table: the draft model's chains."""
+    """Each from the table and from the draft model, and among them chains."""
     world = World(vocab=5, order=2, seed=4, eog=frozenset({0, 3}))
-    kinds = [Ask({"max_tokens": 4, **options}, prompt=(1, 2, 4)) for options in SHAPED.values()]
-    table = random_table(world.vocab, seed=4)
-    asks = [drafted(ask, table, num_draft_tokens=3, tree_width=1 + i % 3)
-            for i, ask in enumerate(kinds)]  # fmt: skip
-    asks.append(Ask({"max_tokens": 4, "num_draft_tokens": 2}, prompt=(2, 1)))
-    kinds.append(asks[-1])
-    seen = observe(world.decoder(), asks, N)
-    for name, ask, counts in zip([*SHAPED, "model"], kinds, seen, strict=True):
-        strength = {"strength": 0.0} if name == "lossless" else {}
+    n, table, asks = N // 2, random_table(world.vocab, seed=4), []
+    for i, options in enumerate(SHAPED.values()):
+        ask = Ask({"max_tokens": 4, **options}, prompt=(1, 2, 4))
+        asks.append(drafted(ask, table, num_draft_tokens=3, tree_width=1 + i % 3))
+        asks.append(drafted(ask, None, num_draft_tokens=3, tree_width=3 - i % 3))
+    for ask, counts in zip(asks, observe(world.decoder(), asks, n), strict=True):
+        strength = {"strength": 0.0} if "rule" in ask.options else {}
         law = world.law(Ask({**ask.options, **strength}, *ask.prompts))
-        assert oracle.chi_square(counts, law, N) > P_VALUE, name
+        assert oracle.chi_square(counts, law, n) > P_VALUE, ask
 
 
 def test_shift_by_prompt_follows_each_roles_own_history():
     world = World(vocab=4, order=2, seed=6)
     ask = Ask({"max_tokens": 4}, (1, 2), (2, 1, 3), (1,))
-    tree = drafted(ask, random_table(world.vocab, seed=5), num_draft_tokens=3, tree_width=3)
-    assert p_value(world.decoder(), tree, world.law(ask), N) > P_VALUE
+    for table in (random_table(world.vocab, seed=5), None):
+        tree = drafted(ask, table, num_draft_tokens=3, tree_width=3)
+        assert p_value(world.decoder(), tree, world.law(ask), N) > P_VALUE
 
 
 def test_draft_and_reference_of_one_model_follow_the_goal():
@@ -100,7 +108,10 @@ def test_draft_and_reference_of_one_model_follow_the_goal():
         for role in "pq"
     )
     decoder = Decoder.from_models(target, small, small)
-    tree = drafted(ask, random_table(world.vocab, seed=6), num_draft_tokens=3, tree_width=2)
+    trees = [
+        drafted(ask, table, num_draft_tokens=3, tree_width=2)
+        for table in (random_table(world.vocab, seed=6), None)
+    ]
     chain = Ask({**ask.options, "num_draft_tokens": 2}, *ask.prompts)
-    for counts in observe(decoder, [tree, chain], N):
+    for counts in observe(decoder, [*trees, chain], N):
         assert oracle.chi_square(counts, world.law(ask), N) > P_VALUE

@@ -77,9 +77,9 @@ void Decoder::require_drafts(const RequestParams& params) const {
   if (params.num_draft_tokens.value_or(0) > 0 && !drafts) {
     throw std::invalid_argument("num_draft_tokens needs a draft model, or a table as drafter");
   }
-  if (params.tree_width > 1 && params.drafter == nullptr) {
+  if (params.tree_width > 1 && !drafts) {
     throw std::invalid_argument("tree_width " + std::to_string(params.tree_width) +
-                                " needs a table as drafter: the draft model drafts chains");
+                                " needs a draft model, or a table as drafter");
   }
   if (static_cast<std::size_t>(params.tree_width) > last_history_.size()) {
     std::ostringstream message;
@@ -195,7 +195,9 @@ int Decoder::place_for(const Request& request) const {
     if (taken) continue;
     const auto& last = last_history_[sequence];
     const auto common = static_cast<long>(common_prefix(last, prompt));
-    const long gain = common - (static_cast<long>(last.size()) - common);
+    // Branches beside the first share what they have in common with it.
+    const long won = request.sequences.empty() ? common : 0;
+    const long gain = won - (static_cast<long>(last.size()) - common);
     if (best < 0 || gain > best_gain) {
       best = static_cast<int>(sequence);
       best_gain = gain;
@@ -234,7 +236,8 @@ RoundPlan Decoder::plan_for(const Request& request, bool calibrated) const {
   RoundPlan plan{&request.acceptance, request.is_aligned()};
   if (drafter_ == nullptr || request.drafts_from_table()) return plan;
   const RequestParams& params = request.params;
-  plan.is_free = calibrated && !params.num_draft_tokens && !params.reproducible;
+  plan.is_free =
+      calibrated && !params.num_draft_tokens && !params.reproducible && params.tree_width == 1;
   plan.most = most_drafts(request, plan.is_free);
   plan.length = plan.most;
   return plan;

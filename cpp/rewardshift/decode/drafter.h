@@ -1,6 +1,7 @@
 // Where drafts come from.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -56,13 +57,19 @@ class DraftBlock {
   std::span<double> proposal(std::size_t i) { return row<double>(proposals_, i); }
   std::span<const double> proposal(std::size_t i) const { return row<const double>(proposals_, i); }
 
-  /// z_q at the same position: the draft model's logits.
+  /// z_q at the same position: the draft model's logits. In a tree they are where set_slot() says.
   std::span<float> draft_logits(std::size_t i) { return row<float>(draft_logits_, i); }
   std::span<const float> draft_logits(std::size_t i) const {
     return row<const float>(draft_logits_, i);
   }
 
   // --- trees, drawn without replacement
+
+  /// Which draft_logits() are those of the last token's row.
+  void set_slot(std::size_t slot);
+
+  /// The draft model's logits of a row of a tree; empty where it was not asked.
+  std::span<const float> draft_logits_of(std::size_t row) const;
 
   /// g of the last token's row, the probabilities of all tokens that could be drawn there.
   void set_law(std::span<const WeightedToken> law);
@@ -77,7 +84,8 @@ class DraftBlock {
   std::size_t vocab_size_ = 0;
   std::vector<double> proposals_;
   std::vector<float> draft_logits_;
-  std::vector<std::vector<WeightedToken>> laws_;  ///< by row
+  std::vector<std::vector<WeightedToken>> laws_;   ///< by row
+  std::vector<std::optional<std::size_t>> slots_;  ///< by row
 };
 
 /// One request's part of a drafting round. All pointers are borrowed for the call.
@@ -89,6 +97,13 @@ struct DraftRequest {
   std::size_t position;         ///< of the first drafted token in the response
   std::vector<Token>* history;  ///< the draft's; a model's drafts are appended
   DraftBlock* block;            ///< filled
+
+  /// What decides the next token of a tree that has `drawn` already: no other round draws the same,
+  /// as all of a tree's tokens have a say in its shape. Greedy drafts take the most probable.
+  double uniform_in_tree(std::size_t drawn) const {
+    if (is_greedy(params->temperature)) return 0.0;
+    return (*uniforms)(position, Purpose::proposal, static_cast<std::uint32_t>(drawn) + 1);
+  }
 };
 
 /// Fills blocks with tokens drawn from proposals. The exact rule is exact for any proposal, so a
@@ -100,27 +115,6 @@ class Drafter {
   /// Drafts at most `length` tokens for each request; fewer where an end-of-generation token is
   /// drafted, which is then the last.
   virtual void draft(std::span<DraftRequest> requests) = 0;
-};
-
-/// Draws from the draft model q, shaped like the goal: tempered, adjusted and truncated alike. The
-/// paper's rule assumes g = q, so for it q is only tempered.
-class ModelDrafter final : public Drafter {
- public:
-  /// Drafts over the first `vocab_size` tokens. The model is borrowed and must outlive the drafter.
-  ModelDrafter(MeteredModel& model, int vocab_size) : model_(&model), vocab_size_(vocab_size) {}
-
-  void draft(std::span<DraftRequest> requests) override;
-
- private:
-  void extend(const DraftRequest& request, std::span<const float> logits);
-  bool is_complete(const DraftRequest& request) const;
-
-  MeteredModel* model_;
-  int vocab_size_;
-  Workspace workspace_;
-  std::vector<Adjustment> adjustments_;
-  std::vector<LogitsRequest> batch_;
-  std::vector<DraftRequest*> drafting_;
 };
 
 }  // namespace rewardshift

@@ -94,6 +94,7 @@ struct Request {
 
   bool is_aligned() const { return strength != 0.0; }
   bool drafts_from_table() const { return params.drafter != nullptr; }
+  bool drafts_trees() const { return drafts_from_table() || params.tree_width > 1; }
   bool is_finished() const { return event.finish.has_value(); }
   bool has_failed() const { return !round.failure.empty(); }
 

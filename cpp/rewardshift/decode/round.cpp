@@ -190,7 +190,7 @@ void Decoder::verify(Request& request) {
 Decision Decoder::decide_at(const Request& request, std::size_t row, const Goal& goal) {
   const std::size_t position = request.generated + request.round.accepted;
   const double residual = request.uniforms(position, Purpose::residual);
-  if (!request.drafts_from_table()) {
+  if (!request.drafts_trees()) {
     return decide(children_.front(), goal_, request.block.proposal(row),
                   scale_of(request.params.rule, goal), request.uniforms(position, Purpose::accept),
                   residual);
@@ -275,7 +275,7 @@ void Decoder::emit() {
     request->statistics.count_round(request->block.tokens.size(), round.accepted, round.rejected,
                                     request->generated - before);
     request->statistics.empty_residuals += round.empty_residuals;
-    if (!request->drafts_from_table()) {
+    if (!request->drafts_trees()) {
       request->acceptance.count_round(round.accepted, round.rejected > 0);
       policy_.learn(round.accepted, round.rejected > 0);
     }
@@ -291,7 +291,9 @@ RoleLogits Decoder::rows_at(Request& request, std::size_t row) const {
   rows.target = {round.rows_of(Role::target)[row], n};
   if (!round.rows_of(Role::draft).empty()) {
     rows.draft = {round.rows_of(Role::draft)[row], n};
-  } else if (!request.drafts_from_table() && row < request.block.tokens.size()) {
+  } else if (request.drafts_trees()) {
+    rows.draft = request.block.draft_logits_of(row);
+  } else if (row < request.block.tokens.size()) {
     rows.draft = request.block.draft_logits(row);
   }
   if (request.is_aligned()) rows.reference = {round.rows_of(Role::reference)[row], n};
@@ -340,7 +342,7 @@ EmittedToken Decoder::describe(Request& request, Token token, Origin origin, con
       kNothing,
       request.params.entropy ? entropy(rows.target, goal.log_normaliser.target) : kNothing,
       {}};
-  if (origin != Origin::bonus && request.is_aligned() && !request.drafts_from_table()) {
+  if (origin != Origin::bonus && request.is_aligned() && !request.drafts_trees()) {
     const LawSummary paper = paper_law(request, goal, token);
     emitted.paper_distance = paper.distance;
     if (request.params.rule == Rule::paper && !is_greedy(request.params.temperature)) {
