@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rewardshift import Completion, Decoder
+from rewardshift import Completion, Decoder, embedded
 from rewardshift.rewards import AfinnReward, VaderReward
 
 if TYPE_CHECKING:
@@ -116,9 +116,11 @@ def main() -> None:
         for role in ("target", "draft", "reference", "draft_lora")
         if (path := getattr(args, role)) is not None
     }
+    roles = roles or dict(embedded())
     texts = args.prompts.read_text(encoding="utf-8").splitlines()
     options = {"max_tokens": args.max_tokens, "temperature": args.temperature}
-    with Decoder(**roles, n_ctx=AT_ONCE * (args.max_tokens + 128)) as decoder:
+    window = AT_ONCE * (args.max_tokens + 128)
+    with Decoder(**roles, n_ctx=window) as decoder:
         prompts = [decoder.chat_prompts([{"role": "user", "content": t}])[0] for t in texts]
         seeds = range(1, args.seeds + 1)
         plain = {**options, "strength": 0.0, "num_draft_tokens": 0}
@@ -128,13 +130,16 @@ def main() -> None:
         base = row("target", texts, found, None)
         found = [c for s in seeds for c in best_of(decoder, prompts, texts, args.n, s, **plain)]
         row(f"target, Best-of-{args.n}", texts, found, base)
-        lossless = {**options, "strength": 0.0, "num_draft_tokens": 3, "temperature": 1.0}
-        found = answers(decoder, prompts, 1, **lossless)
-        row("lossless, temperature 1", texts, found, base)
         for strength in args.strengths:
             shifted = {**options, "strength": strength, "num_draft_tokens": 3}
             found = [c for s in seeds for c in answers(decoder, prompts, s, **shifted)]
             row(f"pi*, strength {strength:g}", texts, found, base)
+        lossless = {**options, "strength": 0.0, "num_draft_tokens": 3, "temperature": 1.0}
+        row("lossless, T 1", texts, answers(decoder, prompts, 1, **lossless), base)
+    if "reference" not in roles:
+        return
+    with Decoder(roles["target"], draft=roles["reference"], n_ctx=window) as decoder:
+        row("its reference drafts", texts, answers(decoder, prompts, 1, **lossless), base)
 
 
 if __name__ == "__main__":

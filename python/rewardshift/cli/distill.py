@@ -78,7 +78,7 @@ class ShapeFlags:
     ] = None
     width: Annotated[
         int | None,
-        _option("--width", text="Of the student; 384 unless given.", metavar="N", panel=_TRAINING),
+        _option("--width", text="Of the student; 256 unless given.", metavar="N", panel=_TRAINING),
     ] = None
     layers: Annotated[
         int | None,

@@ -35,7 +35,7 @@ class Shape:
         n_ctx: Longest text.
     """
 
-    width: int = 384
+    width: int = 256
     layers: int = 4
     head_size: int = 64
     n_ctx: int = 2048
