@@ -400,6 +400,7 @@ std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std:
   const auto wanted = requests[i].tokens.first(requests[i].tokens.size() -
                                                static_cast<std::size_t>(requests[i].n_rows));
   std::size_t most = cached_of(requests[i]).size();
+  if (most >= wanted.size()) return 0;  // as in every round of a chain
   std::size_t donor = i;
   for (std::size_t other = 0; other < i; ++other) {
     const std::size_t common = common_prefix(requests[other].tokens, wanted);
