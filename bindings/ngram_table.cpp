@@ -44,11 +44,11 @@ void register_ngram_table(nb::module_& m) {
   nb::class_<NgramTable>(m, "NgramTable", "What was seen to follow the last few tokens.")
       .def(nb::init<>())
       .def("add", add, "history"_a, "next"_a,
-           "Notes a sighting: pairs of the most probable tokens after a history, and their "
+           "Notes a sighting, as pairs of the most probable tokens after a history and their "
            "probabilities.")
       .def("after", after, "history"_a,
            "The average of what followed the longest ending of the history, of 4 tokens at most, "
-           "that was ever seen: up to 10 pairs of token and probability, most probable first.")
+           "that was ever seen. Up to 10 pairs of token and probability, most probable first.")
       .def("__len__", &NgramTable::size, "How many n-grams were seen.");
 }
 

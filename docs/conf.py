@@ -56,7 +56,7 @@ python_use_unqualified_type_names = True
 nitpick_ignore = [
     *(("py:class", name) for name in ("Mapping", "Path", "Self", "Sequence", "Unpack")),
     *(("py:class", f"collections.abc.{name}") for name in ("Mapping", "Sequence", "Set")),
-    *(("py:class", name) for name in ("Engine", "np.ndarray", "numpy.ndarray")),
+    *(("py:class", name) for name in ("Engine", "Exchange", "Role", "np.ndarray", "numpy.ndarray")),
     *(("py:class", name) for name in ("os.PathLike", "pathlib.Path", "StrPath", "TracebackType")),
 ]
 nitpick_ignore_regex = [("py:class", r"_core\..*|rewardshift\._core\..*")]
