@@ -31,7 +31,7 @@ from rewardshift.train.distill import (  # noqa: E402
 from rewardshift.train.muon import Muon  # noqa: E402
 from rewardshift.train.rounding import rounded, standing_in  # noqa: E402
 from rewardshift.train.student import Shape, new_student, projection, read_model  # noqa: E402
-from rewardshift.train.turns import end_of_turn, opening_of_user_turn  # noqa: E402
+from rewardshift.turns import end_of_turn, opening_of_user_turn  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path

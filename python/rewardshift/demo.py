@@ -29,6 +29,7 @@ from .decoder import Decoder
 from .embedded import Roles, embedded
 from .errors import Error, EvaluationError
 from .rewards import Reward, VaderReward, scores
+from .turns import prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +105,7 @@ class Exchange:
 
     def play(self, decoder: Decoder, reward: Reward | None, show: Callable[[], None]) -> None:
         """Fills the runs."""
-        prompt, _ = decoder.chat_prompts([{"role": "user", "content": self.prompt}])
+        prompt = prompt_tokens(decoder, self.prompt)
 
         def follow(run: Run, show: Callable[[], None], **options: object) -> None:
             asked: SamplingOptions = {**SAMPLING, **options}  # type: ignore[typeddict-item]

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import typer
 from rich.table import Table
@@ -25,7 +26,7 @@ from rewardshift.plain import plain
 from rewardshift.prompt_files import read_prompts
 
 from .command import command
-from .options import GoalFlags, LoadFlags, LogFlags, PromptFlags
+from .options import GoalFlags, LoadFlags, LogFlags, PromptFlags, option
 from .render import stdout
 
 ALIGNED, LOSSLESS, CONCURRENT, MEMORY = "aligned", "lossless", "concurrent", "memory"
@@ -36,8 +37,7 @@ _FEW = 4  # of the built-in prompts are enough to compare speeds
 _TEMPLATE_TOKENS = 64  # more than chat templates add
 
 
-def _option(*flags: str, text: str, metavar: str) -> Any:  # noqa: ANN401 - typer's own type
-    return typer.Option(*flags, help=text, metavar=metavar, rich_help_panel=_MEASURING)
+_option = partial(option, panel=_MEASURING, show_default=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,19 +11,13 @@ from rewardshift.prompt_files import read_prompts
 
 from .command import command
 from .extras import require_train
-from .options import LogFlags
+from .options import LogFlags, option
 from .render import amount, stdout
 
 
 def add_to(app: typer.Typer) -> None:
     """Registers the command."""
     app.command()(distill)
-
-
-def _option(*flags: str, text: str, metavar: str, panel: str) -> Any:  # noqa: ANN401 - typer's
-    return typer.Option(
-        *flags, help=text, metavar=metavar, rich_help_panel=panel, show_default=False
-    )
 
 
 _SAMPLING, _TRAINING = "Sampling the target", "Training"
@@ -35,7 +29,7 @@ class CorpusFlags:
 
     prompts: Annotated[
         Path | None,
-        _option(
+        option(
             "--prompts",
             text="A prompt a line, or JSON lines with one each; built-in ones unless given.",
             metavar="FILE",
@@ -44,11 +38,11 @@ class CorpusFlags:
     ] = None
     responses: Annotated[
         int | None,
-        _option("--responses", text="How many; 8000 unless given.", metavar="N", panel=_SAMPLING),
+        option("--responses", text="How many; 8000 unless given.", metavar="N", panel=_SAMPLING),
     ] = None
     max_tokens: Annotated[
         int | None,
-        _option(
+        option(
             "-n", "--max-tokens", text="Of each; 128 unless given.", metavar="N", panel=_SAMPLING
         ),
     ] = None
@@ -60,7 +54,7 @@ class ShapeFlags:
 
     tokens: Annotated[
         int | None,
-        _option(
+        option(
             "--tokens",
             text="To learn from, repetitions counted; 6 million unless given.",
             metavar="N",
@@ -69,7 +63,7 @@ class ShapeFlags:
     ] = None
     start: Annotated[
         Path | None,
-        _option(
+        option(
             "--from",
             text="GGUF of a student made before, to train on; a new one unless given.",
             metavar="FILE",
@@ -78,15 +72,15 @@ class ShapeFlags:
     ] = None
     width: Annotated[
         int | None,
-        _option("--width", text="Of the student; 256 unless given.", metavar="N", panel=_TRAINING),
+        option("--width", text="Of the student; 256 unless given.", metavar="N", panel=_TRAINING),
     ] = None
     layers: Annotated[
         int | None,
-        _option("--layers", text="Of the student; 4 unless given.", metavar="N", panel=_TRAINING),
+        option("--layers", text="Of the student; 4 unless given.", metavar="N", panel=_TRAINING),
     ] = None
     self_fed_steps: Annotated[
         int | None,
-        _option(
+        option(
             "--self-fed-steps",
             text="Length of the drafts that are trained for; 1 turns that off, 4 unless given.",
             metavar="N",

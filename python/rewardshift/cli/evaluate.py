@@ -4,8 +4,9 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -32,7 +33,7 @@ from rewardshift.prompt_files import read_prompts
 
 from .command import command
 from .encode import print_json
-from .options import LoadFlags, OutputFlags
+from .options import LoadFlags, OutputFlags, option
 from .render import stdout
 from .reward_names import REWARDS, require_judge, reward_named
 
@@ -50,8 +51,7 @@ _SLACK = 32  # tokens of a request beyond its answer: drafts, and cells given in
 _FEWEST_ROOM = 16  # answers sampled together
 
 
-def _option(*flags: str, text: str, metavar: str, panel: str = _HOW) -> Any:  # noqa: ANN401 - typer's
-    return typer.Option(*flags, help=text, metavar=metavar, rich_help_panel=panel)
+_option = partial(option, panel=_HOW, show_default=True)
 
 
 @dataclass(frozen=True, kw_only=True)

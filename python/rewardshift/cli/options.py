@@ -43,14 +43,17 @@ def _request_option(name: str, *flags: str, metavar: str | None = None) -> Any: 
     return _core_option(_core.RequestParams, name, *flags, panel=_SAMPLING, metavar=metavar)
 
 
-def _option(*flags: str, panel: str, text: str, metavar: str | None = None) -> Any:  # noqa: ANN401
+def option(
+    *flags: str, panel: str, text: str, metavar: str | None = None, show_default: bool = False
+) -> Any:  # noqa: ANN401 - typer's own type
+    """A flag of a command, in a panel of its help."""
     return typer.Option(
-        *flags, help=text, rich_help_panel=panel, show_default=False, metavar=metavar
+        *flags, help=text, rich_help_panel=panel, show_default=show_default, metavar=metavar
     )
 
 
 def _file(*flags: str, text: str) -> Any:  # noqa: ANN401
-    return _option(*flags, panel=_LOADING, text=text, metavar="GGUF")
+    return option(*flags, panel=_LOADING, text=text, metavar="GGUF")
 
 
 def _given(**options: object) -> dict[str, Any]:
@@ -76,7 +79,7 @@ class LoadFlags:
         _file("--draft-lora", text="An adapter that makes the reference into the draft."),
     ] = None
     draft_lora_scale: Annotated[
-        float | None, _option("--draft-lora-scale", panel=_LOADING, text="Factor on the adapter.")
+        float | None, option("--draft-lora-scale", panel=_LOADING, text="Factor on the adapter.")
     ] = None
     n_ctx: Annotated[
         int | None, _core_option(_core.ContextOptions, "n_ctx", "-c", "--n-ctx", panel=_LOADING)
@@ -134,7 +137,7 @@ class ScoreFlags(GoalFlags):
 
     temperature: Annotated[
         float | None,
-        _option("--temp", panel=_SAMPLING, text="Of the goal distribution; 1 unless given."),
+        option("--temp", panel=_SAMPLING, text="Of the goal distribution; 1 unless given."),
     ] = None
 
 
@@ -159,7 +162,7 @@ class SamplingFlags(GoalFlags):
     top_logprobs: Annotated[int | None, _request_option("top_logprobs", "--top-logprobs")] = None
     stop: Annotated[
         list[str] | None,
-        _option("--stop", panel=_SAMPLING, text="End before this string; may be repeated."),
+        option("--stop", panel=_SAMPLING, text="End before this string; may be repeated."),
     ] = None
 
 
@@ -168,11 +171,11 @@ class SystemFlags:
     """The system messages."""
 
     system: Annotated[
-        str | None, _option("--system", panel=_PROMPT, text="System message for all models.")
+        str | None, option("--system", panel=_PROMPT, text="System message for all models.")
     ] = None
     draft_system: Annotated[
         str | None,
-        _option("--draft-system", panel=_PROMPT, text="For the draft alone: shifts by prompt."),
+        option("--draft-system", panel=_PROMPT, text="For the draft alone: shifts by prompt."),
     ] = None
 
     @property
@@ -192,7 +195,7 @@ class PromptFlags(SystemFlags):
 
     chat: Annotated[
         bool | None,
-        _option(
+        option(
             "--chat/--raw",
             panel=_PROMPT,
             text="Whether to put the prompt into the model's chat template. A system message "
@@ -218,7 +221,7 @@ class LogFlags:
     """What is said besides the result."""
 
     verbose: Annotated[
-        bool, _option("--verbose", panel=_OUTPUT, text="Show llama.cpp's log on stderr.")
+        bool, option("--verbose", panel=_OUTPUT, text="Show llama.cpp's log on stderr.")
     ] = False
 
     def set_up_log(self) -> None:
@@ -232,7 +235,7 @@ class OutputFlags(LogFlags):
     """What is printed."""
 
     json: Annotated[
-        bool, _option("--json", panel=_OUTPUT, text="Print one JSON object and nothing else.")
+        bool, option("--json", panel=_OUTPUT, text="Print one JSON object and nothing else.")
     ] = False
 
 
@@ -242,7 +245,7 @@ class ResponseFlags(OutputFlags):
 
     show: Annotated[
         bool,
-        _option("--show", panel=_OUTPUT, text="Colour tokens by origin, with statistics below."),
+        option("--show", panel=_OUTPUT, text="Colour tokens by origin, with statistics below."),
     ] = False
 
 

@@ -14,6 +14,7 @@ from rewardshift.methods import CARDS
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
 from rewardshift.run_options import keep_options
+from rewardshift.turns import prompt_tokens
 
 from .prompts import evaluation_prompts
 from .samples import Sample, drop_half_line, read_samples, write_sample
@@ -217,21 +218,17 @@ def _calibrated(method: Method, decoder: Decoder, options: EvaluateOptions) -> M
     asked = [prompt.prompt for prompt in evaluation_prompts("calibration")]
     return method.calibrated(
         decoder,
-        [(text, _prompt_tokens(decoder, text)) for text in asked],
+        [(text, prompt_tokens(decoder, text)) for text in asked],
         seed=0,
         max_tokens=options.max_tokens,
         temperature=options.temperature,
     )
 
 
-def _prompt_tokens(decoder: Decoder, text: str) -> list[int]:
-    return decoder.chat_prompts([{"role": "user", "content": text}])[0]
-
-
 def _sample(
     decoder: Decoder, method: Method, job: Job, judges: Judges, options: EvaluateOptions
 ) -> Sample:
-    tokens = _prompt_tokens(decoder, job.prompt)
+    tokens = prompt_tokens(decoder, job.prompt)
     decoder.score(tokens, tokens[-1:])  # all roles have seen the prompt now
     answer = method.answer(
         decoder,

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rewardshift.decoder import Decoder
+from rewardshift.turns import prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ class JudgeReward:
     def _asked(self, prompt: str, response: str) -> list[int]:
         parts = {"{prompt}": prompt, "{response}": response}
         asked = re.sub(r"\{prompt\}|\{response\}", lambda m: parts[m.group()], self._question)
-        return self._judge.chat_prompts([{"role": "user", "content": asked}])[0]
+        return prompt_tokens(self._judge, asked)
 
     def _log_odds_of_words(self, tokens: list[int]) -> float:
         yes, no = (self._judge.score(tokens, word).target_logprob for word in ("Yes", "No"))

@@ -19,9 +19,9 @@ from rewardshift.errors import EvaluationError
 from rewardshift.files import replacing
 from rewardshift.progress import bars, is_shown
 from rewardshift.run_options import keep_options
+from rewardshift.turns import opening_of_user_turn, prompt_tokens
 
 from .topics import everyday_prompt
-from .turns import opening_of_user_turn, prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -13,8 +13,7 @@ from rewardshift.files import replacing
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
 from rewardshift.run_options import require_same
-
-from .turns import end_of_turn, prompt_tokens
+from rewardshift.turns import end_of_turn, prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

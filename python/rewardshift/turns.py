@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rewardshift.chat_template import Message
-    from rewardshift.decoder import Decoder
+    from .chat_template import Message
+    from .decoder import Decoder
 
 _MARK = "\x1ahere\x1a"
 
