@@ -3,18 +3,16 @@
 #include <llama.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <new>
 #include <optional>
 #include <stdexcept>
-#include <tuple>
 #include <utility>
 
 #include "rewardshift/error.h"
 #include "rewardshift/history.h"
+#include "rewardshift/llama/context_needs.h"
 #include "rewardshift/llama/log.h"
-#include "rewardshift/llama/memory.h"
 #include "rewardshift/require.h"
 
 namespace rewardshift::llama {
@@ -22,70 +20,11 @@ namespace {
 
 constexpr int kDefaultContext = 4096;
 constexpr std::size_t kCellsOfAStream = 256;    // llama.cpp rounds each one's cells up to these
-constexpr std::size_t kWorthACopy = 8;          // tokens gained for which a cache is copied whole
 constexpr std::size_t kClassifiedAtOnce = 128;  // tokens: each of them costs a row of logits, too
 constexpr std::size_t kMostRows = 32;  // bounds the logits' share of llama.cpp's compute buffer
 
 std::size_t rounded_up(std::size_t value, std::size_t multiple) {
   return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
-}
-
-/// The types that the CPU backend can write rows of; it aborts on others.
-constexpr std::array kCacheTypes = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
-                                    GGML_TYPE_Q8_0, GGML_TYPE_Q5_1, GGML_TYPE_Q5_0,
-                                    GGML_TYPE_Q4_1, GGML_TYPE_Q4_0, GGML_TYPE_IQ4_NL};
-
-std::optional<ggml_type> cache_type(const std::string& name) {
-  for (const ggml_type type : kCacheTypes) {
-    if (name == ggml_type_name(type)) return type;
-  }
-  return std::nullopt;
-}
-
-/// Throws std::invalid_argument unless quantised cache types fit the model's heads.
-void require_fitting_cache(const llama_context_params& params, const ModelFacts& facts) {
-  for (const auto& [option, type, head] : {std::tuple{"type_k", params.type_k, facts.key_size},
-                                           std::tuple{"type_v", params.type_v, facts.value_size}}) {
-    const auto block = ggml_blck_size(type);
-    require(head % block == 0, option,
-            "a type whose blocks divide the model's heads of " + std::to_string(head) + " values",
-            std::string(ggml_type_name(type)) + " (blocks of " + std::to_string(block) + ")");
-  }
-  require(
-      !ggml_is_quantized(params.type_v) || params.flash_attn_type != LLAMA_FLASH_ATTN_TYPE_DISABLED,
-      "type_v", "f32, f16 or bf16 without flash attention", ggml_type_name(params.type_v));
-}
-
-std::size_t cache_bytes(const ModelFacts& facts, std::size_t cells, ggml_type k, ggml_type v) {
-  const auto per_value = [](ggml_type type) {
-    return static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
-  };
-  const double per_cell = facts.key_size * per_value(k) + facts.value_size * per_value(v);
-  return static_cast<std::size_t>(per_cell * facts.kv_heads * facts.layers *
-                                  static_cast<double>(cells));
-}
-
-/// What llama.cpp computes with, of which the larger parts are estimated: the attention's mask and,
-/// without flash attention, its scores (one layer at a time), and the rows of logits.
-std::size_t compute_bytes(const ModelFacts& facts, const llama_context_params& params) {
-  const bool scores = params.flash_attn_type == LLAMA_FLASH_ATTN_TYPE_DISABLED;
-  const double per_cell = 6.0 + (scores ? 8.0 * facts.heads : 0.0);  // f32 and f16; twice f32
-  const double rows = 8.0 * params.n_outputs_max * facts.vocab_size;
-  return static_cast<std::size_t>(per_cell * params.n_ctx * params.n_ubatch + rows);
-}
-
-/// Refuses what would end the process: the kernel kills it when memory runs out, and llama.cpp
-/// aborts where one of its many small allocations fails.
-void require_memory(const std::string& needs, std::size_t bytes) {
-  constexpr std::size_t kSmallAllocations = std::size_t{64} << 20;
-  const bool on_host = !llama_supports_gpu_offload();  // a GPU has its own memory, and its errors
-  const std::size_t available = available_memory();
-  if (on_host && bytes > available) {
-    throw OutOfMemoryError(needs + "; " + std::to_string(available) + " are available", bytes);
-  }
-  if (on_host && !can_allocate(bytes + kSmallAllocations)) {
-    throw OutOfMemoryError(needs + ", which this process may not allocate", bytes);
-  }
 }
 
 bool should_abort(void* interrupt) {
@@ -198,8 +137,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     params.abort_callback_data = const_cast<std::atomic<bool>*>(interrupt_);
   }
 
-  const std::size_t bytes =
-      cache_bytes(facts, cells_, params.type_k, params.type_v) + compute_bytes(facts, params);
+  const std::size_t bytes = needed_bytes(facts, params);
   const std::string needs = "n_ctx " + std::to_string(cells_) + " needs " + std::to_string(bytes) +
                             " bytes of cache and buffers for " + model_->path();
   require_memory(needs, bytes);
@@ -273,101 +211,6 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
     }
   }
   return rows_;
-}
-
-/// Keeps of a sequence what the history begins with, but no position a row is wanted of.
-void Context::keep_common(const LogitsRequest& request) {
-  Sequence& sequence = sequences_[static_cast<std::size_t>(request.sequence)];
-  sequence.last_used = clock_;
-  const std::size_t reusable = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
-  const std::size_t common = common_prefix(sequence.cached, request.tokens);
-  // Cells beyond a history that is only to be made ready do no harm.
-  if (request.n_rows == 0 && common == request.tokens.size()) return;
-  drop_tail(request.sequence, std::min(common, reusable));
-}
-
-/// Takes over cells from the sequence that has most in common with the history.
-void Context::borrow_prefix(const LogitsRequest& request) {
-  Sequence& sequence = sequences_[static_cast<std::size_t>(request.sequence)];
-  const std::size_t reusable = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
-  if (sequence.cached.size() >= reusable) return;  // as in every round of a request under way
-  const auto wanted = request.tokens.first(reusable);
-  std::size_t most = sequence.cached.size() + (is_unified_ ? 0 : kWorthACopy);
-  int donor = -1;
-  for (int other = 0; other < max_sequences(); ++other) {
-    const auto& cached = sequences_[static_cast<std::size_t>(other)].cached;
-    const std::size_t common = common_prefix(cached, wanted);
-    if (other != request.sequence && common > most) {
-      most = common;
-      donor = other;
-    }
-  }
-  if (donor < 0) return;
-  llama_memory_t memory = llama_get_memory(context_.get());
-  const auto to = static_cast<llama_pos>(most);
-  if (is_unified_) {
-    const auto from = static_cast<llama_pos>(sequence.cached.size());
-    llama_memory_seq_cp(memory, donor, request.sequence, from, to);
-  } else {  // a cache of its own can only be copied whole
-    llama_memory_seq_cp(memory, donor, request.sequence, -1, -1);
-    llama_memory_seq_rm(memory, request.sequence, to, -1);
-  }
-  sequence.cached.assign(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(most));
-  const auto& lent = sequences_[static_cast<std::size_t>(donor)].cells;
-  for (std::size_t i = sequence.cells.size(); i < most; ++i) sequence.cells.push_back(lent[i]);
-}
-
-/// A sliding-window cache gives cells beyond the window to whoever needs them. A sequence whose
-/// last window is not whole any more, after a rollback or in a borrowed prefix, starts anew.
-void Context::drop_if_pruned(int sequence) {
-  const std::size_t kept = sequences_[static_cast<std::size_t>(sequence)].cached.size();
-  if (window_ == 0 || kept == 0) return;
-  const llama_pos least = llama_memory_seq_pos_min(llama_get_memory(context_.get()), sequence);
-  const std::size_t needed_from = kept + 1 > window_ ? kept + 1 - window_ : 0;
-  if (least < 0 || static_cast<std::size_t>(least) > needed_from) drop_tail(sequence, 0);
-}
-
-std::size_t Context::used_cells() const {
-  std::size_t most = 0;  // counting shared ones once for each sharer: often that is enough to know
-  for (const Sequence& sequence : sequences_) most += sequence.cells.size();
-  if (most + pending_.size() <= cells_) return most;
-  std::vector<std::uint64_t> cells;
-  cells.reserve(most);
-  for (const Sequence& sequence : sequences_) {
-    cells.insert(cells.end(), sequence.cells.begin(), sequence.cells.end());
-  }
-  std::ranges::sort(cells);
-  return static_cast<std::size_t>(std::ranges::unique(cells).begin() - cells.begin());
-}
-
-/// Drops idle sequences until the new tokens fit.
-void Context::make_room() {
-  if (!is_unified_) return;
-  while (used_cells() + pending_.size() > cells_) {
-    int idlest = -1;
-    for (int i = 0; i < max_sequences(); ++i) {
-      const Sequence& sequence = sequences_[static_cast<std::size_t>(i)];
-      if (sequence.last_used == clock_ || sequence.cached.empty()) continue;
-      if (idlest < 0 ||
-          sequence.last_used < sequences_[static_cast<std::size_t>(idlest)].last_used) {
-        idlest = i;
-      }
-    }
-    if (idlest < 0) return;  // llama.cpp has the last word
-    drop_tail(idlest, 0);
-  }
-}
-
-void Context::drop_tail(int sequence, std::size_t keep) {
-  auto& cached = sequences_[static_cast<std::size_t>(sequence)].cached;
-  if (keep == cached.size()) return;
-  llama_memory_t memory = llama_get_memory(context_.get());
-  if (!llama_memory_seq_rm(memory, sequence, static_cast<llama_pos>(keep), -1)) {
-    llama_memory_seq_rm(memory, sequence, -1, -1);  // removing all of a sequence never fails
-    keep = 0;
-  }
-  cached.resize(keep);
-  sequences_[static_cast<std::size_t>(sequence)].cells.resize(keep);
 }
 
 /// Lists request by request; with a cache each, by sequence: llama.cpp evaluates only neighbouring

@@ -1,0 +1,28 @@
+// What a context needs of its model's file and of the memory.
+#pragma once
+
+#include <llama.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "rewardshift/llama/model.h"
+
+namespace rewardshift::llama {
+
+/// The type of a cache by its name; none that the CPU backend cannot write rows of.
+std::optional<ggml_type> cache_type(const std::string& name);
+
+/// Throws std::invalid_argument unless quantised cache types fit the model's heads.
+void require_fitting_cache(const llama_context_params& params, const ModelFacts& facts);
+
+/// Bytes of cache and buffers, of which the larger ones are estimated.
+std::size_t needed_bytes(const ModelFacts& facts, const llama_context_params& params);
+
+/// Refuses what would end the process: the kernel kills it when memory runs out, and llama.cpp
+/// aborts where one of its many small allocations fails. Throws OutOfMemoryError, which says what
+/// `needs` the bytes.
+void require_memory(const std::string& needs, std::size_t bytes);
+
+}  // namespace rewardshift::llama
