@@ -4,10 +4,24 @@
 #include <nanobind/stl/vector.h>
 
 #include "bindings.h"
+#include "rewardshift/require.h"
 
 namespace rewardshift::bindings {
 
 using namespace nb::literals;
+
+namespace {
+
+using Numbers = std::vector<std::size_t>;
+
+DraftOutcome outcome(DraftKind kind, std::size_t drafted, const Numbers& accepted, bool rejected) {
+  for (const std::size_t number : accepted) {
+    require(number < drafted, "a number of an accepted draft", "below drafted", number);
+  }
+  return {kind, drafted, accepted, rejected};
+}
+
+}  // namespace
 
 void register_draft_policy(nb::module_& m) {
   nb::class_<CostCurve>(m, "CostCurve", "Seconds of a batch by its number of rows.")
@@ -23,24 +37,45 @@ void register_draft_policy(nb::module_& m) {
       .def("observe", &CostCurve::observe, "rows"_a, "seconds"_a,
            "Notes what a batch took just now.");
 
-  nb::class_<Acceptance>(m, "Acceptance", "How often drafts are accepted, by position.")
+  nb::enum_<DraftKind>(m, "DraftKind", "How a round's drafts are made.")
+      .value("chain", DraftKind::chain)
+      .value("tree", DraftKind::tree)
+      .value("after_1", DraftKind::after_1)
+      .value("after_2", DraftKind::after_2)
+      .value("after_3", DraftKind::after_3)
+      .value("after_4", DraftKind::after_4);
+
+  nb::class_<Acceptances>(m, "Acceptances", "How often drafts are accepted, by kind and number.")
       .def(nb::init<double>(), "memory"_a)
-      .def("count_round", &Acceptance::count_round, "accepted"_a, "rejected"_a)
-      .def("at", &Acceptance::at, "position"_a, "prior"_a, "weight"_a);
+      .def(
+          "count",
+          [](Acceptances& self, DraftKind kind, std::size_t drafted, const Numbers& accepted,
+             bool rejected) { self.count(outcome(kind, drafted, accepted, rejected)); },
+          "kind"_a, "drafted"_a, "accepted"_a, "rejected"_a = false,
+          "Notes a round by the numbers of its drafts that were accepted.")
+      .def(
+          "at",
+          [](const Acceptances& self, DraftKind kind, std::size_t number, double prior,
+             double weight) { return self.of(kind).at(number, prior, weight); },
+          "kind"_a, "number"_a, "prior"_a, "weight"_a);
 
   nb::class_<RoundPlan>(m, "RoundPlan", "A request that may play the next round.")
       .def(
           "__init__",
-          [](RoundPlan* self, const Acceptance& acceptance, bool is_aligned, bool is_free,
-             std::size_t most) {
-            new (self) RoundPlan{&acceptance, is_aligned, is_free, most, most};
+          [](RoundPlan* self, const Acceptances& acceptances, bool is_aligned, bool is_free,
+             std::size_t most, DraftKind kind) {
+            new (self) RoundPlan{&acceptances, is_aligned, is_free, most, most, kind};
           },
-          "acceptance"_a, nb::kw_only(), "is_aligned"_a, "is_free"_a, "most"_a,
-          nb::keep_alive<1, 2>());
+          "acceptances"_a, nb::kw_only(), "is_aligned"_a, "is_free"_a, "most"_a,
+          "kind"_a = DraftKind::chain, nb::keep_alive<1, 2>());
 
   nb::class_<AdaptivePolicy>(m, "AdaptivePolicy", "Chooses draft lengths.")
       .def(nb::init<>())
-      .def("learn", &AdaptivePolicy::learn, "accepted"_a, "rejected"_a)
+      .def(
+          "learn",
+          [](AdaptivePolicy& self, DraftKind kind, std::size_t drafted, const Numbers& accepted,
+             bool rejected) { self.learn(outcome(kind, drafted, accepted, rejected)); },
+          "kind"_a, "drafted"_a, "accepted"_a, "rejected"_a = false)
       .def(
           "choose",
           [](AdaptivePolicy& self, const std::vector<RoundPlan>& given, const CostCurve& target,
@@ -48,12 +83,13 @@ void register_draft_policy(nb::module_& m) {
              double own_seconds) {
             std::vector<RoundPlan> plans = given;
             self.choose(plans, {&target, &draft, &reference, share_batches, own_seconds});
-            std::vector<std::size_t> lengths;
-            for (const RoundPlan& plan : plans) lengths.push_back(plan.length);
-            return lengths;
+            std::vector<std::pair<DraftKind, std::size_t>> chosen;
+            for (const RoundPlan& plan : plans) chosen.emplace_back(plan.kind, plan.length);
+            return chosen;
           },
           "plans"_a, nb::kw_only(), "target"_a, "draft"_a, "reference"_a, "share_batches"_a = false,
-          "own_seconds"_a = 0.0, "The lengths for the plans; those that are not free keep theirs.");
+          "own_seconds"_a = 0.0,
+          "Kinds and lengths for the plans; those that are not free keep theirs.");
 }
 
 }  // namespace rewardshift::bindings

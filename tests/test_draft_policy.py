@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
+from rewardshift._core import DraftKind
 
-from rewardshift import Decoder, TableModel, _core
+from rewardshift import Decoder, NgramTable, TableModel, _core
 
 LENGTHS = range(9)
 
@@ -25,21 +27,37 @@ REPACKED = [1.0, 1.2, 1.4, 1.24, 1.75, 1.9, 2.0, 2.1, *(0.25 * n for n in range(
 """Groups of four rows are cheap, as quantised matrix kernels have it."""
 
 
-def learned(acceptances: list[float], rounds: int = 4000) -> _core.AdaptivePolicy:
-    """A policy that saw drafts accepted with these probabilities, position by position."""
-    policy, rng = _core.AdaptivePolicy(), np.random.default_rng(0)
+def learned(
+    acceptances: list[float], rounds: int = 4000, policy: _core.AdaptivePolicy | None = None
+) -> _core.AdaptivePolicy:
+    """A policy that saw chains accepted with these probabilities, position by position."""
+    policy, rng = policy or _core.AdaptivePolicy(), np.random.default_rng(0)
     for _ in range(rounds):
         draws = rng.random(len(acceptances)) < acceptances
         accepted = len(draws) if draws.all() else int(np.argmin(draws))
-        policy.learn(accepted, accepted < len(draws))
+        policy.learn(*chain(len(draws), accepted))
     return policy
 
 
-def plan(most: int = 8, *, is_free: bool = True, is_aligned: bool = False) -> _core.RoundPlan:
+def chain(drafted: int, accepted: int) -> tuple[DraftKind, int, list[int], bool]:
+    """The outcome of a round in which the first drafts of a chain were accepted."""
+    return DraftKind.chain, drafted, list(range(accepted)), accepted < drafted
+
+
+def plan(
+    most: int = 8,
+    *,
+    is_free: bool = True,
+    is_aligned: bool = False,
+    kind: DraftKind = DraftKind.chain,
+) -> _core.RoundPlan:
     """A request that has no past of its own."""
-    return _core.RoundPlan(
-        _core.Acceptance(0.97), is_aligned=is_aligned, is_free=is_free, most=most
-    )
+    own = _core.Acceptances(0.97)
+    return _core.RoundPlan(own, is_aligned=is_aligned, is_free=is_free, most=most, kind=kind)
+
+
+def lengths_of(policy: _core.AdaptivePolicy, plans: list[_core.RoundPlan], **costs) -> list[int]:
+    return [length for _, length in policy.choose(plans, **costs)]
 
 
 def rate(k: int, p: float, target: list[float], draft: list[float]) -> float:
@@ -54,8 +72,8 @@ def rate(k: int, p: float, target: list[float], draft: list[float]) -> float:
 def test_one_request_gets_the_length_of_the_highest_rate(target, ratio, p):
     draft = line(ratio, 0.3)
     policy = learned([p] * 8)
-    (chosen,) = policy.choose([plan()], target=curve(*target), draft=curve(*draft),
-                              reference=curve(*draft))  # fmt: skip
+    costs = {"target": curve(*target), "draft": curve(*draft), "reference": curve(*draft)}
+    (chosen,) = lengths_of(policy, [plan()], **costs)
     best = max(rate(k, p, target, draft) for k in LENGTHS)
     assert rate(chosen, p, target, draft) >= 0.97 * best
 
@@ -65,27 +83,29 @@ def test_lengths_are_between_nothing_and_the_most_allowed():
     cheap, dear = curve(*line(1e-6, 0.0)), curve(*line(1.0, 0.0))
     for most in (0, 1, 5):
         policy = learned([0.9] * 8)
-        assert policy.choose([plan(most)], target=free, draft=cheap, reference=cheap) == [most]
-        assert policy.choose([plan(most)], target=free, draft=dear, reference=dear) == [0]
+        assert lengths_of(policy, [plan(most)], target=free, draft=cheap, reference=cheap) == [most]
+        assert lengths_of(policy, [plan(most)], target=free, draft=dear, reference=dear) == [0]
 
 
 def test_cheap_groups_of_rows_are_filled():
     policy = learned([0.55] * 8)
     draft = curve(*line(0.02, 0.0))
-    (length,) = policy.choose([plan()], target=curve(*REPACKED), draft=draft, reference=draft)
+    costs = {"target": curve(*REPACKED), "draft": draft, "reference": draft}
+    (length,) = lengths_of(policy, [plan()], **costs)
     assert length + 1 in {4, 8}
 
 
 def test_requests_of_a_batch_share_what_pays_by_their_own_acceptance():
-    good, bad = _core.Acceptance(0.97), _core.Acceptance(0.97)
+    good, bad = _core.Acceptances(0.97), _core.Acceptances(0.97)
     for _ in range(200):
-        good.count_round(8, False)
-        bad.count_round(0, True)
+        good.count(*chain(8, 8))
+        bad.count(*chain(8, 0))
     options = {"is_aligned": True, "is_free": True, "most": 8}
     plans = [_core.RoundPlan(good, **options), _core.RoundPlan(bad, **options)]
     small = curve(*line(0.05, 0.5))
     target = curve(*line(1.0, 0.3))
-    lengths = learned([0.5] * 8).choose(plans, target=target, draft=small, reference=small)
+    costs = {"target": target, "draft": small, "reference": small}
+    lengths = lengths_of(learned([0.5] * 8), plans, **costs)
     assert lengths[0] >= 3
     assert lengths[1] == 0
 
@@ -93,11 +113,11 @@ def test_requests_of_a_batch_share_what_pays_by_their_own_acceptance():
 def test_lengths_that_were_asked_for_stay():
     policy = learned([0.9] * 8)
     small = curve(*line(0.01, 0.1))
-    lengths = policy.choose(
-        [plan(2, is_free=False), plan(8)], target=curve(*line(1, 0.1)), draft=small, reference=small
-    )
-    assert lengths[0] == 2
-    assert lengths[1] > 0
+    costs = {"target": curve(*line(1, 0.1)), "draft": small, "reference": small}
+    for kind in DraftKind:
+        given, free = policy.choose([plan(2, is_free=False, kind=kind), plan(8)], **costs)
+        assert given == (kind, 2)
+        assert free[1] > 0
 
 
 def test_one_batch_for_draft_and_reference_makes_not_drafting_cheaper():
@@ -105,7 +125,7 @@ def test_one_batch_for_draft_and_reference_makes_not_drafting_cheaper():
     small, target = curve(*line(1.0, 0.05)), curve(*line(1.0, 0.9))
     costs = {"target": target, "draft": small, "reference": small}
     apart, together = (
-        policy.choose([plan(is_aligned=True)], **costs, share_batches=share)
+        lengths_of(policy, [plan(is_aligned=True)], **costs, share_batches=share)
         for share in (False, True)
     )
     assert apart[0] > 0
@@ -117,9 +137,9 @@ def play(policy, own, costs, accepts, rounds):
     lengths = []
     for _ in range(rounds):
         request = _core.RoundPlan(own, is_aligned=False, is_free=True, most=8)
-        (length,) = policy.choose([request], **costs)
-        outcome = (length, False) if accepts else (0, length > 0)
-        own.count_round(*outcome)
+        (length,) = lengths_of(policy, [request], **costs)
+        outcome = chain(length, length if accepts else 0)
+        own.count(*outcome)
         policy.learn(*outcome)
         lengths.append(length)
     return lengths
@@ -128,21 +148,21 @@ def play(policy, own, costs, accepts, rounds):
 def test_drafting_that_does_not_pay_is_tried_now_and_then():
     small = curve(*line(0.2, 0.1))
     costs = {"target": curve(*line(1, 0.3)), "draft": small, "reference": small}
-    lengths = play(learned([0.01] * 8), _core.Acceptance(0.97), costs, accepts=False, rounds=5000)
+    lengths = play(learned([0.01] * 8), _core.Acceptances(0.97), costs, accepts=False, rounds=5000)
     assert 1 <= sum(length > 0 for length in lengths) <= 100
 
 
 def test_drafting_that_cannot_pay_is_never_tried():
     dear = curve(*line(1.0, 0.9))
     costs = {"target": dear, "draft": dear, "reference": dear}
-    lengths = play(learned([0.5]), _core.Acceptance(0.97), costs, accepts=False, rounds=5000)
+    lengths = play(learned([0.5]), _core.Acceptances(0.97), costs, accepts=False, rounds=5000)
     assert not any(lengths)
 
 
 def test_acceptance_that_returns_is_noticed():
     small = curve(*line(0.05, 0.1))
     costs = {"target": curve(*line(1, 0.3)), "draft": small, "reference": small}
-    lengths = play(learned([0.01] * 8), _core.Acceptance(0.97), costs, accepts=True, rounds=5000)
+    lengths = play(learned([0.01] * 8), _core.Acceptances(0.97), costs, accepts=True, rounds=5000)
     assert lengths[0] == 0
     assert lengths[-1] == 8
 
@@ -168,17 +188,102 @@ def test_curve_follows_the_news_but_not_a_hiccup():
 
 
 def test_acceptance_weighs_what_was_seen_against_the_guess():
-    seen = _core.Acceptance(1.0)
-    for accepted, rejected in [(2, True), (0, True), (1, True), (3, False)]:
-        seen.count_round(accepted, rejected)
-    assert [seen.at(i, 0.5, 0.0) for i in range(3)] == pytest.approx([3 / 4, 2 / 3, 1 / 2])
-    assert seen.at(3, 0.5, 4.0) == 0.5
-    assert seen.at(0, 0.5, 4.0) == pytest.approx((3 + 2) / (4 + 4))
+    seen = _core.Acceptances(1.0)
+    for accepted, drafted in [(2, 3), (0, 1), (1, 3), (3, 3)]:
+        seen.count(*chain(drafted, accepted))
+    at = partial(seen.at, DraftKind.chain)
+    assert [at(i, 0.5, 0.0) for i in range(3)] == pytest.approx([3 / 4, 2 / 3, 1 / 2])
+    assert at(3, 0.5, 4.0) == 0.5
+    assert at(0, 0.5, 4.0) == pytest.approx((3 + 2) / (4 + 4))
 
 
-def table(seed: int) -> TableModel:
+def test_drafts_of_a_tree_are_counted_by_the_order_they_were_drawn_in():
+    seen = _core.Acceptances(1.0)
+    for accepted, drafted in [([0, 2], 4), ([1], 3), ([], 2), ([0, 1], 2)]:
+        seen.count(DraftKind.tree, drafted, accepted)
+    at = partial(seen.at, DraftKind.tree, prior=0.5, weight=0.0)
+    assert [at(i) for i in range(4)] == pytest.approx([2 / 4, 2 / 4, 1 / 2, 0 / 1])
+    assert seen.at(DraftKind.chain, 0, 0.5, 0.0) == 0.5  # says nothing of chains
+    with pytest.raises(ValueError, match="below drafted, not 3"):
+        seen.count(DraftKind.tree, 3, [3])
+
+
+def test_what_stands_in_for_another_is_forgotten_while_that_is_drafted():
+    seen = _core.Acceptances(0.5)
+    seen.count(DraftKind.tree, 1, [])
+    seen.count(DraftKind.after_2, 1, [])
+    for _ in range(20):
+        seen.count(*chain(1, 1))
+    assert seen.at(DraftKind.tree, 0, 0.9, 1.0) == pytest.approx(0.9, abs=1e-5)
+    assert seen.at(DraftKind.after_2, 0, 0.9, 1.0) == pytest.approx(0.45)
+
+
+# --- trees
+
+
+def learned_tree(
+    kind: DraftKind, chances: list[float], policy: _core.AdaptivePolicy, rounds: int = 4000
+) -> _core.AdaptivePolicy:
+    """The policy, having seen trees whose drafts are accepted with these probabilities."""
+    rng = np.random.default_rng(1)
+    for _ in range(rounds):
+        accepted = np.flatnonzero(rng.random(len(chances)) < chances)
+        policy.learn(kind, len(chances), accepted.tolist())
+    return policy
+
+
+@pytest.mark.parametrize(
+    ("chains", "tree", "pays"),
+    [
+        ([0.3] * 8, [0.3, 0.28, 0.25, 0.2, 0.18, 0.15, 0.1, 0.1], DraftKind.tree),
+        ([0.8] * 8, [0.8, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1], DraftKind.chain),
+    ],
+)
+def test_a_tree_is_drafted_where_it_pays_more_than_a_chain(chains, tree, pays):
+    policy = _core.AdaptivePolicy()
+    for _ in range(4000 // 50):  # in turns: who is not played is forgotten
+        learned(chains, 50, policy)
+        learned_tree(DraftKind.tree, tree, policy, 50)
+    small = curve(*line(0.05, 0.1))
+    costs = {"target": curve(*line(1, 0.02)), "draft": small, "reference": small}
+    ((kind, length),) = policy.choose([plan(kind=DraftKind.tree)], **costs)
+    assert kind == pays
+    assert length > 0
+    ((kind, _),) = policy.choose([plan()], **costs)
+    assert kind == DraftKind.chain  # nobody gave it room for branches
+
+
+def test_drafts_of_a_table_cost_no_turn_of_the_draft():
+    """What pays from a table does not where the draft, as dear as the target, must be asked."""
+    kind = DraftKind.after_3
+    policy = learned_tree(kind, [0.6, 0.5, 0.4, 0.3], learned([0.6] * 4))
+    slow = curve(*line(1.0, 0.3))
+    costs = {"target": slow, "draft": slow, "reference": slow}
+    assert lengths_of(policy, [plan(4, kind=kind), plan(4)], **costs) == [3, 0]
+
+
+@pytest.mark.parametrize("slope", [0.05, 0.2, 0.45, 1.0])
+def test_a_table_drafts_as_many_as_promise_most_tokens_a_second(slope):
+    chances = [0.7, 0.5, 0.35, 0.25, 0.15, 0.1]
+    kind, target = DraftKind.after_4, line(1.0, slope)
+    policy = learned_tree(kind, chances, _core.AdaptivePolicy())
+    costs = {"target": curve(*target), "draft": curve(1.0), "reference": curve(1.0)}
+    (length,) = lengths_of(policy, [plan(6, kind=kind)], **costs)
+    rates = [(1 + sum(chances[:n])) / target[n] for n in range(7)]
+    assert rates[length] >= 0.97 * max(rates)
+
+
+def test_by_what_a_table_goes_decides_how_much_it_drafts():
+    policy = learned_tree(DraftKind.after_1, [0.05] * 4, _core.AdaptivePolicy())
+    learned_tree(DraftKind.after_4, [0.9, 0.8, 0.7, 0.6], policy)
+    costs = {"target": curve(*line(1, 0.3)), "draft": curve(1.0), "reference": curve(1.0)}
+    kinds = (DraftKind.after_1, DraftKind.after_4)
+    assert lengths_of(policy, [plan(4, kind=kind) for kind in kinds], **costs) == [0, 4]
+
+
+def table(seed: int, **facts) -> TableModel:
     logits = np.random.default_rng(seed).normal(size=(6, 6)).astype(np.float32)
-    return TableModel(logits, order=1)
+    return TableModel(logits, order=1, **facts)
 
 
 def test_measuring_costs_counts_the_rows_and_forgets():
@@ -203,19 +308,24 @@ def test_a_seed_fixes_the_text_whatever_was_measured():
     assert texts(calibrated=True) == texts(calibrated=False)
 
 
-def test_adaptive_lengths_keep_the_law():
+@pytest.mark.parametrize(
+    "options", [{}, {"tree_width": 2}, {"drafter": True}, {"drafter": True, "tree_width": 2}]
+)
+def test_adaptive_lengths_keep_the_law(options):
     """Two tokens after [0], against pi* by chi-square, with whatever lengths are chosen."""
-    target, draft, reference = table(1), table(2), table(3)
     z = (np.random.default_rng(s).normal(size=(6, 6)).astype(np.float32) for s in (1, 2, 3))
     p, q, r = (np.float64(x) for x in z)
     law = np.exp(p + q - r)
     law /= law.sum(axis=1, keepdims=True)
     expected = np.array([law[0, a] * law[a, b] for a, b in itertools.product(range(6), repeat=2)])
     n = 6000
+    if "drafter" in options:
+        options = {**options, "drafter": NgramTable()}
     observed = np.zeros(36)
-    with Decoder.from_models(target, draft, reference) as decoder:
+    models = (table(seed, max_sequences=9) for seed in (1, 2, 3))
+    with Decoder.from_models(*models) as decoder:
         decoder._engine.calibrate()
-        for c in decoder.generate_batch([[0]] * n, max_tokens=2, temperature=1.0):
+        for c in decoder.generate_batch([[0]] * n, max_tokens=2, temperature=1.0, **options):
             observed[c.tokens[0] * 6 + c.tokens[1]] += 1
     from scipy.stats import chi2
 

@@ -300,8 +300,7 @@ def test_a_drafter_of_another_type_is_named():
         decoder().generate([1], drafter="ngram")
 
 
-def test_calibrated_decoders_leave_trees_their_shape():
-    """The adaptive policy chooses chains of the draft model only."""
+def test_a_shape_that_was_asked_for_stays_whatever_was_measured():
     roles = [TableModel(t.reshape(-1, VOCAB), order=ORDER) for t in tables(end=-20)]
     for n in (1, 3):
         core = _core.Decoder(*roles[:n], *[None] * (3 - n), _core.DecoderOptions())
@@ -315,3 +314,17 @@ def test_calibrated_decoders_leave_trees_their_shape():
             core.step()
         trees = [e for e in core.take_events() if e.id == 0]
         assert trees[-1].statistics.drafted > 4 * trees[-1].statistics.rounds / 2
+
+
+def test_costs_are_measured_once_before_a_table_may_draft_what_pays(files):
+    """Only where nothing fixes how much; a decoder with a draft measures when it is loaded."""
+    with Decoder(files.model().path, n_ctx=128, n_threads=1) as d:
+        evaluated = []
+        for options in ({"seed": 1}, {"num_draft_tokens": 2}, {}, {}):
+            before = d.work["target"].tokens
+            d.cancel(d.submit([5, 6], drafter=NgramTable(), max_tokens=4, **options))
+            evaluated.append(d.work["target"].tokens - before)
+            d.step()
+    assert evaluated[:2] == [0, 0]
+    assert evaluated[2] > 0
+    assert evaluated[3] == 0

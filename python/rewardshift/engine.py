@@ -104,11 +104,18 @@ class Engine:
         self._unclaimed: list[Chunk] = []
         self.lock = lock or threading.RLock()
         self._home = os.getpid()
+        self._is_calibrated = False
 
     def calibrate(self) -> None:
         """Measures what batches cost, so that draft lengths can be chosen by it."""
         with self._alone():
             self.core.calibrate()
+        self._is_calibrated = True
+
+    def calibrate_once(self) -> None:
+        """The same, unless that was done, or would disturb requests that are under way."""
+        if not self._is_calibrated and not self.has_work:
+            self.calibrate()
 
     def forget(self) -> None:
         """Drops what the models remember."""

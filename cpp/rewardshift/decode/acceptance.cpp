@@ -1,22 +1,35 @@
 #include "rewardshift/decode/acceptance.h"
 
+#include <algorithm>
+
 namespace rewardshift {
 
-void Acceptance::count_round(std::size_t accepted, bool rejected) {
-  const std::size_t decided = accepted + (rejected ? 1 : 0);
+/// In a chain a draft is decided on where all before it were accepted; in a tree it is enough that
+/// it was drawn, as its chances are those of a walk from the root.
+void Acceptance::count(const DraftOutcome& outcome) {
+  const bool is_chain = outcome.kind == DraftKind::chain;
+  const std::size_t decided =
+      is_chain ? outcome.accepted.size() + (outcome.rejected ? 1 : 0) : outcome.drafted;
   if (decided_.size() < decided) {
     decided_.resize(decided);
     accepted_.resize(decided);
   }
-  for (std::size_t i = 0; i < decided_.size(); ++i) {
-    decided_[i] = memory_ * decided_[i] + (i < decided ? 1.0 : 0.0);
-    accepted_[i] = memory_ * accepted_[i] + (i < accepted ? 1.0 : 0.0);
-  }
+  for (double& count : decided_) count *= memory_;
+  for (double& count : accepted_) count *= memory_;
+  for (std::size_t i = 0; i < decided; ++i) decided_[i] += 1.0;
+  for (const std::size_t i : outcome.accepted) accepted_[i] += 1.0;
 }
 
-double Acceptance::at(std::size_t position, double prior, double weight) const {
-  if (position >= decided_.size()) return prior;
-  return (accepted_[position] + weight * prior) / (decided_[position] + weight);
+double Acceptance::at(std::size_t number, double prior, double weight) const {
+  if (number >= decided_.size()) return prior;
+  return (accepted_[number] + weight * prior) / (decided_[number] + weight);
+}
+
+/// Chains and trees of the draft model stand in for each other: each round without one forgets.
+void Acceptances::count(const DraftOutcome& outcome) {
+  of(outcome.kind).count(outcome);
+  if (outcome.kind == DraftKind::chain) of(DraftKind::tree).count({DraftKind::tree});
+  if (outcome.kind == DraftKind::tree) of(DraftKind::chain).count({DraftKind::chain});
 }
 
 }  // namespace rewardshift

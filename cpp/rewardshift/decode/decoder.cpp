@@ -219,7 +219,8 @@ void Decoder::plan() {
   if (calibrated) policy_.choose(plans_, round_costs);
   for (std::size_t i = 0; i < active_.size(); ++i) {
     Request& request = *active_[i];
-    request.draft_length = request.drafts_from_table() ? most_drafts(request) : plans_[i].length;
+    request.draft_length = plans_[i].length;
+    request.draft_kind = plans_[i].kind;
   }
 }
 
@@ -231,13 +232,20 @@ std::size_t Decoder::most_drafts(const Request& request, bool is_free) const {
   return std::min(static_cast<std::size_t>(wanted), request.limit - request.generated - 1);
 }
 
-/// What the policy needs to know. To it, drafts from a table are none: they cost no turn.
+/// What the policy needs to know.
 RoundPlan Decoder::plan_for(const Request& request, bool calibrated) const {
-  RoundPlan plan{&request.acceptance, request.is_aligned()};
-  if (drafter_ == nullptr || request.drafts_from_table()) return plan;
+  RoundPlan plan{&request.acceptances, request.is_aligned()};
   const RequestParams& params = request.params;
-  plan.is_free =
-      calibrated && !params.num_draft_tokens && !params.reproducible && params.tree_width == 1;
+  if (params.drafter != nullptr) {
+    const std::size_t seen = params.drafter->longest_seen(request.text_so_far());
+    if (seen == 0) return plan;
+    plan.kind = after_last(seen);
+  } else if (drafter_ == nullptr) {
+    return plan;
+  } else if (params.tree_width > 1) {
+    plan.kind = DraftKind::tree;
+  }
+  plan.is_free = calibrated && !params.num_draft_tokens && !params.reproducible;
   plan.most = most_drafts(request, plan.is_free);
   plan.length = plan.most;
   return plan;

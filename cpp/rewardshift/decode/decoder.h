@@ -95,7 +95,7 @@ class Decoder {
   void admit();
   int place_for(const Request& request) const;
   void plan();
-  std::size_t most_drafts(const Request& request, bool is_free = false) const;
+  std::size_t most_drafts(const Request& request, bool is_free) const;
   RoundPlan plan_for(const Request& request, bool calibrated) const;
   void prefill();
   void prefill(Role role);
@@ -116,6 +116,7 @@ class Decoder {
   void verify();
   void add_bonus();
   void emit();
+  void learn(Request& request);
   bool reads_rows(const Request& request, Role role) const;
   void score_blocks(std::initializer_list<Role> roles);
   void ask_rows(Request& request, Role role);
@@ -126,16 +127,18 @@ class Decoder {
   void add_bonus(Request& request);
   RoleLogits rows_at(Request& request, std::size_t row) const;
   Goal goal_at(const Request& request, std::size_t i, const RoleLogits& rows);
-  double goal_log_probability(const Request& request, Token token, const Goal& goal) const;
-  void add_top_logprobs(EmittedToken& emitted, const Request& request, const RoleLogits& rows);
-  EmittedToken describe(Request& request, Token token, Origin origin, const RoleLogits& rows,
-                        const Goal& goal);
-  LawSummary paper_law(const Request& request, const Goal& goal, Token token);
   void commit(Request& request, EmittedToken&& token);
   void fail(Request& request);
   void forget_histories();
   bool ends(Token token) const;
   void finish(Request& request, FinishReason reason);
+
+  // describe.cpp
+  EmittedToken describe(Request& request, Token token, Origin origin, const RoleLogits& rows,
+                        const Goal& goal);
+  double goal_log_probability(const Request& request, Token token, const Goal& goal) const;
+  void add_top_logprobs(EmittedToken& emitted, const Request& request, const RoleLogits& rows);
+  LawSummary paper_law(const Request& request, const Goal& goal, Token token);
 
   // score.cpp
   Scores score_continuation(Request& request, std::span<const Token> continuation);

@@ -6,30 +6,37 @@
 namespace rewardshift {
 namespace {
 
-constexpr double kFirstGuess = 0.7;    // of the acceptance, before any was seen
+constexpr double kFirstGuess = 0.7;  // of the acceptance after an accepted one, before any was seen
 constexpr double kGuessWeight = 4.0;   // in drafts
 constexpr double kOthersWeight = 8.0;  // of other requests' drafts against this one's
+
+/// How often the draft model is asked in a row; a tree's nodes may ask less often than that.
+std::size_t turns(const RoundPlan& plan) { return comes_from_table(plan.kind) ? 0 : plan.length; }
 
 /// Seconds that a round of these lengths is expected to take.
 double round_seconds(std::span<const RoundPlan> plans, std::span<const double> survival,
                      const RoundCosts& costs) {
   std::size_t target_rows = 0;
   std::size_t reference_rows = 0;
-  std::size_t undrafted = 0;  // of these the goal needs the draft's row nevertheless
+  std::size_t unread = 0;  // rows that the goal needs of the draft, which did not draft there
   std::size_t longest = 0;
   double complete = 0.0;  // requests all of whose drafts are accepted
   for (std::size_t i = 0; i < plans.size(); ++i) {
-    target_rows += plans[i].length + 1;
-    if (plans[i].is_aligned) reference_rows += plans[i].length + 1;
-    if (plans[i].is_aligned && plans[i].length == 0) ++undrafted;
-    if (plans[i].length > 0) complete += survival[i];
-    longest = std::max(longest, plans[i].length);
+    const RoundPlan& plan = plans[i];
+    const std::size_t rows = plan.length + 1;
+    target_rows += rows;
+    if (plan.is_aligned) {
+      reference_rows += rows;
+      if (comes_from_table(plan.kind) || plan.length == 0) unread += rows;
+    }
+    if (plan.length > 0 && !comes_from_table(plan.kind)) complete += survival[i];
+    longest = std::max(longest, turns(plan));
   }
   double seconds = costs.target->seconds(static_cast<double>(target_rows)) +
                    costs.own_seconds * static_cast<double>(target_rows);
   for (std::size_t turn = 1; turn <= longest; ++turn) {
     const auto rows =
-        std::ranges::count_if(plans, [turn](const RoundPlan& p) { return p.length >= turn; });
+        std::ranges::count_if(plans, [turn](const RoundPlan& p) { return turns(p) >= turn; });
     seconds += costs.draft->seconds(static_cast<double>(rows));
   }
   // After a complete block the draft has one more token to read: for the goal at once when
@@ -38,10 +45,10 @@ double round_seconds(std::span<const RoundPlan> plans, std::span<const double> s
     seconds += std::min(1.0, complete) * costs.draft->seconds(std::max(1.0, complete));
   if (reference_rows == 0) return seconds;
   if (costs.share_batches) {
-    return seconds + costs.reference->seconds(static_cast<double>(reference_rows + undrafted));
+    return seconds + costs.reference->seconds(static_cast<double>(reference_rows + unread));
   }
   return seconds + costs.reference->seconds(static_cast<double>(reference_rows)) +
-         costs.draft->seconds(static_cast<double>(undrafted));
+         costs.draft->seconds(static_cast<double>(unread));
 }
 
 }  // namespace
@@ -52,31 +59,29 @@ void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs)
   double tokens = static_cast<double>(plans.size());
   for (std::size_t i = 0; i < plans.size(); ++i) {
     RoundPlan& plan = plans[i];
-    double survival = 1.0;
-    double guess = kFirstGuess;  // a position that was never reached is like the one before it
-    const std::size_t end = plan.is_free ? plan.most : plan.length;
-    for (std::size_t position = 0; position < end; ++position) {
-      guess = all_.at(position, guess, kGuessWeight);
-      survival *= plan.acceptance->at(position, guess, kOthersWeight);
-      if (plan.is_free) {
-        candidates_.push_back({survival, position, i});
-      } else {
-        tokens += survival;
-        survival_[i] = survival;
-      }
+    if (plan.is_free && plan.kind == DraftKind::tree &&
+        best_rate_alone(plan, DraftKind::chain, costs) >=
+            best_rate_alone(plan, DraftKind::tree, costs)) {
+      plan.kind = DraftKind::chain;
     }
-    if (plan.is_free) plan.length = 0;
+    expect(plan, plan.is_free ? plan.most : plan.length);
+    if (!plan.is_free) {
+      for (const double survival : expected_) tokens += survival_[i] = survival;
+      continue;
+    }
+    for (std::size_t n = 0; n < expected_.size(); ++n) candidates_.push_back({expected_[n], n, i});
+    plan.length = 0;
   }
   std::ranges::sort(candidates_, [](const Candidate& a, const Candidate& b) {
     if (a.survival != b.survival) return a.survival > b.survival;
-    return std::pair(a.position, a.plan) < std::pair(b.position, b.plan);
+    return std::pair(a.number, a.plan) < std::pair(b.number, b.plan);
   });
 
   double best_rate = tokens / round_seconds(plans, survival_, costs);
   std::size_t best = 0;
   for (std::size_t n = 0; n < candidates_.size(); ++n) {
     const Candidate& candidate = candidates_[n];
-    plans[candidate.plan].length = candidate.position + 1;
+    plans[candidate.plan].length = candidate.number + 1;
     survival_[candidate.plan] = candidate.survival;
     tokens += candidate.survival;
     const double rate = tokens / round_seconds(plans, survival_, costs);
@@ -86,8 +91,45 @@ void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs)
     }
   }
   for (std::size_t n = candidates_.size(); n > best; --n) {
-    plans[candidates_[n - 1].plan].length = candidates_[n - 1].position;
+    plans[candidates_[n - 1].plan].length = candidates_[n - 1].number;
   }
+}
+
+/// Leaves in expected_ the probabilities that a plan's first drafts are accepted.
+void AdaptivePolicy::expect(const RoundPlan& plan, std::size_t count) {
+  const Acceptance& all = all_.of(plan.kind);
+  const Acceptance& own = plan.acceptances->of(plan.kind);
+  expected_.clear();
+  double survival = 1.0;
+  double guess = kFirstGuess;
+  for (std::size_t n = 0; n < count; ++n) {
+    guess = all.at(n, guess, kGuessWeight);
+    const double seen = own.at(n, guess, kOthersWeight);
+    if (plan.kind == DraftKind::chain) {
+      survival *= seen;  // and what was never reached is like the one before it
+    } else {
+      survival = std::min(survival, seen);
+      guess *= kFirstGuess;
+    }
+    expected_.push_back(survival);
+  }
+}
+
+/// The most tokens a second that a request could have if no other played, with drafts of a kind.
+double AdaptivePolicy::best_rate_alone(RoundPlan plan, DraftKind kind, const RoundCosts& costs) {
+  plan.kind = kind;
+  plan.length = 0;
+  expect(plan, plan.most);
+  double tokens = 1.0;
+  double survival = 1.0;
+  double best = tokens / round_seconds({&plan, 1}, {&survival, 1}, costs);
+  for (const double next : expected_) {
+    survival = next;
+    tokens += survival;
+    ++plan.length;
+    best = std::max(best, tokens / round_seconds({&plan, 1}, {&survival, 1}, costs));
+  }
+  return best;
 }
 
 }  // namespace rewardshift

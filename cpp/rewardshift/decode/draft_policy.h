@@ -12,11 +12,12 @@ namespace rewardshift {
 
 /// A request that may play the next round.
 struct RoundPlan {
-  const Acceptance* acceptance = nullptr;  ///< of this request so far
-  bool is_aligned = false;                 ///< all three models take part
-  bool is_free = false;                    ///< the length is the policy's to choose
-  std::size_t most = 0;                    ///< tokens that may be drafted
-  std::size_t length = 0;                  ///< tokens to draft; <= most
+  const Acceptances* acceptances = nullptr;  ///< of this request so far
+  bool is_aligned = false;                   ///< all three models take part
+  bool is_free = false;                      ///< the length is the policy's to choose
+  std::size_t most = 0;                      ///< tokens that may be drafted
+  std::size_t length = 0;                    ///< tokens to draft; <= most
+  DraftKind kind = DraftKind::chain;  ///< a tree that is free becomes a chain where that pays more
 };
 
 /// What a round costs, part by part.
@@ -30,31 +31,35 @@ struct RoundCosts {
 
 /// Chooses the draft lengths that promise most tokens a second, for all requests of a round.
 ///
-/// Drafting longer for a request adds a row to the batches of target and reference and a turn of
-/// the draft, and wins the probability that all its drafts up to there are accepted. Taken by
-/// that probability, greatest first, the drafts of all requests form one list, of which some
-/// beginning is best. A length of 0 is plain decoding. What is not tried is forgotten slowly, and
-/// then tried again if it could pay.
+/// One more draft for a request adds a row to the batches of target and reference and, unless it
+/// comes from a table, a turn of the draft, and wins the probability that it is accepted: in a
+/// chain that all up to there are. Taken by that probability, greatest first, the drafts of all
+/// requests form one list, of which some beginning is best. A length of 0 is plain decoding. What
+/// is not tried is forgotten slowly, and then tried again if it could pay.
 ///
 /// Whatever it chooses, the law of the output stays the same.
 class AdaptivePolicy {
  public:
-  /// Sets `length` of every plan that is free. The costs are those of just now.
+  /// Sets length and kind of every plan that is free. The costs are those of just now.
   void choose(std::span<RoundPlan> plans, const RoundCosts& costs);
 
   /// Notes the outcome of one request's round.
-  void learn(std::size_t accepted, bool rejected) { all_.count_round(accepted, rejected); }
+  void learn(const DraftOutcome& outcome) { all_.count(outcome); }
 
  private:
   struct Candidate {  ///< one more drafted token for a request
-    double survival;  ///< the probability that it and all before it are accepted
-    std::size_t position;
+    double survival;  ///< the probability that it is accepted; no more than of the one before it
+    std::size_t number;
     std::size_t plan;
   };
 
-  Acceptance all_{0.995};  ///< of all requests
+  void expect(const RoundPlan& plan, std::size_t count);
+  double best_rate_alone(RoundPlan plan, DraftKind kind, const RoundCosts& costs);
+
+  Acceptances all_{0.995};  ///< of all requests
   std::vector<Candidate> candidates_;
-  std::vector<double> survival_;  ///< by plan: that all it drafts are accepted
+  std::vector<double> expected_;  ///< survivals of one plan's drafts
+  std::vector<double> survival_;  ///< by plan: of the last token it drafts
 };
 
 }  // namespace rewardshift

@@ -55,7 +55,7 @@ void DraftTree::draw(int node, double u) {
 
 void DraftTree::hand_over(DraftBlock& block, int node, std::size_t follows) const {
   const Node& from = at(node);
-  if (node > 0) block.add(from.token, follows);
+  if (node > 0) block.add(from.token, follows, static_cast<std::size_t>(node) - 1);
   if (from.slot >= 0) block.set_slot(static_cast<std::size_t>(from.slot));
   if (!from.children.empty()) block.set_law(from.law);
   const std::size_t row = block.tokens.size();

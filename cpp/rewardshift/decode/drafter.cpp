@@ -8,15 +8,17 @@ namespace rewardshift {
 void DraftBlock::clear() {
   tokens.clear();
   follows.clear();
+  numbers.clear();
   laws_.clear();
   slots_.clear();
   exhausted = false;
   failure.clear();
 }
 
-void DraftBlock::add(Token token, std::size_t row) {
+void DraftBlock::add(Token token, std::size_t row, std::size_t number) {
   tokens.push_back(token);
   follows.push_back(row);
+  numbers.push_back(number);
 }
 
 void DraftBlock::children_of(std::size_t row, std::vector<Token>& out) const {

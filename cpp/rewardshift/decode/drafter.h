@@ -24,6 +24,9 @@ class DraftBlock {
   /// By token: the row it follows.
   std::vector<std::size_t> follows;
 
+  /// By token: how many were drawn before it.
+  std::vector<std::size_t> numbers;
+
   /// Nothing more can be proposed: the parameters forbid all that the draft model could say.
   bool exhausted = false;
 
@@ -34,7 +37,7 @@ class DraftBlock {
   void clear();
 
   /// Adds a token to the tree.
-  void add(Token token, std::size_t row);
+  void add(Token token, std::size_t row, std::size_t number);
 
   /// The tokens that follow a row, as they were drawn.
   void children_of(std::size_t row, std::vector<Token>& out) const;
@@ -90,7 +93,7 @@ class DraftBlock {
 
 /// One request's part of a drafting round. All pointers are borrowed for the call.
 struct DraftRequest {
-  std::span<const int> sequences;  ///< that a model may use: one for each branch
+  std::span<const int> sequences;  ///< that a model may use: one for each branch of a tree
   int length;                      ///< tokens wanted
   const RequestParams* params;
   const Uniforms* uniforms;

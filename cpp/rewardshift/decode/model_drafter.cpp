@@ -52,7 +52,7 @@ void ModelDrafter::extend(const DraftRequest& request, std::span<const float> lo
   }
   const Token token =
       sample(proposal, (*request.uniforms)(request.position + i, Purpose::proposal));
-  block.add(token, i);
+  block.add(token, i, i);
   request.history->push_back(token);
 }
 

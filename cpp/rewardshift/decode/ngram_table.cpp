@@ -27,14 +27,23 @@ void NgramTable::add(std::span<const Token> history, std::span<const WeightedTok
 
 std::vector<WeightedToken> NgramTable::after(std::span<const Token> history) const {
   const std::lock_guard lock(mutex_);
-  for (std::size_t n = std::min(kLongest, history.size()); n > 0; --n) {
-    const auto found = seen_.find(ending(history, n));
-    if (found == seen_.end()) continue;
-    std::vector<WeightedToken> law = found->second.sums;
-    for (auto& [probability, token] : law) probability /= found->second.count;
-    return law;
-  }
-  return {};
+  const std::size_t n = longest(history);
+  if (n == 0) return {};
+  const Sightings& seen = seen_.at(ending(history, n));
+  std::vector<WeightedToken> law = seen.sums;
+  for (auto& [probability, token] : law) probability /= seen.count;
+  return law;
+}
+
+std::size_t NgramTable::longest_seen(std::span<const Token> history) const {
+  const std::lock_guard lock(mutex_);
+  return longest(history);
+}
+
+std::size_t NgramTable::longest(std::span<const Token> history) const {
+  std::size_t n = std::min(kLongest, history.size());
+  while (n > 0 && !seen_.contains(ending(history, n))) --n;
+  return n;
 }
 
 std::size_t NgramTable::size() const {

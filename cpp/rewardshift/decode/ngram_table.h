@@ -29,6 +29,9 @@ class NgramTable {
   /// sightings, most probable first, lower ids first among equals. Empty where none was seen.
   std::vector<WeightedToken> after(std::span<const Token> history) const;
 
+  /// How many tokens that ending has; 0 where none was seen.
+  std::size_t longest_seen(std::span<const Token> history) const;
+
   /// How many n-grams were seen.
   std::size_t size() const;
 
@@ -42,6 +45,7 @@ class NgramTable {
     std::vector<WeightedToken> sums;  ///< of probabilities, largest first
   };
 
+  std::size_t longest(std::span<const Token> history) const;
   static Ngram ending(std::span<const Token> history, std::size_t n);
 
   mutable std::mutex mutex_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,7 +55,8 @@ struct Round {
   RoleLogits bonus;  ///< the rows at K+1, where all drafts were accepted
   std::vector<EmittedToken> emitted;
   std::size_t accepted = 0;
-  std::size_t rejected = 0;  ///< 0 or 1
+  std::vector<std::size_t> accepted_numbers;  ///< of the accepted, in the order they were drawn
+  std::size_t rejected = 0;                   ///< 0 or 1
   int empty_residuals = 0;
   bool wants_bonus = false;  ///< all drafts were accepted and the text goes on
   /// What the table is to learn of each emitted token: the goal's most probable tokens there.
@@ -77,6 +79,11 @@ struct Request {
 
   std::vector<Token>& tokens_of(Role role) { return history[static_cast<std::size_t>(role)]; }
 
+  /// The target's prompt and the response, without drafts.
+  std::span<const Token> text_so_far() const {
+    return std::span(history.front()).first(prompt_size.front() + generated);
+  }
+
   std::size_t prompt_of(Role role) const { return prompt_size[static_cast<std::size_t>(role)]; }
 
   /// Drops whatever an unfinished round appended to the histories.
@@ -94,7 +101,7 @@ struct Request {
 
   bool is_aligned() const { return strength != 0.0; }
   bool drafts_from_table() const { return params.drafter != nullptr; }
-  bool drafts_trees() const { return drafts_from_table() || params.tree_width > 1; }
+  bool drafts_trees() const { return draft_kind != DraftKind::chain; }
   bool is_finished() const { return event.finish.has_value(); }
   bool has_failed() const { return !round.failure.empty(); }
 
@@ -110,11 +117,12 @@ struct Request {
   std::array<std::vector<Token>, kRoles> history;  ///< prompt, response, then drafts in a round
   std::array<std::size_t, kRoles> prompt_size{};
   std::array<std::size_t, kRoles> prefilled{};  ///< prompt tokens the role has seen
-  Acceptance acceptance{0.97};
-  std::size_t draft_length = 0;  ///< tokens to draft in the next round
-  std::size_t generated = 0;     ///< tokens of the response
-  std::size_t limit = 0;         ///< most tokens of the response
-  std::vector<int> sequences;    ///< one for each branch; none while it waits for a place
+  Acceptances acceptances{0.97};
+  std::size_t draft_length = 0;             ///< tokens to draft in the next round
+  DraftKind draft_kind = DraftKind::chain;  ///< and how
+  std::size_t generated = 0;                ///< tokens of the response
+  std::size_t limit = 0;                    ///< most tokens of the response
+  std::vector<int> sequences;  ///< one for each branch; none while it waits for a place
   TextStream text;
   Statistics statistics;
   DraftBlock block;
