@@ -20,7 +20,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import rewardshift
-from rewardshift import Decoder
+from rewardshift import Decoder, NgramTable
 from rewardshift.cli import doctor, render
 from rewardshift.cli.app import app
 from rewardshift.cli.origins import OriginTracker, pieces
@@ -260,6 +260,28 @@ def test_every_flag_reaches_the_decoder(
     result = json.loads(outcome.out)
     assert [token["id"] for token in result["tokens"]] == list(expected.tokens)
     assert result["statistics"]["drafted"] == expected.statistics.drafted
+
+
+@pytest.mark.parametrize("from_table", [False, True])
+def test_drafts_may_be_trees_or_what_was_said_before(
+    run: Callable[..., Outcome], trio: Trio, *, from_table: bool
+) -> None:
+    ngrams = ["--ngrams"] if from_table else []
+    outcome = run(
+        "generate", *trio.flags, "-n", 60, "-K", 6, "--tree-width", 3, *ngrams, "--json", "ab"
+    )
+    with Decoder(trio.target, trio.draft, trio.reference, n_ctx=256, n_threads=1) as decoder:
+        expected = decoder.generate(
+            "ab",
+            seed=1,
+            max_tokens=60,
+            num_draft_tokens=6,
+            tree_width=3,
+            drafter=NgramTable() if from_table else None,
+        )
+    result = json.loads(outcome.out)
+    assert [token["id"] for token in result["tokens"]] == list(expected.tokens)
+    assert result["statistics"]["drafted"] == expected.statistics.drafted > 0
 
 
 def test_a_system_message_means_the_chat_template(run: Callable[..., Outcome], trio: Trio) -> None:

@@ -4,7 +4,7 @@ import typer
 
 from .command import INTERRUPTED, command
 from .encode import completion_object, print_json
-from .options import LoadFlags, Prompt, PromptFlags, ResponseFlags, SamplingFlags, read_prompt
+from .options import GenerateFlags, LoadFlags, Prompt, PromptFlags, ResponseFlags, read_prompt
 from .respond import respond
 
 
@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
 def generate(
     load: LoadFlags,
     prompting: PromptFlags,
-    sampling: SamplingFlags,
+    sampling: GenerateFlags,
     output: ResponseFlags,
     prompt: Prompt = None,
 ) -> None:

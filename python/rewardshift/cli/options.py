@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from rewardshift import _core
+from rewardshift import NgramTable, _core
 from rewardshift.chat_template import Message, with_system
 from rewardshift.decoder import Decoder
 from rewardshift.embedded import default_roles
@@ -149,6 +149,7 @@ class SamplingFlags(GoalFlags):
     num_draft_tokens: Annotated[
         int | None, _request_option("num_draft_tokens", "-K", "--num-draft-tokens")
     ] = None
+    tree_width: Annotated[int | None, _request_option("tree_width", "--tree-width")] = None
     seed: Annotated[int | None, _request_option("seed", "-s", "--seed")] = None
     repeat_penalty: Annotated[
         float | None, _request_option("repeat_penalty", "--repeat-penalty")
@@ -164,6 +165,25 @@ class SamplingFlags(GoalFlags):
         list[str] | None,
         option("--stop", panel=_SAMPLING, text="End before this string; may be repeated."),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateFlags(SamplingFlags):
+    """The same of a response that stands alone."""
+
+    ngrams: Annotated[
+        bool,
+        option(
+            "--ngrams",
+            panel=_SAMPLING,
+            text="Draft what followed the same words before, instead of asking the draft.",
+        ),
+    ] = False
+
+    def sampling(self) -> SamplingOptions:
+        """What the user gave."""
+        given = vars(self) | {"ngrams": None, "drafter": NgramTable() if self.ngrams else None}
+        return _given(**given)  # type: ignore[return-value]  # the fields' names are these
 
 
 @dataclass(frozen=True, kw_only=True)
