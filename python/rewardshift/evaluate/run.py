@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .samples import Key
 
 OPTIONS, SAMPLES = "options.json", "samples.jsonl"
-_MAY_CHANGE = ("methods", "prompts", "seeds")
+MAY_CHANGE = ("methods", "prompts", "seeds")
 _ROOM = ("n_ctx", "n_seq_max")
 """Of a decoder's arguments, those that say how much fits, and change with the methods."""
 
@@ -126,7 +126,7 @@ def evaluate(
     keep_options(
         folder / OPTIONS,
         _begun_with(roles, methods, prompts, judges, options),
-        may_change=_MAY_CHANGE,
+        may_change=MAY_CHANGE,
     )
     path = folder / SAMPLES
     drop_half_line(path)
