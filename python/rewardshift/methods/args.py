@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.options import target_only
+
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import Response, plain
+from .response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +86,7 @@ class ARGS:
         """Log-probabilities of the target's k most probable next tokens, at temperature 1."""
         sampled = decoder.generate(
             history,
-            **plain(
+            **target_only(
                 max_tokens=1,
                 temperature=1.0,
                 top_logprobs=min(self.k, decoder.vocab_size),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.options import target_only
+
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,7 @@ class BestOfN:
         meter = Meter(decoder)
         samples = decoder.generate_batch(
             [tokens] * self.n,
-            **plain(seed=seed, max_tokens=max_tokens, temperature=temperature),
+            **target_only(seed=seed, max_tokens=max_tokens, temperature=temperature),
         )
         rewards = meter.score(self.reward, [(prompt, sample.text) for sample in samples])
         chosen = self._choose(rewards, seed)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.options import target_only
 from rewardshift.rewards import scores
 
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import Response, plain
+from .response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,7 +157,7 @@ class CARDS:
         steps: list[TokenInfo] = []
         with decoder.stream(
             response.history,
-            **plain(
+            **target_only(
                 max_tokens=min(self.most, response.room),
                 temperature=temperature,
                 seed=seed,
@@ -208,7 +209,7 @@ def calibrate(
     asked = [(text, tokens) for text, tokens in prompts for _ in range(samples)]
     found = decoder.generate_batch(
         [tokens for _, tokens in asked],
-        **plain(seed=seed, max_tokens=max_tokens, temperature=temperature),
+        **target_only(seed=seed, max_tokens=max_tokens, temperature=temperature),
     )
     texts = [(text, sample.text) for (text, _), sample in zip(asked, found, strict=True)]
     return float(np.quantile(scores(reward, texts), quantile))

@@ -6,10 +6,12 @@ import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from rewardshift.options import target_only
+
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import Response, plain
+from .response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +197,7 @@ class _Asking:
         foreign = range(self._size, model.vocab_size)
         steps = model.generate_batch(
             [response.history] * self._method.n,
-            **plain(
+            **target_only(
                 max_tokens=min(self._method.step_tokens, response.room),
                 temperature=self._temperature,
                 seed=self._draws.seed(),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
+from rewardshift.options import target_only
+
 from . import checks
 from .meter import Meter
-from .response import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ class TargetOnly:
         temperature: float,
     ) -> Answer:
         """As ``Method.answer``."""
-        return _sample(decoder, tokens, plain(), seed, max_tokens, temperature)
+        return _sample(decoder, tokens, target_only(), seed, max_tokens, temperature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from typing_extensions import Unpack
-
     from rewardshift.decoder import Decoder
-    from rewardshift.options import SamplingOptions
     from rewardshift.results import FinishReason
-
-
-def plain(**options: Unpack[SamplingOptions]) -> SamplingOptions:
-    """The options of a request that the target decodes by itself, token by token."""
-    return {**options, "strength": 0.0, "num_draft_tokens": 0}
 
 
 class Response:

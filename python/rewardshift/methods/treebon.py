@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.options import target_only
 from rewardshift.rewards import ImplicitReward
 
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import Response, plain
+from .response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,7 +141,7 @@ def _continue(
         return []
     return decoder.generate_batch(
         [branch.response.history for branch in branches],
-        **plain(max_tokens=length, temperature=temperature, seed=seed),
+        **target_only(max_tokens=length, temperature=temperature, seed=seed),
     )
 
 
