@@ -29,7 +29,7 @@ from rewardshift.evaluate import (
     summarise,
 )
 from rewardshift.evaluate.run import jobs, seed_of
-from rewardshift.methods import CARDS
+from rewardshift.methods import CARDS, Question
 from rewardshift.train import topics
 from tests.support.plain_methods import LongestOf, Plain
 from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab
@@ -150,14 +150,14 @@ def test_every_sample_says_what_the_method_said(roles: dict[str, Any], tmp_path:
     with Decoder(**roles) as decoder:
         for sample in samples[::3]:
             tokens, _ = decoder.chat_prompts([{"role": "user", "content": sample.prompt}])
-            answer = METHODS[sample.method].answer(
-                decoder,
+            question = Question(
                 sample.prompt,
                 tokens,
                 seed=seed_of(jobs([sample.method], [sample.prompt], sample.seed)[-1]),
                 max_tokens=QUICK.max_tokens,
                 temperature=QUICK.temperature,
             )
+            answer = METHODS[sample.method].answer(decoder, question)
             assert (sample.text, sample.tokens) == (answer.text, len(answer.tokens))
             assert sample.name == METHODS[sample.method].name
             assert sample.gold == answer.text.count("a")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rewardshift.methods import Answer
+from rewardshift.options import target_only
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rewardshift import Decoder
+    from rewardshift.methods import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +25,14 @@ class Plain:
     def name(self) -> str:
         return f"plain s={self.strength:g}"
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,  # noqa: ARG002
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         start = time.perf_counter()
         time.sleep(self.pause)
         found = decoder.generate(
-            tokens,
+            question.tokens,
             strength=self.strength,
             num_draft_tokens=3 if self.strength else 0,
-            seed=seed,
-            max_tokens=max_tokens,
-            temperature=temperature,
+            **question.options,
         )
         rounds = found.statistics.rounds
         return Answer(
@@ -72,24 +61,10 @@ class LongestOf:
     def name(self) -> str:
         return f"longest-of-{self.n}"
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,  # noqa: ARG002
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         start = time.perf_counter()
         found = decoder.generate_batch(
-            [tokens] * self.n,
-            strength=0.0,
-            num_draft_tokens=0,
-            seed=seed,
-            max_tokens=max_tokens,
-            temperature=temperature,
+            [question.tokens] * self.n, **target_only(**question.options)
         )
         best = max(found, key=lambda completion: len(completion.text))
         return Answer(

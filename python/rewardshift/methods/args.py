@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rewardshift.rewards import Reward
 
     from .method import Answer
+    from .question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +60,15 @@ class ARGS:
         """With k and w."""
         return checks.label("args", self, "k", "w")
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
-        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
-        meter, draws = Meter(decoder), Draws(seed)
-        response = Response(decoder, tokens, max_tokens)
+        meter, draws = Meter(decoder), Draws(question.seed)
+        response = Response(decoder, question)
         while not response.is_complete:
             law = self._most_probable(decoder, response.history)
-            texts = [(prompt, response.text_with([token])) for token in law]
-            rewards = meter.score(self.reward, texts)
+            rewards = meter.score(self.reward, [response.exchange_with([t]) for t in law])
             values = [p + self.w * r for p, r in zip(law.values(), rewards, strict=True)]
-            token = list(law)[self._choose(values, temperature, draws)]
+            token = list(law)[self._choose(values, question.temperature, draws)]
             response.extend([token], [law[token]])
         return meter.answer(**response.as_known())
 
