@@ -12,13 +12,16 @@ target's. Intervals are 95 % bootstrap intervals over prompts.
 from __future__ import annotations
 
 import argparse
-import itertools
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rewardshift import Completion, Decoder, embedded
+from rewardshift.evaluate.statistics import Interval, bootstrap, distinct, mean_of
+from rewardshift.methods import BestOfN, Question
+from rewardshift.options import target_only
 from rewardshift.rewards import AfinnReward, VaderReward
 
 if TYPE_CHECKING:
@@ -43,14 +46,25 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class Response(NamedTuple):
+    """What rows are made of."""
+
+    text: str
+    target_logprobs: Sequence[float]
+    origins: Sequence[str] = ()
+
+
 def answers(
     decoder: Decoder, prompts: Sequence[list[int]], seed: int, **options: object
-) -> list[Completion]:
+) -> list[Response]:
     found: list[Completion] = []
     for start in range(0, len(prompts), AT_ONCE):
         group = prompts[start : start + AT_ONCE]
         found += decoder.generate_batch(group, seed=1000 * seed + start, **options)
-    return found
+    return [
+        Response(c.text, [s.target_logprob for s in c.steps], [s.origin for s in c.steps])
+        for c in found
+    ]
 
 
 def best_of(
@@ -60,53 +74,46 @@ def best_of(
     n: int,
     seed: int,
     **options,
-) -> list[Completion]:
-    vader = VaderReward()
-    samples = answers(decoder, [p for p in prompts for _ in range(n)], seed + 500, **options)
-    chosen = []
-    for i, text in enumerate(texts):
-        here = samples[i * n : (i + 1) * n]
-        scores = vader([(text, c.text) for c in here])
-        chosen.append(here[int(np.argmax(scores))])
-    return chosen
+) -> list[Response]:
+    method = BestOfN(VaderReward(), n=n)
+    found = []
+    for i, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
+        question = Question(text, prompt, seed=1000 * (seed + 500) + i, **options)
+        answer = method.answer(decoder, question)
+        found.append(Response(answer.text, answer.target_logprobs))
+    return found
 
 
-def row(name: str, texts: Sequence[str], found: Sequence[Completion], base: dict | None) -> dict:
-    asked = [(texts[i % len(texts)], c.text) for i, c in enumerate(found)]
-    vader, afinn = VaderReward()(asked), AfinnReward()(asked)
-    nats = [-step.target_logprob for c in found for step in c.steps]
-    pairs = [p for c in found for p in itertools.pairwise(c.text.lower().split())]
-    drafted = sum(c.statistics.drafted for c in found)
+def row(name: str, texts: Sequence[str], found: Sequence[Response], base: dict | None) -> dict:
+    asked = [(texts[i % len(texts)], response.text) for i, response in enumerate(found)]
+    vader = interval(VaderReward()(asked), len(texts))
+    afinn = interval([100 * score for score in AfinnReward()(asked)], len(texts))
+    nats = [-logprob for response in found for logprob in response.target_logprobs]
     result = {
-        "vader": np.array(vader),
-        "afinn": 100 * np.array(afinn),
         "perplexity": float(np.exp(np.mean(nats))),
-        "distinct-2": len(set(pairs)) / max(1, len(pairs)),
+        "distinct-2": distinct([response.text for response in found], 2),
     }
     accepted, decided = decisions(found)
     base = base or result
     print(
-        f"{name:24} {interval(result['vader']):>22} {interval(result['afinn']):>22} "
+        f"{name:24} {f'{vader:.3f}':>22} {f'{afinn:.3f}':>22} "
         f"{result['perplexity']:6.2f} ({result['perplexity'] / base['perplexity']:.2f} x) "
         f"{result['distinct-2']:.3f} ({result['distinct-2'] / base['distinct-2']:.2f} x)"
-        + (f"  accepted {accepted / decided:.3f} of {decided}" if drafted else ""),
+        + (f"  accepted {accepted / decided:.3f} of {decided}" if decided else ""),
         flush=True,
     )
     return result
 
 
-def decisions(found: Sequence[Completion]) -> tuple[int, int]:
+def decisions(found: Sequence[Response]) -> tuple[int, int]:
     """Drafts accepted, and drafts decided on (those after a rejection are not)."""
-    origins = [step.origin for c in found for step in c.steps]
-    accepted = origins.count("draft")
-    return accepted, accepted + origins.count("correction")
+    origins = Counter(origin for response in found for origin in response.origins)
+    return origins["draft"], origins["draft"] + origins["correction"]
 
 
-def interval(values: np.ndarray) -> str:
-    rng = np.random.default_rng(0)
-    means = [rng.choice(values, len(values)).mean() for _ in range(2000)]
-    low, high = np.percentile(means, (2.5, 97.5))
-    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+def interval(scores: Sequence[float], prompts: int) -> Interval:
+    """Of the mean of scores that are one of each prompt for the first seed, then for the next."""
+    return bootstrap(mean_of(np.reshape(scores, (-1, prompts)).T), prompts)
 
 
 def main() -> None:
@@ -123,12 +130,12 @@ def main() -> None:
     with Decoder(**roles, n_ctx=window) as decoder:
         prompts = [decoder.chat_prompts([{"role": "user", "content": t}])[0] for t in texts]
         seeds = range(1, args.seeds + 1)
-        plain = {**options, "strength": 0.0, "num_draft_tokens": 0}
+        plain = target_only(**options)
         print(f"{len(texts)} prompts x {args.seeds}, temperature {args.temperature:g}")
         print(f"{'':24} {'VADER':>22} {'AFINN / 100 words':>22} perplexity, distinct-2")
         found = [c for s in seeds for c in answers(decoder, prompts, s, **plain)]
         base = row("target", texts, found, None)
-        found = [c for s in seeds for c in best_of(decoder, prompts, texts, args.n, s, **plain)]
+        found = [c for s in seeds for c in best_of(decoder, prompts, texts, args.n, s, **options)]
         row(f"target, Best-of-{args.n}", texts, found, base)
         for strength in args.strengths:
             shifted = {**options, "strength": strength, "num_draft_tokens": 3}

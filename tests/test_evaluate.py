@@ -29,9 +29,9 @@ from rewardshift.evaluate import (
     summarise,
 )
 from rewardshift.evaluate.run import jobs, seed_of
-from rewardshift.methods import CARDS
+from rewardshift.methods import CARDS, SSS, BestOfN, Question, TargetOnly
 from rewardshift.train import topics
-from tests.support.plain_methods import LongestOf, Plain
+from tests.support.own_methods import length
 from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab
 
 if TYPE_CHECKING:
@@ -45,16 +45,12 @@ SPEC: dict[str, Any] = {"vocab": bpe_vocab(), "chat_template": CHATML_TEMPLATE, 
 ROOT = Path(__file__).parents[1]
 ASKED = ("a", "b b", "cd")
 METHODS: dict[str, Method] = {
-    "target": Plain(),
-    "sss:strength=1": Plain(1.0),
-    "best-of-n:n=2": LongestOf(2),
-    "best-of-n:n=4": LongestOf(4),
+    "target": TargetOnly(),
+    "sss:strength=1": SSS(),
+    "best-of-n:n=2": BestOfN(length, n=2),
+    "best-of-n:n=4": BestOfN(length, n=4),
 }
 QUICK = EvaluateOptions(max_tokens=12, seeds=2)
-
-
-def length(exchanges: Sequence[Exchange]) -> list[float]:
-    return [float(len(response)) for _, response in exchanges]
 
 
 def count_of_a(exchanges: Sequence[Exchange]) -> list[float]:
@@ -150,14 +146,15 @@ def test_every_sample_says_what_the_method_said(roles: dict[str, Any], tmp_path:
     with Decoder(**roles) as decoder:
         for sample in samples[::3]:
             tokens, _ = decoder.chat_prompts([{"role": "user", "content": sample.prompt}])
-            answer = METHODS[sample.method].answer(
-                decoder,
+            question = Question(
                 sample.prompt,
                 tokens,
                 seed=seed_of(jobs([sample.method], [sample.prompt], sample.seed)[-1]),
                 max_tokens=QUICK.max_tokens,
                 temperature=QUICK.temperature,
             )
+            decoder.score(tokens, tokens[-1:])  # what evaluate does, so that caches hold as much
+            answer = METHODS[sample.method].answer(decoder, question)
             assert (sample.text, sample.tokens) == (answer.text, len(answer.tokens))
             assert sample.name == METHODS[sample.method].name
             assert sample.gold == answer.text.count("a")
@@ -176,7 +173,7 @@ def test_every_sample_says_what_the_method_said(roles: dict[str, Any], tmp_path:
 def test_the_target_does_not_diverge_from_itself_and_a_shift_does(
     roles: dict[str, Any], tmp_path: Path
 ) -> None:
-    two: dict[str, Method] = {"target": Plain(), "sss:strength=2": Plain(2.0)}
+    two: dict[str, Method] = {"target": TargetOnly(), "sss:strength=2": SSS(2.0)}
     options = replace(QUICK, seeds=8, max_tokens=20)
     plain, shifted = summarise(evaluate(roles, two, ASKED, tmp_path, JUDGES, options)).rows
     assert plain.kl == pytest.approx(0, abs=0.02)
@@ -246,10 +243,11 @@ def test_a_run_that_was_killed_goes_on(roles: dict[str, Any], tmp_path: Path) ->
     code = f"""
 import sys; sys.path[:0] = {[str(Path(rewardshift.__file__).parents[1]), str(ROOT)]!r}
 from pathlib import Path
-from tests.test_evaluate import ASKED, JUDGES, QUICK, evaluate
-from tests.support.plain_methods import LongestOf, Plain
+from tests.test_evaluate import ASKED, JUDGES, METHODS, QUICK, evaluate
+from tests.support.own_methods import Own
 roles = { ({k: str(v) if isinstance(v, Path) else v for k, v in roles.items()})!r}
-methods = {{"target": Plain(pause=0.2), "sss:strength=1": Plain(1.0, pause=0.2)}}
+two = {{spec: METHODS[spec] for spec in ("target", "sss:strength=1")}}
+methods = {{spec: Own(method.name, method, pause=0.2) for spec, method in two.items()}}
 evaluate(roles, methods, ASKED, Path({str(folder)!r}), JUDGES, QUICK, progress=False)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
@@ -287,7 +285,7 @@ def test_a_damaged_line_is_named(roles: dict[str, Any], tmp_path: Path) -> None:
 
 # --- the command --------------------------------------------------------------------------------
 
-OWN = "tests.support.plain_methods"
+OWN = "tests.support.own_methods"
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from rewardshift.evaluate import RunFacts, Sample, save_plots, summarise, write_
 from rewardshift.evaluate.equal_gold import Outcomes, cost_at, equal_gold, equal_n
 from rewardshift.evaluate.plots import pareto_front
 from rewardshift.evaluate.report import gained, reached
-from rewardshift.evaluate.spec import split_spec
 from rewardshift.evaluate.statistics import (
     acceptance_by_position,
     best_of_n_kl,
@@ -274,15 +273,32 @@ def test_what_cannot_be_added_up_is_refused() -> None:
         summarise(whole, baseline="best-of-n:n=8")
 
 
-def test_methods_are_named_with_their_parameters() -> None:
-    assert split_spec("sss:strength=0.5,rule=paper") == (
-        "sss",
-        {"strength": "0.5", "rule": "paper"},
-    )
-    assert split_spec("target") == ("target", {})
-    for wrong in ("sss:strength", "sss:=1", "sss:strength="):
-        with pytest.raises(ValueError, match="name=value"):
-            split_spec(wrong)
+def test_rows_know_what_a_method_s_name_says_and_its_defaults() -> None:
+    known = {
+        "target": (None, None, None),
+        "three-model:strength=2": (None, None, None),
+        "sss": (None, 1.0, "exact"),
+        "sss:strength=1,rule=exact,num_draft_tokens=none": (None, 1.0, "exact"),
+        "sss:rule=paper,strength=0.5": (None, 0.5, "paper"),
+        "best-of-n": (8, None, None),
+        "best-of-n:n=8,beta=none": (8, None, None),
+        "best-of-n:n=4": (4, None, None),
+        "my_module.my_function": (None, None, None),
+        "best-of-n, as I do it": (None, None, None),
+        "sss:in my own way": (None, None, None),
+    }
+    rows = summarise([sample(method, "a", 1) for method in known]).rows
+    assert {row.method: (row.best_of, row.strength, row.rule) for row in rows} == known
+
+
+def test_a_soft_best_of_n_is_a_method_among_the_others() -> None:
+    soft = ("best-of-n:beta=1", "soft-best-of-n:n=4")
+    summary = summarise([sample(m, "a", 1) for m in ("target", "best-of-n:n=2", *soft)])
+    assert summary.baseline == "best-of-n:n=2"
+    assert list(summary.equal) == list(soft)
+    for row in map(summary.row, soft):
+        assert (row.best_of, row.kl, row.kl_is_bound) == (None, 5.0 / 10, False)
+    assert summarise([sample("best-of-n:beta=1", "a", 1)]).baseline is None
 
 
 # --- the report ---------------------------------------------------------------------------------

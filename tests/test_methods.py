@@ -18,6 +18,7 @@ from rewardshift.methods import (
     SSS,
     STAND,
     BestOfN,
+    Question,
     TargetOnly,
     ThreeModel,
     TreeBoN,
@@ -71,7 +72,7 @@ def decoder(files: Files) -> Iterator[Decoder]:
 def ask(method: Method, d: Decoder, *, seed: int = 1, max_tokens: int = 12, **other: Any) -> Answer:
     tokens = d.chat_prompts([{"role": "user", "content": PROMPT}])[0]
     options = {"seed": seed, "max_tokens": max_tokens, "temperature": 0.9, **other}
-    return method.answer(d, PROMPT, tokens, **options)
+    return method.answer(d, Question(PROMPT, tokens, **options))
 
 
 def essence(answer: Answer) -> dict[str, Any]:
@@ -135,16 +136,17 @@ def test_a_full_context_ends_an_answer_and_a_prompt_beyond_it_is_an_error(
     with Decoder(*[m.path for m in files.trio(seed=3)], **{**EXACT, "n_ctx": 256}) as d:
         limit = d.context_size
         no_end = [3] * (limit - 5)
-        answer = method.answer(d, "", no_end, seed=1, max_tokens=50, temperature=0.5)
+        question = Question("", no_end, seed=1, max_tokens=50, temperature=0.5)
+        answer = method.answer(d, question)
         assert len(answer.tokens) == 5 or answer.finish_reason == "stop"
         with pytest.raises(ContextOverflowError):
-            method.answer(d, "", [3] * limit, seed=1, max_tokens=5, temperature=0.5)
+            method.answer(d, dataclasses.replace(question, tokens=[3] * limit))
 
 
-@pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"tokens": ()}, "the prompt has no tokens"),
         ({"max_tokens": 0}, "max_tokens must be a whole number, at least 1, not 0"),
         ({"max_tokens": 2.5}, "max_tokens must be a whole number, at least 1, not 2.5"),
         ({"seed": -1}, "seed must be a whole number, at least 0, not -1"),
@@ -152,13 +154,20 @@ def test_a_full_context_ends_an_answer_and_a_prompt_beyond_it_is_an_error(
         ({"temperature": float("nan")}, "temperature must be a finite number, not nan"),
     ],
 )
-def test_what_cannot_be_answered_is_refused(
-    decoder: Decoder, spec: str, wrong: dict[str, Any], said: str
-) -> None:
+def test_what_cannot_be_answered_is_refused(wrong: dict[str, Any], said: str) -> None:
+    question = Question("", [3], seed=0, max_tokens=1, temperature=1.0)
     with pytest.raises(ValueError, match=said):
-        ask(by_name(spec, reward), decoder, **wrong)
-    with pytest.raises(ValueError, match="the prompt has no tokens"):
-        by_name(spec, reward).answer(decoder, "", [], seed=0, max_tokens=1, temperature=1.0)
+        dataclasses.replace(question, **wrong)
+
+
+def test_a_question_keeps_its_tokens_and_says_how_they_are_to_be_answered() -> None:
+    tokens = np.array([3, 4])
+    question = Question("ab", tokens, seed=5, max_tokens=6, temperature=0.0)
+    tokens[0] = 9
+    assert question.tokens == (3, 4)
+    assert question.options == {"seed": 5, "max_tokens": 6, "temperature": 0.0}
+    assert question == Question("ab", [3, 4], **question.options)
+    assert len({question, dataclasses.replace(question, seed=7)}) == 2
 
 
 @pytest.mark.parametrize("spec", SPECS[5:])
@@ -194,14 +203,15 @@ def test_best_of_n_takes_the_best_and_reads_the_prompt_once(files: Files) -> Non
     prompt = [3 + i % 5 for i in range(60)]
     with Decoder(files.model(seed=3).path, **{**EXACT, "n_ctx": 1024}) as d:
         method = BestOfN(reward, n=6)
-        answer = method.answer(d, "?", prompt, seed=4, max_tokens=5, temperature=1.0)
+        question = Question("?", prompt, seed=4, max_tokens=5, temperature=1.0)
+        answer = method.answer(d, question)
         assert answer.evaluated["target"] < len(prompt) + 6 * 6
         assert (answer.evaluated["reward"], answer.calls["reward"]) == (6, 1)
-        samples = d.generate_batch([prompt] * 6, seed=4, max_tokens=5, temperature=1.0)
+        samples = d.generate_batch([prompt] * 6, **question.options)
         values = reward([("?", sample.text) for sample in samples])
         assert answer.tokens == samples[int(np.argmax(values))].tokens
         assert answer.details["reward"] == max(values)
-        first = TargetOnly().answer(d, "?", prompt, seed=4, max_tokens=5, temperature=1.0)
+        first = TargetOnly().answer(d, question)
         assert first.tokens == samples[0].tokens
 
 
@@ -305,10 +315,10 @@ def test_gsi_is_rsd_where_draft_and_target_agree(files: Files) -> None:
     path = files.model(seed=3).path
     with Decoder(path, path, **EXACT) as d:
         for seed in range(5):
+            question = Question("?", [3, 4], seed=seed, max_tokens=9, temperature=1.0)
             answers = [
-                method.answer(d, "?", [3, 4], seed=seed, max_tokens=9, temperature=1.0)
+                kind(reward, n=3, beta=5.0, u=0.6, step_tokens=3).answer(d, question)
                 for kind in (GSI, RSD)
-                for method in [kind(reward, n=3, beta=5.0, u=0.6, step_tokens=3)]
             ]
             assert answers[0].tokens == answers[1].tokens
             assert answers[0].details == answers[1].details
@@ -337,9 +347,8 @@ def test_gsi_ends_a_step_at_its_marker(files: Files) -> None:
     """The vocabulary has "a" as a token of its own; the others hold it only as part of more."""
     with Decoder(*[m.path for m in files.trio(seed=3)][:2], **EXACT) as d:
         method = GSI(reward, n=1, u=-1e9, step_end="a")
-        found = [
-            method.answer(d, "?", [4], seed=s, max_tokens=40, temperature=1.5) for s in range(4)
-        ]
+        first = Question("?", [4], seed=0, max_tokens=40, temperature=1.5)
+        found = [method.answer(d, dataclasses.replace(first, seed=seed)) for seed in range(4)]
     for answer in found:
         holding = [i for i, t in enumerate(answer.tokens) if "a" in d_text(t)]
         ended_elsewhere = not holding or holding[-1] != len(answer.tokens) - 1
@@ -365,13 +374,14 @@ def test_stand_takes_the_best_of_samples_that_draft_for_each_other(decoder: Deco
 
 
 def test_methods_that_need_a_pair_say_so(files: Files) -> None:
+    question = Question("", [3], seed=0, max_tokens=2, temperature=1.0)
     with Decoder(files.model(seed=3).path, **EXACT) as d:
         for method in (GSI(reward), RSD(reward), TreeBoN(reward)):
             with pytest.raises(ValueError, match="there is no 'draft' here, only target"):
-                method.answer(d, "", [3], seed=0, max_tokens=2, temperature=1.0)
+                method.answer(d, question)
         for other in (SSS(), ThreeModel()):
             with pytest.raises(ValueError, match="strength 1 needs a draft and a reference"):
-                other.answer(d, "", [3], seed=0, max_tokens=2, temperature=1.0)
+                other.answer(d, question)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
+from dataclasses import replace
 from math import comb, exp, log, prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from rewardshift import Decoder, TableModel
-from rewardshift.methods import ARGS, CARDS, GSI, RSD, STAND, BestOfN, soft_best_of_n
+from rewardshift.methods import ARGS, CARDS, GSI, RSD, STAND, BestOfN, Question, soft_best_of_n
 from tests.support import enumerate_law as oracle
 
 if TYPE_CHECKING:
@@ -65,12 +66,8 @@ def reward(exchanges: Sequence[tuple[str, str]]) -> list[float]:
 def observe(
     method: Method, d: Decoder, n: int, *, max_tokens: int, temperature: float = 1.0
 ) -> Counter[tuple[int, ...]]:
-    return Counter(
-        method.answer(
-            d, "?", PROMPT, seed=seed, max_tokens=max_tokens, temperature=temperature
-        ).tokens
-        for seed in range(n)
-    )
+    first = Question("?", PROMPT, seed=0, max_tokens=max_tokens, temperature=temperature)
+    return Counter(method.answer(d, replace(first, seed=seed)).tokens for seed in range(n))
 
 
 def law_of_the_best(
@@ -179,9 +176,8 @@ def test_greedy_args_takes_the_best_score_token_by_token(k: int, w: float) -> No
         found = args_scores(table, expected, k, w)
         expected.append(max(found, key=found.__getitem__))
     with decoder(table) as d:
-        answer = ARGS(reward, k=k, w=w).answer(
-            d, "?", PROMPT, seed=0, max_tokens=6, temperature=1.0
-        )
+        question = Question("?", PROMPT, seed=0, max_tokens=6, temperature=1.0)
+        answer = ARGS(reward, k=k, w=w).answer(d, question)
         assert answer.tokens == tuple(expected)
         logprobs = [np.log(next_law(table)(tuple(expected[:i]))[t]) for i, t in enumerate(expected)]
         assert answer.target_logprobs == pytest.approx(logprobs, abs=1e-5)

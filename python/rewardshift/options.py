@@ -13,6 +13,8 @@ from . import _core
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from typing_extensions import Unpack
+
 RuleName = Literal["exact", "paper", "speculative"]
 
 
@@ -76,6 +78,11 @@ class SamplingOptions(TypedDict, total=False):
     stop: str | Sequence[str] | None
     top_logprobs: int
     entropy: bool
+
+
+def target_only(**options: Unpack[SamplingOptions]) -> SamplingOptions:
+    """The options of a request that the target decodes by itself, token by token."""
+    return {**options, "strength": 0.0, "num_draft_tokens": 0}
 
 
 Struct = TypeVar("Struct")

@@ -21,7 +21,7 @@ from rewardshift.bench import (
     require_matplotlib,
     save_plot,
 )
-from rewardshift.options import SamplingOptions
+from rewardshift.options import SamplingOptions, target_only
 from rewardshift.plain import plain
 from rewardshift.prompt_files import read_prompts
 
@@ -164,9 +164,7 @@ class _Bench:
         )
 
     def _concurrency(self) -> Report:
-        ways: dict[str, SamplingOptions] = {
-            "target only": {**self.options, "strength": 0.0, "num_draft_tokens": 0}
-        }
+        ways: dict[str, SamplingOptions] = {"target only": target_only(**self.options)}
         if self.load.is_shifted:
             ways["pi*, adaptive"] = {**self.options, "num_draft_tokens": None}
         elif self.load.draft is not None:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,8 @@ from rewardshift.evaluate import (
     write_report,
 )
 from rewardshift.evaluate.report import gained, reached
-from rewardshift.evaluate.spec import best_of
 from rewardshift.files import replacing
+from rewardshift.methods import GSI, STAND, BestOfN, Method, TreeBoN
 from rewardshift.plain import plain
 from rewardshift.prompt_files import read_prompts
 
@@ -49,6 +49,7 @@ _WHAT, _HOW = "What is evaluated", "How"
 _TEMPLATE_TOKENS = 64  # more than chat templates add
 _SLACK = 32  # tokens of a request beyond its answer: drafts, and cells given in blocks
 _FEWEST_ROOM = 16  # answers sampled together
+_SAMPLE_TOGETHER = (BestOfN, GSI, STAND, TreeBoN)
 
 
 _option = partial(option, panel=_HOW, show_default=True)
@@ -169,7 +170,7 @@ def run(load: LoadFlags, flags: EvalFlags) -> None:
     if flags.against is not None and flags.against not in methods:
         raise ValueError(f"--against {flags.against} is none of {', '.join(methods)}")
     samples = evaluate(
-        {**_room(specs, asked, flags.max_tokens), **load.arguments()},
+        {**_room(methods.values(), asked, flags.max_tokens), **load.arguments()},
         methods,
         asked,
         flags.folder,
@@ -187,9 +188,10 @@ def run(load: LoadFlags, flags: EvalFlags) -> None:
         _show(summary, facts, flags.folder)
 
 
-def _room(specs: Sequence[str], asked: Sequence[str], max_tokens: int) -> dict[str, int]:
+def _room(methods: Iterable[Method], asked: Sequence[str], max_tokens: int) -> dict[str, int]:
     """A context for the widest method; a prompt has no more tokens than bytes, and is shared."""
-    together = max([_FEWEST_ROOM, *(best_of(spec) or 0 for spec in specs)])
+    wide = (method.n for method in methods if isinstance(method, _SAMPLE_TOGETHER))
+    together = max([_FEWEST_ROOM, *wide])
     prompt = max(len(text.encode()) for text in asked) + _TEMPLATE_TOKENS
     return {
         "n_ctx": 2 * prompt + (together + 1) * (max_tokens + _SLACK),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardshift import _core
 from rewardshift.decoder import Decoder
-from rewardshift.methods import CARDS
+from rewardshift.methods import CARDS, Question
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
 from rewardshift.run_options import keep_options
@@ -228,16 +228,15 @@ def _calibrated(method: Method, decoder: Decoder, options: EvaluateOptions) -> M
 def _sample(
     decoder: Decoder, method: Method, job: Job, judges: Judges, options: EvaluateOptions
 ) -> Sample:
-    tokens = prompt_tokens(decoder, job.prompt)
-    decoder.score(tokens, tokens[-1:])  # all roles have seen the prompt now
-    answer = method.answer(
-        decoder,
+    question = Question(
         job.prompt,
-        tokens,
+        prompt_tokens(decoder, job.prompt),
         seed=seed_of(job),
         max_tokens=options.max_tokens,
         temperature=options.temperature,
     )
+    decoder.score(question.tokens, question.tokens[-1:])  # all roles have seen the prompt now
+    answer = method.answer(decoder, question)
     exchange = [(job.prompt, answer.text)]
     nats = answer.target_logprobs
     return Sample(
@@ -254,7 +253,7 @@ def _sample(
         gold=scores(judges.gold, exchange)[0],
         training=scores(judges.training, exchange)[0],
         target_nats=-math.fsum(nats) / len(nats) if nats else None,
-        kl=_kl(decoder, tokens, answer, options.temperature),
+        kl=_kl(decoder, question, answer),
         drafted=answer.drafted,
         accepted=answer.accepted,
         acceptance_by_position=tuple(answer.acceptance_by_position),
@@ -262,11 +261,11 @@ def _sample(
     )
 
 
-def _kl(
-    decoder: Decoder, prompt: Sequence[int], answer: Answer, temperature: float
-) -> float | None:
+def _kl(decoder: Decoder, question: Question, answer: Answer) -> float | None:
     """Log law − log p of the answer; p at the law's temperature, so that the target's own is 0."""
-    if not answer.goal_logprobs or temperature == 0:
+    if not answer.goal_logprobs or question.temperature == 0:
         return None
-    own = decoder.score(prompt, answer.tokens, strength=0.0, temperature=temperature).goal_logprob
-    return math.fsum(answer.goal_logprobs) - own
+    own = decoder.score(
+        question.tokens, answer.tokens, strength=0.0, temperature=question.temperature
+    )
+    return math.fsum(answer.goal_logprobs) - own.goal_logprob

@@ -5,47 +5,46 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from rewardshift.methods import by_name
+from rewardshift.methods import SSS, BestOfN, by_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rewardshift.methods import Method
-    from rewardshift.rewards import Reward
+    from rewardshift.rewards import Exchange, Reward
 
-BEST_OF_N, SSS, TARGET = "best-of-n", "sss", "target"
-
-
-def split_spec(spec: str) -> tuple[str, dict[str, str]]:
-    """The method's kind, and its parameters as they were written.
-
-    Raises:
-        ValueError: If a parameter has no value.
-    """
-    kind, _, rest = spec.partition(":")
-    parameters = {}
-    for part in rest.split(",") if rest else ():
-        name, equals, value = part.partition("=")
-        if not (name and equals and value):
-            raise ValueError(f"{spec!r}: a parameter is name=value, not {part!r}")
-        parameters[name] = value
-    return kind, parameters
+TARGET = "target"
 
 
 def best_of(spec: str) -> int | None:
-    """N of a Best-of-N; None of any other method."""
-    kind, parameters = split_spec(spec)
-    return int(parameters.get("n", "8")) if kind == BEST_OF_N else None
+    """N of a Best-of-N that takes the best; None of any other method, the soft one included."""
+    method = _known(spec)
+    return method.n if isinstance(method, BestOfN) and method.beta is None else None
 
 
 def strength_of(spec: str) -> float | None:
     """The strength of an SSS; None of any other method."""
-    kind, parameters = split_spec(spec)
-    return float(parameters.get("strength", "1")) if kind == SSS else None
+    method = _known(spec)
+    return float(method.strength) if isinstance(method, SSS) else None
 
 
 def rule_of(spec: str) -> str | None:
     """The rule of an SSS; None of any other method."""
-    kind, parameters = split_spec(spec)
-    return parameters.get("rule", "exact") if kind == SSS else None
+    method = _known(spec)
+    return method.rule if isinstance(method, SSS) else None
+
+
+def _known(spec: str) -> Method | None:
+    """The method of a name, to look at; None where the name is a user's own."""
+    try:
+        return by_name(spec, _unasked)
+    except ValueError:
+        return None
+
+
+def _unasked(exchanges: Sequence[Exchange]) -> list[float]:
+    """The reward of a method that answers nothing."""
+    return [0.0] * len(exchanges)
 
 
 def method_of(spec: str, reward: Reward) -> Method:

@@ -44,7 +44,7 @@ class Row:
     Attributes:
         method: As the command line names it.
         name: Its own name.
-        best_of: N of a Best-of-N.
+        best_of: N of a Best-of-N that takes the best; None of any other method.
         strength: Of an SSS.
         rule: Likewise.
         gold: Mean gold reward.

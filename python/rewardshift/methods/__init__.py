@@ -13,6 +13,7 @@ from .gsi import GSI, RSD
 from .method import Answer, Method
 from .names import METHODS, by_name
 from .plain import SSS, TargetOnly, ThreeModel
+from .question import Question
 from .stand import STAND
 from .treebon import TreeBoN
 
@@ -27,6 +28,7 @@ __all__ = [
     "Answer",
     "BestOfN",
     "Method",
+    "Question",
     "TargetOnly",
     "ThreeModel",
     "TreeBoN",

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.options import target_only
+
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import Response, plain
+from .response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from rewardshift.rewards import Reward
 
     from .method import Answer
+    from .question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +60,15 @@ class ARGS:
         """With k and w."""
         return checks.label("args", self, "k", "w")
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
-        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
-        meter, draws = Meter(decoder), Draws(seed)
-        response = Response(decoder, tokens, max_tokens)
+        meter, draws = Meter(decoder), Draws(question.seed)
+        response = Response(decoder, question)
         while not response.is_complete:
             law = self._most_probable(decoder, response.history)
-            texts = [(prompt, response.text_with([token])) for token in law]
-            rewards = meter.score(self.reward, texts)
+            rewards = meter.score(self.reward, [response.exchange_with([t]) for t in law])
             values = [p + self.w * r for p, r in zip(law.values(), rewards, strict=True)]
-            token = list(law)[self._choose(values, temperature, draws)]
+            token = list(law)[self._choose(values, question.temperature, draws)]
             response.extend([token], [law[token]])
         return meter.answer(**response.as_known())
 
@@ -84,7 +76,7 @@ class ARGS:
         """Log-probabilities of the target's k most probable next tokens, at temperature 1."""
         sampled = decoder.generate(
             history,
-            **plain(
+            **target_only(
                 max_tokens=1,
                 temperature=1.0,
                 top_logprobs=min(self.k, decoder.vocab_size),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.options import target_only
+
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rewardshift.rewards import Reward
 
     from .method import Answer
+    from .question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +57,14 @@ class BestOfN:
         hard = f"best-of-{self.n}"
         return hard if self.beta is None else f"soft-{hard} beta={self.beta:g}"
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
-        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
         meter = Meter(decoder)
         samples = decoder.generate_batch(
-            [tokens] * self.n,
-            **plain(seed=seed, max_tokens=max_tokens, temperature=temperature),
+            [question.tokens] * self.n, **target_only(**question.options)
         )
-        rewards = meter.score(self.reward, [(prompt, sample.text) for sample in samples])
-        chosen = self._choose(rewards, seed)
+        rewards = meter.score(self.reward, [(question.prompt, sample.text) for sample in samples])
+        chosen = self._choose(rewards, question.seed)
         return meter.answer_with(samples[chosen], details={"reward": rewards[chosen]})
 
     def _choose(self, rewards: Sequence[float], seed: int) -> int:

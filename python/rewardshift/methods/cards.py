@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.options import target_only
 from rewardshift.rewards import scores
 
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import Response, plain
+from .question import Question
+from .response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,16 +105,7 @@ class CARDS:
         )
         return replace(self, r_star=r_star)
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``.
 
         Raises:
@@ -120,18 +113,18 @@ class CARDS:
         """
         if self.r_star is None:
             raise ValueError("CARDS needs r_star, on the reward's scale: see CARDS.calibrated")
-        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
-        meter, draws = Meter(decoder), Draws(seed)
-        response = Response(decoder, tokens, max_tokens)
-        empty = meter.score(self.reward, [(prompt, "")])[0]
+        meter, draws = Meter(decoder), Draws(question.seed)
+        response = Response(decoder, question)
+        empty = meter.score(self.reward, [(question.prompt, "")])[0]
         rejected = segments = forced = 0
         candidates: list[tuple[float, list[TokenInfo]]] = []
         while not response.is_complete:
-            segment = self._segment(decoder, response, draws.seed(), temperature)
+            segment = self._segment(decoder, response.next_piece(self.most, draws.seed()))
             ids = [step.id for step in segment]
-            reward = meter.score(self.reward, [(prompt, response.text_with(ids))])[0]
+            reward = meter.score(self.reward, [response.exchange_with(ids)])[0]
             candidates.append((reward, segment))
-            tau = self._threshold(self.r_star, empty, len(response.tokens) + len(ids), max_tokens)
+            n = len(response.tokens) + len(ids)
+            tau = self._threshold(self.r_star, empty, n, question.max_tokens)
             if len(candidates) > self.rejections:
                 segment = max(candidates, key=lambda candidate: candidate[0])[1]
                 forced += 1
@@ -150,19 +143,10 @@ class CARDS:
         first = (1 - self.alpha) * empty + self.alpha * r_star
         return min(r_star, first + n * (r_star - first) / max_tokens)
 
-    def _segment(
-        self, decoder: Decoder, response: Response, seed: int, temperature: float
-    ) -> list[TokenInfo]:
+    def _segment(self, decoder: Decoder, piece: Question) -> list[TokenInfo]:
         steps: list[TokenInfo] = []
-        with decoder.stream(
-            response.history,
-            **plain(
-                max_tokens=min(self.most, response.room),
-                temperature=temperature,
-                seed=seed,
-                entropy=True,
-            ),
-        ) as stream:
+        options = target_only(**piece.options, entropy=True)
+        with decoder.stream(piece.tokens, **options) as stream:
             for step in (step for chunk in stream for step in chunk.tokens):
                 if len(steps) >= self.least and (step.target_entropy or 0.0) >= self.tau_u:
                     break  # the law that this token was drawn from decides, whatever it is
@@ -203,12 +187,13 @@ def calibrate(
     checks.at_least(1, samples=samples)
     if not prompts:
         raise ValueError("there are no prompts to calibrate with")
-    for _, tokens in prompts:
-        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
-    asked = [(text, tokens) for text, tokens in prompts for _ in range(samples)]
+    questions = [
+        Question(text, tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
+        for text, tokens in prompts
+        for _ in range(samples)
+    ]
     found = decoder.generate_batch(
-        [tokens for _, tokens in asked],
-        **plain(seed=seed, max_tokens=max_tokens, temperature=temperature),
+        [question.tokens for question in questions], **target_only(**questions[0].options)
     )
-    texts = [(text, sample.text) for (text, _), sample in zip(asked, found, strict=True)]
+    texts = [(q.prompt, sample.text) for q, sample in zip(questions, found, strict=True)]
     return float(np.quantile(scores(reward, texts), quantile))

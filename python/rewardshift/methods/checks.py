@@ -8,8 +8,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from _typeshed import DataclassInstance
 
 
@@ -50,17 +48,6 @@ def is_truth(**given: bool) -> None:
     for name, value in given.items():
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, not {value!r}")  # noqa: TRY004
-
-
-def question(tokens: Sequence[int], *, seed: int, max_tokens: int, temperature: float) -> None:
-    """Raises ValueError, with the value, unless this can be answered."""
-    if len(tokens) == 0:
-        raise ValueError("the prompt has no tokens")
-    at_least(0, seed=seed)
-    at_least(1, max_tokens=max_tokens)
-    finite(temperature=temperature)
-    if temperature < 0:
-        raise ValueError(f"temperature must be at least 0, not {temperature!r}")
 
 
 def label(kind: str, method: DataclassInstance, *shown: str) -> str:

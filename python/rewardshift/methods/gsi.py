@@ -6,19 +6,20 @@ import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from rewardshift.options import target_only
+
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import Response, plain
+from .response import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rewardshift.decoder import Decoder, Role
     from rewardshift.results import Completion
     from rewardshift.rewards import Reward
 
     from .method import Answer
+    from .question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +98,10 @@ class GSI:
         """With n, beta and u."""
         return checks.label(self.kind, self, "n", "beta", "u")
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``; needs the role that proposes."""
-        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
-        asking = _Asking(self, decoder, prompt, seed, temperature)
-        response = Response(decoder, tokens, max_tokens)
+        asking = _Asking(self, decoder, question)
+        response = Response(decoder, question)
         drafted: list[int] = []
         accepted: list[int] = []
         while not response.is_complete:
@@ -150,14 +141,11 @@ class RSD(GSI):
 class _Asking:
     """One question to a GSI: what it draws, and what it costs."""
 
-    def __init__(
-        self, method: GSI, decoder: Decoder, prompt: str, seed: int, temperature: float
-    ) -> None:
+    def __init__(self, method: GSI, decoder: Decoder, question: Question) -> None:
         self.meter = Meter(decoder)
-        self._draws = Draws(seed)
+        self._draws = Draws(question.seed)
         self._method = method
-        self._prompt = prompt
-        self._temperature = temperature
+        self._temperature = question.temperature
         self._target = decoder.alone("target")
         self._proposer = decoder.alone(method.proposer)
         # Ids that only one of the models has are for neither.
@@ -193,15 +181,14 @@ class _Asking:
 
     def _steps(self, model: Decoder, response: Response) -> tuple[list[Completion], list[float]]:
         foreign = range(self._size, model.vocab_size)
+        piece = response.next_piece(self._method.step_tokens, self._draws.seed())
         steps = model.generate_batch(
-            [response.history] * self._method.n,
-            **plain(
-                max_tokens=min(self._method.step_tokens, response.room),
-                temperature=self._temperature,
-                seed=self._draws.seed(),
+            [piece.tokens] * self._method.n,
+            **target_only(
+                **piece.options,
                 stop=self._method.step_end,
                 logit_bias=dict.fromkeys(foreign, -math.inf),
             ),
         )
-        texts = [(self._prompt, response.text_with(step.tokens)) for step in steps]
-        return steps, self.meter.score(self._method.reward, texts)
+        exchanges = [response.exchange_with(step.tokens) for step in steps]
+        return steps, self.meter.score(self._method.reward, exchanges)

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from rewardshift.decoder import Decoder
     from rewardshift.results import FinishReason
+
+    from .question import Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,28 +62,14 @@ class Method(Protocol):
         """Short, and another for other parameters."""
         ...
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
-        """Answers a prompt. The same seed gives the same answer.
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
+        """Answers a question. The same seed gives the same answer.
 
         Args:
             decoder: Whose models to use; it has no other request under way.
-            prompt: The user's text, for rewards.
-            tokens: The prompt as the models see it, rendered by a chat template.
-            seed: Of all random numbers, at least 0.
-            max_tokens: Longest response, at least 1.
-            temperature: Of what is sampled; 0 is greedy.
+            question: What to answer, and how.
 
         Raises:
-            ValueError: For arguments out of range, with the value, and where the decoder lacks a
-                role that the method needs.
+            ValueError: Where the decoder lacks a role that the method needs.
         """
         ...

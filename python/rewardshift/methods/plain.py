@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
+from rewardshift.options import target_only
+
 from . import checks
 from .meter import Meter
-from .response import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from typing_extensions import Unpack
 
     from rewardshift.decoder import Decoder
     from rewardshift.options import RuleName, SamplingOptions
 
     from .method import Answer
+    from .question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +29,9 @@ class TargetOnly:
         """As the command line knows it."""
         return "target"
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,  # noqa: ARG002 - for rewards
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
-        return _sample(decoder, tokens, plain(), seed, max_tokens, temperature)
+        return _sample(decoder, question, **target_only())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +56,9 @@ class ThreeModel:
         """With the strength."""
         return f"three-model s={self.strength:g}"
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,  # noqa: ARG002 - for rewards
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
-        options: SamplingOptions = {"strength": self.strength, "num_draft_tokens": 0}
-        return _sample(decoder, tokens, options, seed, max_tokens, temperature)
+        return _sample(decoder, question, strength=self.strength, num_draft_tokens=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,35 +95,19 @@ class SSS:
         drafts = "" if self.num_draft_tokens is None else f" K={self.num_draft_tokens}"
         return f"sss {self.rule} s={self.strength:g}{drafts}"
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,  # noqa: ARG002 - for rewards
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
-        options: SamplingOptions = {
-            "strength": self.strength,
-            "rule": self.rule,
-            "num_draft_tokens": self.num_draft_tokens,
-        }
-        return _sample(decoder, tokens, options, seed, max_tokens, temperature)
+        return _sample(
+            decoder,
+            question,
+            strength=self.strength,
+            rule=self.rule,
+            num_draft_tokens=self.num_draft_tokens,
+        )
 
 
-def _sample(
-    decoder: Decoder,
-    tokens: Sequence[int],
-    options: SamplingOptions,
-    seed: int,
-    max_tokens: int,
-    temperature: float,
-) -> Answer:
-    checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
+def _sample(decoder: Decoder, question: Question, **options: Unpack[SamplingOptions]) -> Answer:
     meter = Meter(decoder)
-    options = {**options, "seed": seed, "max_tokens": max_tokens, "temperature": temperature}
-    completion = decoder.generate(tokens, **options)
+    asked: SamplingOptions = {**options, **question.options}
+    completion = decoder.generate(question.tokens, **asked)
     return meter.answer_with(completion, goal_logprobs=completion.logprobs)

@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from typing_extensions import Unpack
+    from collections.abc import Iterable
 
     from rewardshift.decoder import Decoder
-    from rewardshift.options import SamplingOptions
     from rewardshift.results import FinishReason
+    from rewardshift.rewards import Exchange
 
-
-def plain(**options: Unpack[SamplingOptions]) -> SamplingOptions:
-    """The options of a request that the target decodes by itself, token by token."""
-    return {**options, "strength": 0.0, "num_draft_tokens": 0}
+    from .question import Question
 
 
 class Response:
-    """A prompt and the tokens of a response so far, with what the target thinks of them.
+    """A question and the tokens of a response so far, with what the target thinks of them.
 
     Attributes:
-        prompt: Token ids.
+        question: What it responds to.
         tokens: Of the response.
         target_logprobs: log p of each at temperature 1, as far as it is known.
     """
 
-    def __init__(self, decoder: Decoder, prompt: Sequence[int], max_tokens: int) -> None:
-        """Nothing yet; it may get ``max_tokens`` tokens, or as many as the context holds."""
+    def __init__(self, decoder: Decoder, question: Question) -> None:
+        """Nothing yet; it may get the question's ``max_tokens``, or as many as the context holds."""
         self._decoder = decoder
         self._ends = frozenset(decoder.end_of_generation)
-        self._limit = min(max_tokens, decoder.context_size - len(prompt))
-        self.prompt = tuple(prompt)
+        self._limit = min(question.max_tokens, decoder.context_size - len(question.tokens))
+        self.question = question
         self.tokens: list[int] = []
         self.target_logprobs: list[float] = []
 
     @property
     def history(self) -> list[int]:
         """Prompt and response."""
-        return [*self.prompt, *self.tokens]
+        return [*self.question.tokens, *self.tokens]
 
     @property
     def room(self) -> int:
@@ -81,6 +77,15 @@ class Response:
         if found and found[-1] in self._ends:
             found.pop()
         return self._decoder.detokenize(found)
+
+    def exchange_with(self, tokens: Iterable[int] = ()) -> Exchange:
+        """What a reward would score, if these tokens followed."""
+        return self.question.prompt, self.text_with(tokens)
+
+    def next_piece(self, most: int, seed: int) -> Question:
+        """The question that a next piece of at most so many tokens would answer."""
+        length = min(most, self.room)
+        return replace(self.question, tokens=self.history, seed=seed, max_tokens=length)
 
     def as_known(self) -> dict[str, Any]:
         """What an answer says of it."""

@@ -13,12 +13,11 @@ from . import checks
 from .meter import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rewardshift.decoder import Decoder
     from rewardshift.rewards import Reward
 
     from .method import Answer
+    from .question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +58,18 @@ class STAND:
         """With n."""
         return checks.label("stand", self, "n")
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``; ``details`` counts the drafts of all samples."""
-        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
         meter, table = Meter(decoder), NgramTable()
         samples = decoder.generate_batch(
-            [tokens] * self.n,
-            seed=seed,
-            max_tokens=max_tokens,
-            temperature=temperature,
+            [question.tokens] * self.n,
+            **question.options,
             strength=self.strength,
             num_draft_tokens=self.num_draft_tokens,
             drafter=table,
             tree_width=self.tree_width,
         )
-        rewards = meter.score(self.reward, [(prompt, sample.text) for sample in samples])
+        rewards = meter.score(self.reward, [(question.prompt, sample.text) for sample in samples])
         best = int(np.argmax(rewards))
         return meter.answer_with(
             samples[best],

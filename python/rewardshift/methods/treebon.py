@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.options import target_only
 from rewardshift.rewards import ImplicitReward
 
 from . import checks
 from .draws import Draws
 from .meter import Meter
-from .response import Response, plain
+from .response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rewardshift.rewards import Reward
 
     from .method import Answer
+    from .question import Question, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,32 +83,22 @@ class TreeBoN:
         """With n."""
         return checks.label("treebon", self, "n")
 
-    def answer(
-        self,
-        decoder: Decoder,
-        prompt: str,
-        tokens: Sequence[int],
-        *,
-        seed: int,
-        max_tokens: int,
-        temperature: float,
-    ) -> Answer:
+    def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``; needs draft and reference."""
-        checks.question(tokens, seed=seed, max_tokens=max_tokens, temperature=temperature)
-        meter, draws, pair = Meter(decoder), Draws(seed), ImplicitReward(decoder)
-        leaves = [Branch(Response(decoder, tokens, max_tokens))] * self.n
+        meter, draws, pair = Meter(decoder), Draws(question.seed), ImplicitReward(decoder)
+        leaves = [Branch(Response(decoder, question))] * self.n
         sampled = 0
         for layer, length in enumerate(self._lengths(leaves[0].response.room)):
             parents = leaves if layer == 0 else self._parents(leaves)
             growing = [branch for branch in parents if not branch.response.is_complete]
             sampled += len(growing)
-            pieces = iter(_continue(decoder, growing, length, draws.seed(), temperature))
+            asked = replace(question, seed=draws.seed(), max_tokens=length)
+            pieces = iter(_continue(decoder, growing, asked.options))
             leaves = [
                 branch if branch.response.is_complete else _grown(branch, next(pieces), pair)
                 for branch in parents
             ]
-        texts = [(prompt, branch.response.text_with()) for branch in leaves]
-        rewards = meter.score(self.reward, texts)
+        rewards = meter.score(self.reward, [branch.response.exchange_with() for branch in leaves])
         best = int(np.argmax(rewards))
         return meter.answer(
             **leaves[best].response.as_known(),
@@ -133,14 +125,11 @@ def best(branches: Sequence[Branch], count: int) -> list[Branch]:
     return sorted(branches, key=lambda branch: -branch.value)[:count]
 
 
-def _continue(
-    decoder: Decoder, branches: Sequence[Branch], length: int, seed: int, temperature: float
-) -> list[Completion]:
+def _continue(decoder: Decoder, branches: Sequence[Branch], options: Sampling) -> list[Completion]:
     if not branches:
         return []
     return decoder.generate_batch(
-        [branch.response.history for branch in branches],
-        **plain(max_tokens=length, temperature=temperature, seed=seed),
+        [branch.response.history for branch in branches], **target_only(**options)
     )
 
 

@@ -1,0 +1,62 @@
+"""What a method is asked."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+from . import checks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Sampling(TypedDict):
+    """Of ``rewardshift.options.SamplingOptions``, what a question decides."""
+
+    seed: int
+    max_tokens: int
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt to answer, and how.
+
+    Attributes:
+        prompt: The user's text, for rewards.
+        tokens: The prompt as the models see it, rendered by a chat template; kept as a tuple.
+        seed: Of all random numbers, at least 0.
+        max_tokens: Longest response, at least 1.
+        temperature: Of what is sampled; 0 is greedy.
+
+    Raises:
+        ValueError: For what is out of range, with the value, and for a prompt without tokens.
+    """
+
+    prompt: str
+    tokens: Sequence[int]
+    _: KW_ONLY
+    seed: int
+    max_tokens: int
+    temperature: float
+
+    def __post_init__(self) -> None:
+        """Checks that it can be answered."""
+        object.__setattr__(self, "tokens", tuple(self.tokens))
+        if not self.tokens:
+            raise ValueError("the prompt has no tokens")
+        checks.at_least(0, seed=self.seed)
+        checks.at_least(1, max_tokens=self.max_tokens)
+        checks.finite(temperature=self.temperature)
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0, not {self.temperature!r}")
+
+    @property
+    def options(self) -> Sampling:
+        """Seed, length and temperature, as the decoder takes them."""
+        return {
+            "seed": self.seed,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+        }
