@@ -23,9 +23,11 @@ from rewardshift.cli.app import app
 from rewardshift.evaluate import (
     EvaluateOptions,
     Judges,
+    Sample,
     evaluate,
     evaluation_prompts,
     read_samples,
+    samples_beside,
     summarise,
 )
 from rewardshift.evaluate.run import jobs, seed_of
@@ -183,6 +185,63 @@ def test_the_target_does_not_diverge_from_itself_and_a_shift_does(
     assert plain.acceptance is None
     assert len(shifted.z) == 20
     assert len(shifted.acceptance_by_position) == 3
+
+
+def test_a_system_message_for_the_draft_shifts(roles: dict[str, Any], tmp_path: Path) -> None:
+    two: dict[str, Method] = {"target": TargetOnly(), "sss": SSS()}
+    by_prompt = {**roles, "draft": roles["reference"]}  # without the message there is no shift
+    options = replace(QUICK, seeds=1)
+    plain = evaluate(by_prompt, two, ASKED, tmp_path / "plain", JUDGES, options)
+    options = replace(options, draft_system="cd ab")
+    shifted = evaluate(by_prompt, two, ASKED, tmp_path / "shifted", JUDGES, options)
+    for before, after in zip(plain, shifted, strict=True):
+        is_shifted = after.method == "sss"
+        assert (before.text != after.text) == is_shifted
+        assert any(z != 0 for z in after.log_z) == is_shifted
+        assert not any(before.log_z)
+    with pytest.raises(ValueError, match="begun with draft_system = cd ab, not None"):
+        evaluate(by_prompt, two, ASKED, tmp_path / "shifted", JUDGES, replace(QUICK, seeds=1))
+
+
+# --- beside another run ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_runs(roles: dict[str, Any], tmp_path: Path) -> tuple[Path, list[Sample], Path]:
+    """A run, its samples, and another one by another draft with one method that is not complete."""
+    few = {"target": TargetOnly(), "sss:strength=1": SSS()}
+    other = {**roles, "draft": roles["reference"], "reference": roles["draft"]}
+    ours = evaluate(roles, few, ASKED[:2], tmp_path / "ours", JUDGES, QUICK)
+    evaluate(other, few, ASKED, tmp_path / "theirs", JUDGES, QUICK)
+    evaluate(other, METHODS, ASKED[:1], tmp_path / "theirs", JUDGES, QUICK)
+    return tmp_path / "ours", ours, tmp_path / "theirs"
+
+
+def test_answers_of_another_run_stand_beside(two_runs: tuple[Path, list[Sample], Path]) -> None:
+    folder, ours, theirs = two_runs
+    found = samples_beside(folder, ours, theirs)
+    assert {s.method for s in found} == {"theirs/target", "theirs/sss:strength=1"}
+    assert {s.name for s in found} == {"target (theirs)", "sss exact s=1 (theirs)"}
+    summary = summarise([*ours, *found])
+    assert [row.method for row in summary.rows[:2]] == ["target", "sss:strength=1"]
+    assert summary.rows[3].strength is None  # of another pair: no point of this one's curve
+    texts = {(s.method, s.prompt, s.seed): s.text for s in read_samples(theirs / "samples.jsonl")}
+    assert all(s.text == texts[s.method.removeprefix("theirs/"), s.prompt, s.seed] for s in found)
+
+
+def test_what_cannot_stand_beside_is_refused(
+    two_runs: tuple[Path, list[Sample], Path], roles: dict[str, Any], tmp_path: Path
+) -> None:
+    folder, ours, theirs = two_runs
+    with pytest.raises(ValueError, match=r"it has no options\.json"):
+        samples_beside(folder, ours, tmp_path)
+    warm = tmp_path / "warm"
+    evaluate(roles, METHODS, ASKED[:2], warm, JUDGES, replace(QUICK, temperature=1.0))
+    with pytest.raises(ValueError, match=r"warm was begun with temperature = 1\.0, not 0\.8"):
+        samples_beside(folder, ours, warm)
+    more = [*ours, replace(ours[0], prompt="another")]
+    with pytest.raises(ValueError, match=r"no method of .*theirs answered every prompt"):
+        samples_beside(folder, more, theirs)
 
 
 def test_a_threshold_comes_from_the_calibration_prompts(
@@ -348,6 +407,23 @@ def test_the_command_compares_by_default_what_the_models_can_do(
     assert {path.name for path in (tmp_path / "run").glob("*.svg")} == {
         *("cost.svg", "strength.svg", "acceptance.svg", "z.svg")
     }
+
+
+def test_the_command_shows_another_draft_beside(
+    command: Callable[..., tuple[int, str]], roles: dict[str, Any], tmp_path: Path
+) -> None:
+    methods = ("--methods", "target sss:strength=0")
+    shift = ("--draft-system", "cd ab")
+    code, out = command(*methods, *shift, "-md", roles["reference"], "--out", "other")
+    assert code == 0, out
+    code, out = command(*methods, *shift, "--beside", "other", "--json")
+    assert code == 0, out
+    rows = json.loads(out)["rows"]
+    assert [row["name"] for row in rows][2:] == ["target (other)", "sss exact s=0 (other)"]
+    assert rows[1]["acceptance"] != rows[3]["acceptance"]
+    report = (tmp_path / "run/report.md").read_text(encoding="utf-8")
+    assert "--draft-system 'cd ab'" in report
+    assert "--beside other" in report
 
 
 def test_the_command_refuses_what_cannot_be(command: Callable[..., tuple[int, str]]) -> None:

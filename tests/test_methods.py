@@ -199,6 +199,24 @@ def test_the_target_alone_knows_neither_draft_nor_shift(decoder: Decoder) -> Non
     assert answer.calls["reward"] == answer.evaluated["reward"] == 0
 
 
+def test_a_draft_may_see_another_prompt(decoder: Decoder) -> None:
+    talk = [{"role": "user", "content": PROMPT}]
+    tokens, of_draft = decoder.chat_prompts(talk, draft_system="Be kind.")
+    question = Question(PROMPT, tokens, seed=1, max_tokens=12, temperature=0.0)
+    shifted = dataclasses.replace(question, draft_tokens=of_draft)
+    expected = decoder.chat(talk, draft_system="Be kind.", **question.options, strength=2.0)
+    assert SSS(2.0).answer(decoder, shifted).tokens == expected.tokens
+    assert ThreeModel(2.0).answer(decoder, shifted).tokens == expected.tokens
+    drafted = STAND(reward, n=2, strength=2.0).answer(decoder, shifted)
+    assert drafted.tokens == expected.tokens
+    assert SSS(2.0).answer(decoder, question).tokens != expected.tokens
+    for method in (TargetOnly(), STAND(reward, n=2), BestOfN(reward, n=2)):
+        assert method.answer(decoder, shifted).tokens == method.answer(decoder, question).tokens
+    for method in (TreeBoN(reward), GSI(reward), RSD(reward)):
+        with pytest.raises(ValueError, match="knows no shift by prompt"):
+            method.answer(decoder, shifted)
+
+
 def test_best_of_n_takes_the_best_and_reads_the_prompt_once(files: Files) -> None:
     prompt = [3 + i % 5 for i in range(60)]
     with Decoder(files.model(seed=3).path, **{**EXACT, "n_ctx": 1024}) as d:

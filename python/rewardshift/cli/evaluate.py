@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from rewardshift.evaluate import (
     evaluation_prompts,
     facts_of,
     method_of,
+    samples_beside,
     save_plots,
     summarise,
     write_report,
@@ -49,7 +50,6 @@ _WHAT, _HOW = "What is evaluated", "How"
 _TEMPLATE_TOKENS = 64  # more than chat templates add
 _SLACK = 32  # tokens of a request beyond its answer: drafts, and cells given in blocks
 _FEWEST_ROOM = 16  # answers sampled together
-_SAMPLE_TOGETHER = (BestOfN, GSI, STAND, TreeBoN)
 
 
 _option = partial(option, panel=_HOW, show_default=True)
@@ -108,10 +108,27 @@ class EvalFlags(OutputFlags):
             metavar="M",
         ),
     ] = None
+    draft_system: Annotated[
+        str | None,
+        _option(
+            "--draft-system",
+            text="System message for the draft alone: shifts by prompt.",
+            metavar="TEXT",
+        ),
+    ] = None
     temperature: Annotated[float, _option("--temp", text="Of every method.", metavar="X")] = 0.8
     max_tokens: Annotated[
         int, _option("-n", "--max-tokens", text="Of each answer.", metavar="N")
     ] = 64
+    beside: Annotated[
+        list[Path] | None,
+        _option(
+            "--beside",
+            text="Folder of another run, of another draft for instance, whose answers to the same "
+            "prompts are shown too. May be repeated.",
+            metavar="DIR",
+        ),
+    ] = None
     folder: Annotated[
         Path, _option("--out", text="Where samples and the report go.", metavar="DIR")
     ] = Path("eval-run")
@@ -170,15 +187,20 @@ def run(load: LoadFlags, flags: EvalFlags) -> None:
     if flags.against is not None and flags.against not in methods:
         raise ValueError(f"--against {flags.against} is none of {', '.join(methods)}")
     samples = evaluate(
-        {**_room(methods.values(), asked, flags.max_tokens), **load.arguments()},
+        {**_room(methods.values(), asked, flags), **load.arguments()},
         methods,
         asked,
         flags.folder,
         judges,
         EvaluateOptions(
-            max_tokens=flags.max_tokens, temperature=flags.temperature, seeds=flags.seeds
+            max_tokens=flags.max_tokens,
+            temperature=flags.temperature,
+            seeds=flags.seeds,
+            draft_system=flags.draft_system,
         ),
     )
+    for other in flags.beside or ():
+        samples += samples_beside(flags.folder, samples, other)
     summary = summarise(samples, baseline=flags.against)
     facts = facts_of(flags.folder, command=_command(load, flags, specs))
     _write(summary, facts, flags)
@@ -188,13 +210,15 @@ def run(load: LoadFlags, flags: EvalFlags) -> None:
         _show(summary, facts, flags.folder)
 
 
-def _room(methods: Iterable[Method], asked: Sequence[str], max_tokens: int) -> dict[str, int]:
+def _room(methods: Collection[Method], asked: Sequence[str], flags: EvalFlags) -> dict[str, int]:
     """A context for the widest method; a prompt has no more tokens than bytes, and is shared."""
-    wide = (method.n for method in methods if isinstance(method, _SAMPLE_TOGETHER))
+    wide = [method.n for method in methods if isinstance(method, (BestOfN, GSI, TreeBoN))]
+    wide += [method.n * method.tree_width for method in methods if isinstance(method, STAND)]
     together = max([_FEWEST_ROOM, *wide])
     prompt = max(len(text.encode()) for text in asked) + _TEMPLATE_TOKENS
+    prompt += len((flags.draft_system or "").encode())
     return {
-        "n_ctx": 2 * prompt + (together + 1) * (max_tokens + _SLACK),
+        "n_ctx": 2 * prompt + (together + 1) * (flags.max_tokens + _SLACK),
         "n_seq_max": max(together, _core.ContextOptions().n_seq_max),
     }
 
@@ -207,11 +231,13 @@ def _command(load: LoadFlags, flags: EvalFlags, specs: Sequence[str]) -> str:
         ("-t", load.n_threads),
     )
     files = (("--prompts", flags.prompts), ("--question", flags.question))
-    given = (*models, *files, ("--against", flags.against))
+    shift = ("--draft-system", flags.draft_system)
+    given = (*models, *files, shift, ("--against", flags.against))
     words = [part for pair in given if pair[1] is not None for part in pair]
     words += ["--methods", " ".join(specs), "--n", flags.count, "--seeds", flags.seeds]
     words += ["--gold", flags.gold, "--reward", flags.reward]
     words += ["--temp", f"{flags.temperature:g}", "-n", flags.max_tokens]
+    words += [part for other in flags.beside or () for part in ("--beside", other)]
     return shlex.join(["rewardshift", "eval", *map(str, words)])
 
 

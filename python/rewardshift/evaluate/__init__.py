@@ -4,6 +4,7 @@
 command ``rewardshift eval`` does all of it.
 """
 
+from .beside import samples_beside
 from .equal_gold import EqualGold
 from .plots import save_plots
 from .prompts import EvaluationPrompt, evaluation_prompts
@@ -29,6 +30,7 @@ __all__ = [
     "facts_of",
     "method_of",
     "read_samples",
+    "samples_beside",
     "save_plots",
     "summarise",
     "write_report",

@@ -42,11 +42,13 @@ class EvaluateOptions:
         max_tokens: Of each answer.
         temperature: Of every method's law.
         seeds: Answers of each method to each prompt.
+        draft_system: System message that only the draft sees, to shift by prompt.
     """
 
     max_tokens: int = 64
     temperature: float = 0.8
     seeds: int = 3
+    draft_system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,17 +230,21 @@ def _calibrated(method: Method, decoder: Decoder, options: EvaluateOptions) -> M
 def _sample(
     decoder: Decoder, method: Method, job: Job, judges: Judges, options: EvaluateOptions
 ) -> Sample:
+    tokens, draft_tokens = decoder.chat_prompts(
+        [{"role": "user", "content": job.prompt}], draft_system=options.draft_system
+    )
     question = Question(
         job.prompt,
-        prompt_tokens(decoder, job.prompt),
+        tokens,
         seed=seed_of(job),
         max_tokens=options.max_tokens,
         temperature=options.temperature,
+        draft_tokens=draft_tokens,
     )
-    decoder.score(question.tokens, question.tokens[-1:])  # all roles have seen the prompt now
+    decoder.score(tokens, tokens[-1:], draft_prompt=draft_tokens)  # all have seen the prompt now
     answer = method.answer(decoder, question)
     exchange = [(job.prompt, answer.text)]
-    nats = answer.target_logprobs
+    target_nats, kl = _under_the_target(decoder, question, answer)
     return Sample(
         method=job.method,
         name=method.name,
@@ -252,8 +258,8 @@ def _sample(
         evaluated=dict(answer.evaluated),
         gold=scores(judges.gold, exchange)[0],
         training=scores(judges.training, exchange)[0],
-        target_nats=-math.fsum(nats) / len(nats) if nats else None,
-        kl=_kl(decoder, question, answer),
+        target_nats=target_nats,
+        kl=kl,
         drafted=answer.drafted,
         accepted=answer.accepted,
         acceptance_by_position=tuple(answer.acceptance_by_position),
@@ -261,11 +267,19 @@ def _sample(
     )
 
 
-def _kl(decoder: Decoder, question: Question, answer: Answer) -> float | None:
-    """Log law − log p of the answer; p at the law's temperature, so that the target's own is 0."""
-    if not answer.goal_logprobs or question.temperature == 0:
-        return None
+def _under_the_target(
+    decoder: Decoder, question: Question, answer: Answer
+) -> tuple[float | None, float | None]:
+    """The answer's −log p a token, and its log law − log p.
+
+    The latter at the law's temperature, where the target's own is 0; None where there is no law.
+    """
+    if not answer.tokens:
+        return None, None
     own = decoder.score(
         question.tokens, answer.tokens, strength=0.0, temperature=question.temperature
     )
-    return math.fsum(answer.goal_logprobs) - own.goal_logprob
+    nats = -own.target_logprob / len(answer.tokens)
+    if not answer.goal_logprobs or question.temperature == 0:
+        return nats, None
+    return nats, math.fsum(answer.goal_logprobs) - own.goal_logprob

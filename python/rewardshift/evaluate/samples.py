@@ -32,7 +32,7 @@ class Sample:
         evaluated: Tokens evaluated by role; texts scored by "reward".
         gold: The gold reward of the answer.
         training: The reward that methods may choose by.
-        target_nats: Mean −log p of its tokens at temperature 1; None if unknown.
+        target_nats: Mean −log p of its tokens at temperature 1; None if there are none.
         kl: Sum over its tokens of log law − log p, both at the temperature of the run: an unbiased
             estimate of the KL divergence of an answer; None where the law is unknown.
         drafted: Tokens drafted.

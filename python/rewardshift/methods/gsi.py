@@ -100,6 +100,7 @@ class GSI:
 
     def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``; needs the role that proposes."""
+        question.require_one_prompt(self.name)
         asking = _Asking(self, decoder, question)
         response = Response(decoder, question)
         drafted: list[int] = []

@@ -11,6 +11,8 @@ from . import checks
 from .meter import Meter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Unpack
 
     from rewardshift.decoder import Decoder
@@ -58,7 +60,8 @@ class ThreeModel:
 
     def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
-        return _sample(decoder, question, strength=self.strength, num_draft_tokens=0)
+        options: SamplingOptions = {"strength": self.strength, "num_draft_tokens": 0}
+        return _sample(decoder, question, question.draft_tokens, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +103,20 @@ class SSS:
         return _sample(
             decoder,
             question,
+            question.draft_tokens,
             strength=self.strength,
             rule=self.rule,
             num_draft_tokens=self.num_draft_tokens,
         )
 
 
-def _sample(decoder: Decoder, question: Question, **options: Unpack[SamplingOptions]) -> Answer:
+def _sample(
+    decoder: Decoder,
+    question: Question,
+    draft_prompt: Sequence[int] | None = None,
+    **options: Unpack[SamplingOptions],
+) -> Answer:
     meter = Meter(decoder)
     asked: SamplingOptions = {**options, **question.options}
-    completion = decoder.generate(question.tokens, **asked)
+    completion = decoder.generate(question.tokens, draft_prompt=draft_prompt, **asked)
     return meter.answer_with(completion, goal_logprobs=completion.logprobs)

@@ -29,6 +29,7 @@ class Question:
         seed: Of all random numbers, at least 0.
         max_tokens: Longest response, at least 1.
         temperature: Of what is sampled; 0 is greedy.
+        draft_tokens: The prompt as the draft alone sees it, to shift by prompt; likewise.
 
     Raises:
         ValueError: For what is out of range, with the value, and for a prompt without tokens.
@@ -40,17 +41,25 @@ class Question:
     seed: int
     max_tokens: int
     temperature: float
+    draft_tokens: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         """Checks that it can be answered."""
         object.__setattr__(self, "tokens", tuple(self.tokens))
         if not self.tokens:
             raise ValueError("the prompt has no tokens")
+        if self.draft_tokens is not None:
+            object.__setattr__(self, "draft_tokens", tuple(self.draft_tokens))
         checks.at_least(0, seed=self.seed)
         checks.at_least(1, max_tokens=self.max_tokens)
         checks.finite(temperature=self.temperature)
         if self.temperature < 0:
             raise ValueError(f"temperature must be at least 0, not {self.temperature!r}")
+
+    def require_one_prompt(self, method: str) -> None:
+        """Raises ValueError where the draft sees another prompt, which the method cannot serve."""
+        if self.draft_tokens is not None:
+            raise ValueError(f"the method {method!r} knows no shift by prompt")
 
     @property
     def options(self) -> Sampling:

@@ -26,7 +26,7 @@ class Response:
     """
 
     def __init__(self, decoder: Decoder, question: Question) -> None:
-        """Nothing yet; it may get the question's ``max_tokens``, or as many as the context holds."""
+        """Nothing yet; it may get as many tokens as are asked for, and as the context holds."""
         self._decoder = decoder
         self._ends = frozenset(decoder.end_of_generation)
         self._limit = min(question.max_tokens, decoder.context_size - len(question.tokens))

@@ -85,6 +85,7 @@ class TreeBoN:
 
     def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``; needs draft and reference."""
+        question.require_one_prompt(self.name)
         meter, draws, pair = Meter(decoder), Draws(question.seed), ImplicitReward(decoder)
         leaves = [Branch(Response(decoder, question))] * self.n
         sampled = 0
