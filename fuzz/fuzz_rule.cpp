@@ -1,4 +1,5 @@
 // The rule on any logits, temperatures, truncations and adjustments that validate() lets through.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
@@ -58,6 +59,32 @@ bool is_distribution(const Goal& goal) {
 
 double uniform(Input& input) { return static_cast<double>(input.take<std::uint32_t>()) * 0x1p-32; }
 
+/// Several drafts of one proposal, drawn without replacement.
+void check_one_of(Input& input, const std::vector<double>& goal, std::span<const double> proposal) {
+  std::vector<WeightedToken> law;
+  for (std::size_t i = 0; i < proposal.size(); ++i) {
+    if (proposal[i] > 0.0) law.emplace_back(proposal[i], static_cast<Token>(i));
+  }
+  std::vector<Token> drafted;
+  std::vector<double> accept_uniforms;
+  auto left = law;
+  for (std::size_t n = std::min(1 + input.at_most(4), law.size()); n > 0; --n) {
+    WeightedToken& drawn = left[sample(left, uniform(input))];
+    check(drawn.first > 0.0, "a draft of several is possible");
+    drafted.push_back(drawn.second);
+    accept_uniforms.push_back(uniform(input));
+    drawn.first = 0.0;
+  }
+  auto goal_left = goal;
+  const Decision decision = decide_one_of(drafted, goal_left, law, accept_uniforms, uniform(input));
+  check(decision.token >= 0 && static_cast<std::size_t>(decision.token) < goal.size(),
+        "a token of several is in range");
+  check(goal[static_cast<std::size_t>(decision.token)] > 0.0,
+        "of several a possible one is emitted");
+  check(!decision.accepted || std::ranges::count(drafted, decision.token) == 1,
+        "what is accepted of several was drafted");
+}
+
 void run(Input& input) {
   const std::size_t n = 1 + input.at_most(40);
   const RequestParams params = any_params(input, static_cast<int>(n));
@@ -106,6 +133,7 @@ void run(Input& input) {
       check(std::abs(emitted[i] - probs[i]) < 1e-9, "rule exact emits the goal");
     }
   }
+  if (params.rule == Rule::exact) check_one_of(input, probs, proposal);
   const LawSummary summary = summarise_law(probs, proposal, scale, decision.token);
   check(summary.distance >= 0.0 && summary.distance <= 1.0 + 1e-6, "a distance is in [0, 1]");
 }
