@@ -92,18 +92,21 @@ void register_language_model(nb::module_& m) {
           "__init__",
           [](TableModel* self, const Table& logits, int order, std::set<Token> end_of_generation,
              std::vector<std::string> pieces, std::set<Token> fails_on, int max_sequences,
-             std::size_t context_size) {
-            new (self) TableModel({logits.data(), logits.data() + logits.size()},
-                                  static_cast<int>(logits.shape(1)), order,
-                                  {std::move(end_of_generation), std::move(pieces),
-                                   std::move(fails_on), max_sequences, context_size});
+             std::size_t context_size, double batch_seconds) {
+            new (self)
+                TableModel({logits.data(), logits.data() + logits.size()},
+                           static_cast<int>(logits.shape(1)), order,
+                           {std::move(end_of_generation), std::move(pieces), std::move(fails_on),
+                            max_sequences, context_size, batch_seconds});
           },
           "logits"_a, nb::kw_only(), "order"_a = 0, "end_of_generation"_a = std::set<Token>{},
           "pieces"_a = std::vector<std::string>{}, "fails_on"_a = std::set<Token>{},
-          "max_sequences"_a = 16, "context_size"_a = 4096,
+          "max_sequences"_a = 16, "context_size"_a = 4096, "batch_seconds"_a = 0.0,
           "float32 logits of shape (vocab_size ** order, vocab_size); the row of a history is the "
           "number its last `order` tokens spell in base vocab_size. Evaluating a history with a "
-          "token of `fails_on` raises EvaluationError, to rehearse failures.");
+          "token of `fails_on` raises EvaluationError, and each batch takes at least "
+          "`batch_seconds`, "
+          "to rehearse failures and slow models.");
 
   nb::class_<Threadpool>(m, "Threadpool", "Worker threads shared by contexts.")
       .def(nb::init<int>(), "n_threads"_a);

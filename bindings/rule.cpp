@@ -91,7 +91,7 @@ std::tuple<Token, bool> bound_decide_one_of(const std::vector<Token>& drafted, c
                                             const std::vector<std::pair<Token, double>>& proposal,
                                             const std::vector<double>& accept_uniforms,
                                             double residual_uniform) {
-  std::vector<double> goal_left(goal.data(), goal.data() + goal.size());
+  std::vector<double> left;
   std::vector<WeightedToken> proposal_left;
   for (const auto& [token, weight] : proposal) {
     require_token(token, goal.size());
@@ -104,7 +104,7 @@ std::tuple<Token, bool> bound_decide_one_of(const std::vector<Token>& drafted, c
             "a drafted token must have weight in the proposal");
   }
   const Decision d =
-      decide_one_of(drafted, goal_left, proposal_left, accept_uniforms, residual_uniform);
+      decide_one_of(drafted, span_of(goal), proposal_left, accept_uniforms, residual_uniform, left);
   return {d.token, d.accepted};
 }
 

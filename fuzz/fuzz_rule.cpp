@@ -75,8 +75,9 @@ void check_one_of(Input& input, const std::vector<double>& goal, std::span<const
     accept_uniforms.push_back(uniform(input));
     drawn.first = 0.0;
   }
-  auto goal_left = goal;
-  const Decision decision = decide_one_of(drafted, goal_left, law, accept_uniforms, uniform(input));
+  std::vector<double> workspace;
+  const Decision decision =
+      decide_one_of(drafted, goal, law, accept_uniforms, uniform(input), workspace);
   check(decision.token >= 0 && static_cast<std::size_t>(decision.token) < goal.size(),
         "a token of several is in range");
   check(goal[static_cast<std::size_t>(decision.token)] > 0.0,

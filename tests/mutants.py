@@ -34,6 +34,7 @@ DISTRIBUTION = "math/distribution.cpp"
 LOOPS = "math/vector_loops.h"
 RNG = "math/rng.cpp"
 ROUND = "decode/round.cpp"
+DESCRIBE = "decode/describe.cpp"
 DRAFTER = "decode/model_drafter.cpp"
 TEXT = "decode/text_stream.cpp"
 PARAMS = "decode/params.cpp"
@@ -204,10 +205,10 @@ MUTANTS = (
     Mutant(
         "reported proposal is not the one drawn from",
         DRAFTER,
-        "  block.add(token, i);\n",
+        "  block.add(token, i, i);\n",
         "  std::copy(logits.begin(), logits.end(), proposal.begin());\n"
         "  shape(proposal, request.params->temperature, {}, workspace_);\n"
-        "  block.add(token, i);\n",
+        "  block.add(token, i, i);\n",
     ),
     Mutant(
         "penalties do not see the drafted tokens",
@@ -253,7 +254,7 @@ MUTANTS = (
     ),
     Mutant(
         "paper's log-probabilities are those of pi*",
-        ROUND,
+        DESCRIBE,
         "if (request.params.rule == Rule::paper &&",
         "if (request.params.rule == Rule::speculative &&",
     ),
@@ -292,14 +293,14 @@ MUTANTS = (
     Mutant(
         "goal left as it was after a rejection in a tree",
         RULE,
-        "left = std::max(left - scale * weight, 0.0);",
-        "left = std::max(left, 0.0 * scale * weight);",
+        "of_token = std::max(of_token - scale * weight, 0.0);",
+        "of_token = std::max(of_token, 0.0 * scale * weight);",
     ),
     Mutant(
         "residual of a tree not renormalised",
         RULE,
-        "goal_mass = vector_sum(goal.size(), [left](std::size_t k) { return left[k]; });",
-        "goal_mass = left[0] >= 0.0 ? 1.0 : 0.0;",
+        "mass = vector_sum(left.size(), [values](std::size_t k) { return values[k]; });",
+        "mass = values[0] >= 0.0 ? 1.0 : 0.0;",
     ),
     Mutant("drawn with replacement", RULE, "    drawn->first = 0.0;\n", ""),
     Mutant(

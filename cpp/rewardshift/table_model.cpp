@@ -1,7 +1,9 @@
 #include "rewardshift/table_model.h"
 
 #include <algorithm>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include "rewardshift/error.h"
@@ -39,6 +41,7 @@ std::span<const float* const> TableModel::logits(std::span<const LogitsRequest> 
       throw EvaluationError("this TableModel fails on token " + std::to_string(token));
     }
   }
+  std::this_thread::sleep_for(std::chrono::duration<double>(facts_.batch_seconds));
   rows_.clear();
   for (const LogitsRequest& request : requests) {
     for (int row = request.n_rows - 1; row >= 0; --row) {

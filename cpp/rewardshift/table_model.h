@@ -22,6 +22,7 @@ class TableModel final : public LanguageModel {
     std::set<Token> fails_on;         ///< evaluating one of these throws, to rehearse failures
     int max_sequences = 16;
     std::size_t context_size = 4096;
+    double batch_seconds = 0.0;  ///< that each batch takes at least, to rehearse slow models
   };
 
   /// Throws std::invalid_argument if the table's size does not fit vocabulary and order.

@@ -512,10 +512,10 @@ class Decoder:
         params = request_params(self._with_seed(options), stream=stream)
         if seed_of is not None:
             params.seed, params.reproducible = seed_of.seed, seed_of.reproducible
-        complete = self._prepended(tokens, options) if options.get("echo") else None
         follows_costs = params.num_draft_tokens is None and not params.reproducible
         if params.drafter is not None and follows_costs and self._models:
             self._engine.calibrate_once()  # where there is a draft, loading it did
+        complete = self._prepended(tokens, options) if options.get("echo") else None
         return self._engine.submit(
             tokens,
             self._role_ids(draft_prompt),

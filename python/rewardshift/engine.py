@@ -113,7 +113,10 @@ class Engine:
         self._is_calibrated = True
 
     def calibrate_once(self) -> None:
-        """The same, unless that was done, or would disturb requests that are under way."""
+        """The same, unless that was done, or requests of this engine are under way.
+
+        Those of another one with the same models must evaluate again what is forgotten.
+        """
         if not self._is_calibrated and not self.has_work:
             self.calibrate()
 

@@ -1,7 +1,5 @@
 #include "rewardshift/decode/acceptance.h"
 
-#include <algorithm>
-
 namespace rewardshift {
 
 /// In a chain a draft is decided on where all before it were accepted; in a tree it is enough that
@@ -27,9 +25,12 @@ double Acceptance::at(std::size_t number, double prior, double weight) const {
 
 /// Chains and trees of the draft model stand in for each other: each round without one forgets.
 void Acceptances::count(const DraftOutcome& outcome) {
-  of(outcome.kind).count(outcome);
-  if (outcome.kind == DraftKind::chain) of(DraftKind::tree).count({DraftKind::tree});
-  if (outcome.kind == DraftKind::tree) of(DraftKind::chain).count({DraftKind::chain});
+  const auto note = [this](const DraftOutcome& seen) {
+    of_[static_cast<std::size_t>(seen.kind)].count(seen);
+  };
+  note(outcome);
+  if (outcome.kind == DraftKind::chain) note({DraftKind::tree});
+  if (outcome.kind == DraftKind::tree) note({DraftKind::chain});
 }
 
 }  // namespace rewardshift

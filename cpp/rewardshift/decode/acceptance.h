@@ -8,7 +8,7 @@
 namespace rewardshift {
 
 /// How a round's drafts are made: a chain or a tree of the draft model's, or a tree from a table,
-/// which goes by the last so many tokens. What was seen of one says little of another.
+/// which goes by the last so many tokens.
 enum class DraftKind { chain, tree, after_1, after_2, after_3, after_4 };
 inline constexpr std::size_t kDraftKinds = 6;
 
@@ -24,7 +24,7 @@ struct DraftOutcome {
   DraftKind kind = DraftKind::chain;
   std::size_t drafted = 0;
   std::span<const std::size_t> accepted = {};  ///< their numbers, in the order they were drawn
-  bool rejected = false;                       ///< the draft after these was decided on, and failed
+  bool rejected = false;  ///< of a chain: the draft after these was decided on, and failed
 };
 
 /// Accepted and decided drafts of one kind, by their number in the round; the recent past counts
@@ -56,8 +56,6 @@ class Acceptances {
   const Acceptance& of(DraftKind kind) const { return of_[static_cast<std::size_t>(kind)]; }
 
  private:
-  Acceptance& of(DraftKind kind) { return of_[static_cast<std::size_t>(kind)]; }
-
   std::vector<Acceptance> of_;
 };
 

@@ -206,7 +206,7 @@ int Decoder::place_for(const Request& request) const {
   return best;
 }
 
-/// Settles how many tokens each request drafts next.
+/// Settles what each request drafts next.
 void Decoder::plan() {
   const auto costs = [this](Role role) {
     return model(role) == nullptr ? nullptr : &model(role)->costs();
@@ -239,6 +239,7 @@ RoundPlan Decoder::plan_for(const Request& request, bool calibrated) const {
   if (params.drafter != nullptr) {
     const std::size_t seen = params.drafter->longest_seen(request.text_so_far());
     if (seen == 0) return plan;
+    static_assert(after_last(NgramTable::kLongest) == DraftKind::after_4);
     plan.kind = after_last(seen);
   } else if (drafter_ == nullptr) {
     return plan;
@@ -257,27 +258,38 @@ void Decoder::prefill() {
   }
 }
 
-/// Evaluates the next chunk of prompts for one role, all but each prompt's last token. A prompt
-/// that starts like one already in the batch waits: it will share that one's work.
+/// Evaluates the next chunk of prompts for one role, all but each prompt's last token.
 void Decoder::prefill(Role role) {
+  auto budget = static_cast<std::size_t>(options_.prefill_chunk);
+  while (prefill_batch(role, budget)) {
+  }
+}
+
+/// One batch of it. A prompt that starts like one already in the batch waits: it will share that
+/// one's work, which takes nothing from the budget. Returns whether one waits.
+bool Decoder::prefill_batch(Role role, std::size_t& budget) {
   batch_.clear();
   std::vector<std::pair<Request*, std::size_t>> progress;  // whose part of the batch, up to where
-  auto budget = static_cast<std::size_t>(options_.prefill_chunk);
+  std::size_t left = budget;
+  bool is_waited_for = false;
   for (Request* request : active_) {
     if (!uses(*request, role)) continue;
     request->forget_drafts();
     const std::size_t done = request->prefilled[static_cast<std::size_t>(role)];
-    const std::size_t end = std::min(request->prompt_of(role) - 1, done + budget);
+    const std::size_t end = std::min(request->prompt_of(role) - 1, done + left);
     if (end <= done) continue;
     const auto tokens = std::span<const Token>(request->tokens_of(role)).first(end);
     const bool twin_is_ahead = std::any_of(
         batch_.begin(), batch_.end(),
         [&](const LogitsRequest& other) { return common_prefix(other.tokens, tokens) > done; });
+    is_waited_for |= twin_is_ahead;
     if (twin_is_ahead) continue;
     batch_.push_back({sequence_of(*request, role), tokens, 0});
     progress.emplace_back(request, end);
-    budget -= end - done;
+    left -= end - done;
   }
+  const LanguageModel& model = model_of(role).model();
+  const std::uint64_t before = model.evaluated_tokens();
   try {
     model_of(role).logits(batch_);
   } catch (const EvaluationError&) {  // a batch fails as a whole: find out whose fault it is
@@ -287,6 +299,8 @@ void Decoder::prefill(Role role) {
     request->prefilled[static_cast<std::size_t>(role)] = end;
   }
   std::erase_if(active_, [](const Request* request) { return request->is_finished(); });
+  budget -= std::min(budget, static_cast<std::size_t>(model.evaluated_tokens() - before));
+  return is_waited_for;
 }
 
 /// One request's part of the batch; ends the request if it fails again.

@@ -99,6 +99,7 @@ class Decoder {
   RoundPlan plan_for(const Request& request, bool calibrated) const;
   void prefill();
   void prefill(Role role);
+  bool prefill_batch(Role role, std::size_t& budget);
   void prefill_alone(Role role, Request& request, std::size_t part);
   bool uses(const Request& request, Role role) const;
   bool is_prefilled(const Request& request) const;

@@ -1,19 +1,21 @@
 #include "rewardshift/decode/draft_policy.h"
 
 #include <algorithm>
-#include <utility>
+#include <tuple>
 
 namespace rewardshift {
 namespace {
 
-constexpr double kFirstGuess = 0.7;  // of the acceptance after an accepted one, before any was seen
+constexpr double kFirstGuess = 0.7;    // of the acceptance, before any was seen
 constexpr double kGuessWeight = 4.0;   // in drafts
 constexpr double kOthersWeight = 8.0;  // of other requests' drafts against this one's
 
-/// How often the draft model is asked in a row; a tree's nodes may ask less often than that.
+/// How often the draft model is asked for a request.
 std::size_t turns(const RoundPlan& plan) { return comes_from_table(plan.kind) ? 0 : plan.length; }
 
-/// Seconds that a round of these lengths is expected to take.
+/// Seconds that a round of these lengths is expected to take. Of a tree, the draft is asked for
+/// fewer rows than there are drafts, and once more wherever a walk ends at a leaf: what that makes
+/// the other way round is not counted.
 double round_seconds(std::span<const RoundPlan> plans, std::span<const double> survival,
                      const RoundCosts& costs) {
   std::size_t target_rows = 0;
@@ -34,10 +36,12 @@ double round_seconds(std::span<const RoundPlan> plans, std::span<const double> s
   }
   double seconds = costs.target->seconds(static_cast<double>(target_rows)) +
                    costs.own_seconds * static_cast<double>(target_rows);
-  for (std::size_t turn = 1; turn <= longest; ++turn) {
-    const auto rows =
-        std::ranges::count_if(plans, [turn](const RoundPlan& p) { return turns(p) >= turn; });
-    seconds += costs.draft->seconds(static_cast<double>(rows));
+  for (const DraftKind kind : {DraftKind::chain, DraftKind::tree}) {  // never in one batch
+    for (std::size_t turn = 1; turn <= longest; ++turn) {
+      const auto rows = std::ranges::count_if(
+          plans, [=](const RoundPlan& p) { return p.kind == kind && p.length >= turn; });
+      seconds += costs.draft->seconds(static_cast<double>(rows));
+    }
   }
   // After a complete block the draft has one more token to read: for the goal at once when
   // aligned, else in front of the next block.
@@ -60,58 +64,71 @@ void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs)
   for (std::size_t i = 0; i < plans.size(); ++i) {
     RoundPlan& plan = plans[i];
     if (plan.is_free && plan.kind == DraftKind::tree &&
-        best_rate_alone(plan, DraftKind::chain, costs) >=
+        best_rate_alone(plan, DraftKind::chain, costs) >
             best_rate_alone(plan, DraftKind::tree, costs)) {
       plan.kind = DraftKind::chain;
     }
     expect(plan, plan.is_free ? plan.most : plan.length);
-    if (!plan.is_free) {
-      for (const double survival : expected_) tokens += survival_[i] = survival;
-      continue;
+    if (plan.is_free) plan.length = 0;
+    for (std::size_t n = 0; n < expected_.size(); ++n) {
+      if (plan.is_free) {
+        candidates_.push_back({expected_[n], n, i});
+      } else {
+        tokens += expected_[n];
+        survival_[i] = expected_[n];
+      }
     }
-    for (std::size_t n = 0; n < expected_.size(); ++n) candidates_.push_back({expected_[n], n, i});
-    plan.length = 0;
   }
-  std::ranges::sort(candidates_, [](const Candidate& a, const Candidate& b) {
-    if (a.survival != b.survival) return a.survival > b.survival;
-    return std::pair(a.number, a.plan) < std::pair(b.number, b.plan);
+  const auto asks_draft = [&](const Candidate& c) { return !comes_from_table(plans[c.plan].kind); };
+  std::ranges::sort(candidates_, {}, [&](const Candidate& c) {
+    return std::tuple(asks_draft(c), -c.survival, c.number, c.plan);
   });
+  const auto dear = std::ranges::find_if(candidates_, asks_draft);
+  tokens = take_best({candidates_.begin(), dear}, plans, tokens, costs);
+  take_best({dear, candidates_.end()}, plans, tokens, costs);
+}
 
+/// Drafts the beginning of the list that promises most; returns the tokens to expect.
+double AdaptivePolicy::take_best(std::span<const Candidate> list, std::span<RoundPlan> plans,
+                                 double tokens, const RoundCosts& costs) {
+  double best_tokens = tokens;
   double best_rate = tokens / round_seconds(plans, survival_, costs);
   std::size_t best = 0;
-  for (std::size_t n = 0; n < candidates_.size(); ++n) {
-    const Candidate& candidate = candidates_[n];
-    plans[candidate.plan].length = candidate.number + 1;
-    survival_[candidate.plan] = candidate.survival;
-    tokens += candidate.survival;
+  for (std::size_t n = 0; n < list.size(); ++n) {
+    plans[list[n].plan].length = list[n].number + 1;
+    survival_[list[n].plan] = list[n].survival;
+    tokens += list[n].survival;
     const double rate = tokens / round_seconds(plans, survival_, costs);
     if (rate > best_rate) {
       best_rate = rate;
+      best_tokens = tokens;
       best = n + 1;
     }
   }
-  for (std::size_t n = candidates_.size(); n > best; --n) {
-    plans[candidates_[n - 1].plan].length = candidates_[n - 1].number;
-  }
+  for (std::size_t n = list.size(); n > best; --n)
+    plans[list[n - 1].plan].length = list[n - 1].number;
+  return best_tokens;
 }
 
 /// Leaves in expected_ the probabilities that a plan's first drafts are accepted.
 void AdaptivePolicy::expect(const RoundPlan& plan, std::size_t count) {
-  const Acceptance& all = all_.of(plan.kind);
-  const Acceptance& own = plan.acceptances->of(plan.kind);
+  const Acceptance& all_chains = all_.of(DraftKind::chain);
+  const Acceptance& own_chains = plan.acceptances->of(DraftKind::chain);
+  const bool from_table = comes_from_table(plan.kind);
   expected_.clear();
   double survival = 1.0;
-  double guess = kFirstGuess;
+  double guess = kFirstGuess;  // in a chain, what was never reached is like the one before it
   for (std::size_t n = 0; n < count; ++n) {
-    guess = all.at(n, guess, kGuessWeight);
-    const double seen = own.at(n, guess, kOthersWeight);
-    if (plan.kind == DraftKind::chain) {
-      survival *= seen;  // and what was never reached is like the one before it
-    } else {
-      survival = std::min(survival, seen);
-      guess *= kFirstGuess;
-    }
+    if (!from_table) guess = all_chains.at(n, guess, kGuessWeight);
+    survival *= from_table ? guess : own_chains.at(n, guess, kOthersWeight);
     expected_.push_back(survival);
+  }
+  if (plan.kind == DraftKind::chain) return;
+  double least = 1.0;  // a tree that was never drawn is like a chain, and a later draft no likelier
+  for (std::size_t n = 0; n < count; ++n) {
+    const double all = all_.of(plan.kind).at(n, expected_[n], kGuessWeight);
+    least = std::min(least, plan.acceptances->of(plan.kind).at(n, all, kOthersWeight));
+    expected_[n] = least;
   }
 }
 

@@ -14,7 +14,7 @@ namespace rewardshift {
 struct RoundPlan {
   const Acceptances* acceptances = nullptr;  ///< of this request so far
   bool is_aligned = false;                   ///< all three models take part
-  bool is_free = false;                      ///< the length is the policy's to choose
+  bool is_free = false;                      ///< length and kind are the policy's to choose
   std::size_t most = 0;                      ///< tokens that may be drafted
   std::size_t length = 0;                    ///< tokens to draft; <= most
   DraftKind kind = DraftKind::chain;  ///< a tree that is free becomes a chain where that pays more
@@ -33,9 +33,10 @@ struct RoundCosts {
 ///
 /// One more draft for a request adds a row to the batches of target and reference and, unless it
 /// comes from a table, a turn of the draft, and wins the probability that it is accepted: in a
-/// chain that all up to there are. Taken by that probability, greatest first, the drafts of all
-/// requests form one list, of which some beginning is best. A length of 0 is plain decoding. What
-/// is not tried is forgotten slowly, and then tried again if it could pay.
+/// chain, that all up to there are. Taken by that probability, greatest first, the drafts of all
+/// requests form two lists, of tables and of the draft model, and some beginning of each is best. A
+/// length of 0 is plain decoding. What is not tried is forgotten slowly, and then tried again if it
+/// could pay.
 ///
 /// Whatever it chooses, the law of the output stays the same.
 class AdaptivePolicy {
@@ -54,6 +55,8 @@ class AdaptivePolicy {
   };
 
   void expect(const RoundPlan& plan, std::size_t count);
+  double take_best(std::span<const Candidate> list, std::span<RoundPlan> plans, double tokens,
+                   const RoundCosts& costs);
   double best_rate_alone(RoundPlan plan, DraftKind kind, const RoundCosts& costs);
 
   Acceptances all_{0.995};  ///< of all requests

@@ -194,10 +194,9 @@ Decision Decoder::decide_at(const Request& request, std::size_t row, const Goal&
   for (std::uint32_t i = 0; i < children_.size(); ++i) {
     accept_uniforms_.push_back(request.uniforms(position, Purpose::accept, i));
   }
-  scratch_ = goal_;
   const auto law = request.block.law(row);
   proposal_left_.assign(law.begin(), law.end());
-  return decide_one_of(children_, scratch_, proposal_left_, accept_uniforms_, residual);
+  return decide_one_of(children_, goal_, proposal_left_, accept_uniforms_, residual, scratch_);
 }
 
 void Decoder::add_bonus() {
@@ -277,6 +276,7 @@ void Decoder::emit() {
 
 /// Notes how the round went, for the choice of the next ones.
 void Decoder::learn(Request& request) {
+  if (request.drafts_from_table() && !request.drafts_trees()) return;  // the table knew nothing
   const Round& round = request.round;
   const DraftOutcome outcome{request.draft_kind, request.block.tokens.size(),
                              round.accepted_numbers, round.rejected > 0};

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "rewardshift/error.h"
 #include "rewardshift/history.h"
 #include "rewardshift/llama/context.h"
 

@@ -115,30 +115,34 @@ Decision decide(Token drafted, std::span<const double> goal, std::span<const dou
   return {static_cast<Token>(corrected), false, false};
 }
 
-Decision decide_one_of(std::span<const Token> drafted, std::span<double> goal,
+Decision decide_one_of(std::span<const Token> drafted, std::span<const double> goal,
                        std::span<WeightedToken> proposal, std::span<const double> accept_uniforms,
-                       double residual_uniform) {
-  double goal_mass = 1.0;
+                       double residual_uniform, std::vector<double>& left) {
+  left.assign(goal.begin(), goal.end());
+  double mass = 1.0;
   for (std::size_t i = 0; i < drafted.size(); ++i) {
     double proposal_mass = 0.0;
     for (const auto& [weight, token] : proposal) proposal_mass += weight;
     const auto drawn = std::ranges::find(proposal, drafted[i], &WeightedToken::second);
-    const double goal_x = goal[static_cast<std::size_t>(drafted[i])] / goal_mass;
+    const double goal_x = left[static_cast<std::size_t>(drafted[i])] / mass;
     if (accept_uniforms[i] < accept_probability(goal_x, drawn->first / proposal_mass, 1.0)) {
       return {drafted[i], true, false};
     }
-    const double scale = goal_mass / proposal_mass;
+    const double scale = mass / proposal_mass;
     for (const auto& [weight, token] : proposal) {
-      double& left = goal[static_cast<std::size_t>(token)];
-      left = std::max(left - scale * weight, 0.0);
+      double& of_token = left[static_cast<std::size_t>(token)];
+      of_token = std::max(of_token - scale * weight, 0.0);
     }
-    const double* left = goal.data();
-    goal_mass = vector_sum(goal.size(), [left](std::size_t k) { return left[k]; });
-    // Only where the two are equal is nothing left, and then nothing but rounding rejects.
-    if (goal_mass == 0.0) return {drafted[i], true, false};
+    const double* values = left.data();
+    mass = vector_sum(left.size(), [values](std::size_t k) { return values[k]; });
+    if (mass == 0.0) {  // the two are equal: nothing but rounding rejected
+      const bool is_possible = goal[static_cast<std::size_t>(drafted[i])] > 0.0;
+      if (is_possible) return {drafted[i], true, false};
+      return {sample(goal, residual_uniform), false, true};
+    }
     drawn->first = 0.0;
   }
-  return {sample(goal, residual_uniform), false, false};
+  return {sample(left, residual_uniform), false, false};
 }
 
 void law(std::span<const double> goal, std::span<const double> proposal, double scale,

@@ -85,11 +85,11 @@ Decision decide(Token drafted, std::span<const double> goal, std::span<const dou
 /// goes on with pi*_{i+1} = (pi*_i - g_i)+ normalised; a correction is drawn from what is left of
 /// pi* in the end. For one token it is decide() with scale 1.
 ///
-/// `goal` (over the vocabulary) and `proposal` (weights, not normalised, of all that could have
-/// been drawn) are used up.
-Decision decide_one_of(std::span<const Token> drafted, std::span<double> goal,
+/// `proposal` (weights, not normalised, of all that could have been drawn) is used up; `left` is
+/// workspace.
+Decision decide_one_of(std::span<const Token> drafted, std::span<const double> goal,
                        std::span<WeightedToken> proposal, std::span<const double> accept_uniforms,
-                       double residual_uniform);
+                       double residual_uniform, std::vector<double>& left);
 
 /// The law of decide() over tokens drawn from `proposal`:
 /// law(x) = min(g, c pi*)(x) + (1 - sum min(g, c pi*)) residual(x). `out` may not alias the inputs.
