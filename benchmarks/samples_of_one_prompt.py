@@ -74,7 +74,7 @@ def main() -> None:
             for name, run in all_ways(common).items()
         }
         samples = interleave(ways, repeat=options.repeat, what="samples of one prompt")
-    heads = ["way", "tokens/s", f"÷ {CALLS}", f"÷ {BATCH}", "tokens/round", "accepted"]
+    heads = ["way", "tokens/s", "÷ calls", "÷ batch", "a round", "accepted"]
     note = (
         "Prompts included, evaluated by each separate call and once for a batch. "
         "Median (range), ratios by repetition."
