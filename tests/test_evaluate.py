@@ -197,8 +197,8 @@ def test_a_system_message_for_the_draft_shifts(roles: dict[str, Any], tmp_path: 
     for before, after in zip(plain, shifted, strict=True):
         is_shifted = after.method == "sss"
         assert (before.text != after.text) == is_shifted
-        assert any(z != 0 for z in after.log_z) == is_shifted
-        assert not any(before.log_z)
+        assert any(abs(z or 0) > 1e-3 for z in after.log_z) == is_shifted
+        assert not any(abs(z or 0) > 1e-5 for z in before.log_z)  # the two roles round differently
     with pytest.raises(ValueError, match="begun with draft_system = cd ab, not None"):
         evaluate(by_prompt, two, ASKED, tmp_path / "shifted", JUDGES, replace(QUICK, seeds=1))
 
@@ -412,15 +412,16 @@ def test_the_command_compares_by_default_what_the_models_can_do(
 def test_the_command_shows_another_draft_beside(
     command: Callable[..., tuple[int, str]], roles: dict[str, Any], tmp_path: Path
 ) -> None:
-    methods = ("--methods", "target sss:strength=0")
+    methods = ("--methods", "target sss:strength=1")
     shift = ("--draft-system", "cd ab")
     code, out = command(*methods, *shift, "-md", roles["reference"], "--out", "other")
     assert code == 0, out
     code, out = command(*methods, *shift, "--beside", "other", "--json")
     assert code == 0, out
     rows = json.loads(out)["rows"]
-    assert [row["name"] for row in rows][2:] == ["target (other)", "sss exact s=0 (other)"]
-    assert rows[1]["acceptance"] != rows[3]["acceptance"]
+    assert [row["name"] for row in rows][2:] == ["target (other)", "sss exact s=1 (other)"]
+    assert rows[0]["perplexity"] == pytest.approx(rows[2]["perplexity"], rel=1e-3)
+    assert rows[1]["perplexity"] != pytest.approx(rows[3]["perplexity"], rel=1e-2)
     report = (tmp_path / "run/report.md").read_text(encoding="utf-8")
     assert "--draft-system 'cd ab'" in report
     assert "--beside other" in report

@@ -46,7 +46,8 @@ def samples_beside(folder: Path, ours: Sequence[Sample], other: Path) -> list[Sa
     for sample in read_samples(other / SAMPLES):
         if (sample.prompt, sample.seed) in wanted:
             theirs[sample.method].append(sample)
-    complete = [answers for answers in theirs.values() if len(answers) == len(wanted)]
+    order = dict.fromkeys([*now["methods"], *before["methods"], *theirs])
+    complete = [theirs[method] for method in order if len(theirs[method]) == len(wanted)]
     if not complete:
         raise ValueError(f"no method of {other} answered every prompt of this run with every seed")
     return [
