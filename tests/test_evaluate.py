@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import re
 import subprocess
@@ -127,7 +128,16 @@ def test_methods_take_turns_prompt_by_prompt() -> None:
         block = found[start : start + 3]
         assert {job.method for job in block} == {"x", "y", "z"}
         assert len({(job.prompt, job.seed) for job in block}) == 1
-    assert [job.method for job in found[::3]] == ["y", "z", "z", "x"]  # nobody is always first
+    assert jobs(["x", "y", "z"], ["b"], 2) == [job for job in found if job.prompt == "b"]
+
+
+def test_every_method_comes_first_and_after_every_other() -> None:
+    methods = ["w", "x", "y", "z"]
+    order = [job.method for job in jobs(methods, [str(n) for n in range(50)], 1)]
+    assert set(order[::4]) == set(methods)
+    blocks = [order[start : start + 4] for start in range(0, len(order), 4)]
+    follows = {pair for block in blocks for pair in itertools.pairwise(block)}
+    assert follows == set(itertools.permutations(methods, 2))
 
 
 def test_seeds_depend_on_the_job_alone() -> None:
@@ -146,7 +156,7 @@ def test_every_sample_says_what_the_method_said(roles: dict[str, Any], tmp_path:
     assert sorted(s.key for s in samples) == sorted(planned)
     assert list(dict.fromkeys(s.method for s in samples)) == list(METHODS)
     with Decoder(**roles) as decoder:
-        for sample in samples[::3]:
+        for sample in samples:
             tokens, _ = decoder.chat_prompts([{"role": "user", "content": sample.prompt}])
             question = Question(
                 sample.prompt,
@@ -155,6 +165,7 @@ def test_every_sample_says_what_the_method_said(roles: dict[str, Any], tmp_path:
                 max_tokens=QUICK.max_tokens,
                 temperature=QUICK.temperature,
             )
+            decoder.forget()
             decoder.score(tokens, tokens[-1:])  # what evaluate does, so that caches hold as much
             answer = METHODS[sample.method].answer(decoder, question)
             assert (sample.text, sample.tokens) == (answer.text, len(answer.tokens))

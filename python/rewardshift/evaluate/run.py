@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
+import random
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -101,10 +102,10 @@ def evaluate(
 
     What is in the folder is not sampled again: the same call goes on where one was stopped, and
     with more methods, prompts or seeds it samples what these add. Methods take turns, prompt by
-    prompt, so a slow moment of the machine falls on all of them. Before each answer the prompt is
-    evaluated by all roles, outside the measured time; else a method would be faster for coming
-    after one that was asked the same. CARDS without r* gets one first, from the package's
-    calibration prompts.
+    prompt, so a slow moment of the machine falls on all of them. Before each answer caches are
+    emptied and the prompt is evaluated by all roles, outside the measured time; else a method would
+    be faster for coming after one that was asked the same. CARDS without r* gets one first, from
+    the package's calibration prompts.
 
     Args:
         roles: Arguments of ``Decoder``.
@@ -140,15 +141,17 @@ def evaluate(
 
 
 def jobs(methods: Sequence[str], prompts: Sequence[str], seeds: int) -> list[Job]:
-    """What to sample, in order: each prompt goes to all methods, another one being first each time.
+    """What to sample, in order: each prompt goes to all methods, in an order of its own.
 
-    Prompts that are repeated count once.
+    So none always comes after the same one, in what that leaves of the machine. Prompts that are
+    repeated count once.
     """
     found: list[Job] = []
     for seed in range(1, seeds + 1):
-        for number, prompt in enumerate(dict.fromkeys(prompts)):
-            first = (number + seed) % max(len(methods), 1)
-            found += [Job(m, prompt, seed) for m in (*methods[first:], *methods[:first])]
+        for prompt in dict.fromkeys(prompts):
+            order = list(methods)
+            random.Random(f"{prompt}\n{seed}").shuffle(order)  # noqa: S311 - no secret
+            found += [Job(method, prompt, seed) for method in order]
     return found
 
 
@@ -241,6 +244,7 @@ def _sample(
         temperature=options.temperature,
         draft_tokens=draft_tokens,
     )
+    decoder.forget()
     decoder.score(tokens, tokens[-1:], draft_prompt=draft_tokens)  # all have seen the prompt now
     answer = method.answer(decoder, question)
     exchange = [(job.prompt, answer.text)]
