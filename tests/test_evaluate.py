@@ -232,7 +232,7 @@ def test_answers_of_another_run_stand_beside(two_runs: tuple[Path, list[Sample],
     folder, ours, theirs = two_runs
     found = samples_beside(folder, ours, theirs)
     assert {s.method for s in found} == {"theirs/target", "theirs/sss:strength=1"}
-    assert {s.name for s in found} == {"target (theirs)", "sss exact s=1 (theirs)"}
+    assert {s.name for s in found} == {"target (theirs)", "sss exact s=1 K=3 (theirs)"}
     summary = summarise([*ours, *found])
     assert [row.method for row in summary.rows[:2]] == ["target", "sss:strength=1"]
     assert summary.rows[3].strength is None  # of another pair: no point of this one's curve
@@ -430,7 +430,7 @@ def test_the_command_shows_another_draft_beside(
     code, out = command(*methods, *shift, "--beside", "other", "--json")
     assert code == 0, out
     rows = json.loads(out)["rows"]
-    assert [row["name"] for row in rows][2:] == ["target (other)", "sss exact s=1 (other)"]
+    assert [row["name"] for row in rows][2:] == ["target (other)", "sss exact s=1 K=3 (other)"]
     assert rows[0]["perplexity"] == pytest.approx(rows[2]["perplexity"], rel=1e-3)
     assert rows[1]["perplexity"] != pytest.approx(rows[3]["perplexity"], rel=1e-2)
     report = (tmp_path / "run/report.md").read_text(encoding="utf-8")
