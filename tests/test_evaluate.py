@@ -412,7 +412,8 @@ def test_the_command_compares_by_default_what_the_models_can_do(
     told = json.loads((tmp_path / "run/summary.json").read_text(encoding="utf-8"))
     kinds = [row["method"] for row in told["rows"]]
     assert kinds[:3] == ["target", "three-model", "sss:strength=0.5"]
-    assert kinds[-1] == "best-of-n:n=16"
+    assert kinds[6:] == [f"best-of-n:n={n}" for n in (2, 4, 8, 16)]
+    assert all(found["smallest"] == 1 for found in told["equal"].values())  # that is the target
     assert told["baseline"] == "best-of-n:n=8"
     assert set(told["equal"]) == set(kinds[1:6])
     assert {path.name for path in (tmp_path / "run").glob("*.svg")} == {

@@ -38,8 +38,8 @@ from .options import LoadFlags, OutputFlags, option
 from .render import stdout
 from .reward_names import REWARDS, require_judge, reward_named
 
-ALONE = ("target", *(f"best-of-n:n={n}" for n in (1, 2, 4, 8, 16)))
-"""What a target alone can do."""
+ALONE = ("target", *(f"best-of-n:n={n}" for n in (2, 4, 8, 16)))
+"""What a target alone can do; it is Best-of-1 itself."""
 SHIFTED = (
     *("three-model", "sss:strength=0.5", "sss:strength=1", "sss:strength=1.5"),
     "sss:strength=1,rule=paper",
@@ -65,7 +65,7 @@ class EvalFlags(OutputFlags):
             "--methods",
             text="Names with parameters, such as 'target sss:strength=0.5,rule=paper "
             "best-of-n:n=8'; a function of yours that makes one is module.function. May be "
-            "repeated. Unless given: the target, Best-of-1 to 16 and, with a pair, three-model "
+            "repeated. Unless given: the target, Best-of-2 to 16 and, with a pair, three-model "
             "decoding and SSS at several strengths.",
             metavar="M M ...",
             panel=_WHAT,
