@@ -250,9 +250,34 @@ def test_what_cannot_stand_beside_is_refused(
     evaluate(roles, METHODS, ASKED[:2], warm, JUDGES, replace(QUICK, temperature=1.0))
     with pytest.raises(ValueError, match=r"warm was begun with temperature = 1\.0, not 0\.8"):
         samples_beside(folder, ours, warm)
+    other = {"target": roles["draft"], "n_threads": 1, "n_ctx": 1024}
+    few: dict[str, Method] = {"target": METHODS["target"]}
+    evaluate(other, few, ASKED[:2], tmp_path / "small", JUDGES, QUICK)
+    with pytest.raises(ValueError, match=r"small was begun with target = .*-1\.gguf, not .*-0\."):
+        samples_beside(folder, ours, tmp_path / "small")
+    alone = {**other, "target": roles["target"]}
+    for name, threads in (("fast", {"n_threads": 2}), ("far", {"n_gpu_layers": 0})):
+        evaluate({**alone, **threads}, few, ASKED[:2], tmp_path / name, JUDGES, QUICK)
+    with pytest.raises(ValueError, match="fast was begun with n_threads = 2, not 1"):
+        samples_beside(folder, ours, tmp_path / "fast")
+    with pytest.raises(ValueError, match="far was begun with n_gpu_layers = 0, not None"):
+        samples_beside(folder, ours, tmp_path / "far")
     more = [*ours, replace(ours[0], prompt="another")]
     with pytest.raises(ValueError, match=r"no method of .*theirs answered every prompt"):
         samples_beside(folder, more, theirs)
+
+
+def test_no_row_is_lost_to_another_of_its_name(
+    two_runs: tuple[Path, list[Sample], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, ours, theirs = two_runs
+    monkeypatch.chdir(theirs)
+    found = samples_beside(folder, ours, Path())
+    assert found == samples_beside(folder, ours, theirs)  # it is named by where it is
+    with pytest.raises(ValueError, match="there is another run named theirs"):
+        samples_beside(folder, [*ours, *found], theirs)
+    with pytest.raises(ValueError, match="there is another run named ours"):
+        samples_beside(folder, ours, folder)
 
 
 def test_a_threshold_comes_from_the_calibration_prompts(
