@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 import rewardshift
-from rewardshift import Decoder
+from rewardshift import Decoder, ModelLoadError
 from rewardshift.bench import PROMPTS
 from rewardshift.cli.app import app
 from rewardshift.evaluate import (
@@ -34,7 +34,7 @@ from rewardshift.evaluate import (
 from rewardshift.evaluate.run import jobs, seed_of
 from rewardshift.methods import CARDS, SSS, BestOfN, Question, TargetOnly
 from rewardshift.train import topics
-from tests.support.own_methods import length
+from tests.support.own_methods import Own, length
 from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab
 
 if TYPE_CHECKING:
@@ -292,6 +292,19 @@ def test_a_threshold_comes_from_the_calibration_prompts(
         ]
         expected = cards.calibrated(decoder, prompts, seed=0, max_tokens=12, temperature=0.8)
     assert found.name == expected.name != cards.name
+    known = tmp_path / "calibrated.json"
+    assert json.loads(known.read_text(encoding="utf-8")) == {"cards": expected.r_star}
+
+    # A run that goes on does not look again, or it would find the first one's threshold.
+    assert expected.r_star is not None
+    other = replace(cards, r_star=expected.r_star + 1)
+    known.write_text(json.dumps({"cards": other.r_star}), encoding="utf-8")
+    path = tmp_path / "samples.jsonl"
+    moved = path.read_text(encoding="utf-8").replace(found.name, other.name)
+    path.write_text(moved, encoding="utf-8")
+    options = replace(QUICK, seeds=2)
+    both = evaluate(roles, {"cards": cards}, ["a"], tmp_path, JUDGES, options)
+    assert [s.name for s in both] == [other.name] * 2
 
 
 def test_more_methods_prompts_and_seeds_add_to_a_run(roles: dict[str, Any], tmp_path: Path) -> None:
@@ -323,6 +336,42 @@ def test_a_run_does_not_go_on_with_other_options(roles: dict[str, Any], tmp_path
         evaluate(roles, few, ASKED[:1], tmp_path, replace(JUDGES, gold_name="b"), QUICK)
     with pytest.raises(ValueError, match="nothing to evaluate"):
         evaluate(roles, {}, ASKED, tmp_path / "empty", JUDGES, QUICK)
+
+
+def test_a_model_that_was_trained_again_does_not_take_over_answers(
+    roles: dict[str, Any], tmp_path: Path
+) -> None:
+    few = {"target": METHODS["target"]}
+    draft = tmp_path / "draft.gguf"
+    content = bytearray(Path(roles["draft"]).read_bytes())
+    draft.write_bytes(content)
+    with_copy = {**roles, "draft": draft}
+    evaluate(with_copy, few, ASKED[:1], tmp_path / "run", JUDGES, QUICK)
+    content[-1] ^= 1
+    draft.write_bytes(content)
+    with pytest.raises(ValueError, match="was begun with files = "):
+        evaluate(with_copy, few, ASKED[:1], tmp_path / "run", JUDGES, QUICK)
+
+
+def test_a_run_that_came_to_nothing_does_not_bind(roles: dict[str, Any], tmp_path: Path) -> None:
+    few = {"target": METHODS["target"]}
+    run = tmp_path / "run"
+    with pytest.raises(ModelLoadError):
+        evaluate({**roles, "target": tmp_path / "tpyo"}, few, ASKED[:1], run, JUDGES, QUICK)
+    assert (run / "options.json").exists()
+    (run / "calibrated.json").write_text('{"cards": 1.0}', encoding="utf-8")
+    assert len(evaluate(roles, few, ASKED[:1], run, JUDGES, QUICK)) == QUICK.seeds
+    assert not (run / "calibrated.json").exists()  # it was of another target
+    (tmp_path / "options.json").write_text('{"prompts": null}', encoding="utf-8")
+    with pytest.raises(ValueError, match="was begun with"):  # of something else, such as a corpus
+        evaluate(roles, few, ASKED[:1], tmp_path, JUDGES, QUICK)
+
+
+def test_another_method_does_not_take_over_answers(roles: dict[str, Any], tmp_path: Path) -> None:
+    evaluate(roles, {"mine": Own("first", SSS())}, ASKED[:1], tmp_path, JUDGES, QUICK)
+    changed = {"mine": Own("second", SSS(2.0))}
+    with pytest.raises(ValueError, match="has answers of mine as 'first', and it is 'second' now"):
+        evaluate(roles, changed, ASKED, tmp_path, JUDGES, QUICK)
 
 
 def test_the_gold_reward_cannot_be_the_training_reward() -> None:

@@ -68,5 +68,5 @@ def samples_beside(folder: Path, ours: Sequence[Sample], other: Path) -> list[Sa
 
 def _fixed(options: Mapping[str, Any]) -> dict[str, Any]:
     """What two runs must have in common, by name; of the models, the target and how it is run."""
-    every = {**options, **options["models"]}
+    every = {**options["models"], **options, "files": options.get("files", {}).get("target")}
     return {name: value for name, value in every.items() if name not in (*_MAY_DIFFER, "models")}
