@@ -457,7 +457,8 @@ def test_the_command_runs_methods_of_the_user_s_own(
     command: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
     methods = f"{OWN}.target {OWN}.shifted"
-    code, out = command("--methods", methods, "--methods", f"{OWN}.longest")
+    set_up = ("-c", 1024, "-ngl", 0)
+    code, out = command("--methods", methods, "--methods", f"{OWN}.longest", *set_up)
     assert code == 0, out
     for text in ("2 prompts × 2", "plain s=1", "longest-of-4", "run/report.html"):
         assert text in out
@@ -465,11 +466,13 @@ def test_the_command_runs_methods_of_the_user_s_own(
     assert names >= {"samples.jsonl", "options.json", "summary.json", "report.md", "report.html"}
     assert names >= {"cost.svg", "acceptance.svg", "z.svg"}
     report = (tmp_path / "run/report.md").read_text(encoding="utf-8")
+    assert "-c 1024 -ngl 0 -t 1" in report
+    assert "--out run" in report
     assert f"--methods '{methods} {OWN}.longest'" in report
     assert "reference: llama-" in report
 
     written = (tmp_path / "run/samples.jsonl").read_bytes()
-    code, out = command("--methods", methods, "--against", f"{OWN}.target", "--json")
+    code, out = command("--methods", methods, "--against", f"{OWN}.target", "--json", *set_up)
     assert code == 0, out
     told = json.loads(out)
     assert [row["name"] for row in told["rows"]] == ["plain s=0", "plain s=1"]
@@ -511,6 +514,15 @@ def test_the_command_shows_another_draft_beside(
     report = (tmp_path / "run/report.md").read_text(encoding="utf-8")
     assert "--draft-system 'cd ab'" in report
     assert "--beside other" in report
+
+
+def test_the_command_says_that_its_judges_are_of_sentiment(
+    command: Callable[..., tuple[int, str]],
+) -> None:
+    hint, wrong = "judges with --gold and --reward", ("--n", 0)  # refused before anything is loaded
+    assert hint in command(*wrong)[1]
+    for chosen in (("--gold", "afinn"), ("--reward", "vader"), ("--json",)):
+        assert hint not in command(*wrong, *chosen)[1]
 
 
 def test_the_command_refuses_what_cannot_be(command: Callable[..., tuple[int, str]]) -> None:
