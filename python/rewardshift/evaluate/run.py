@@ -104,13 +104,13 @@ def evaluate(
 ) -> list[Sample]:
     """Answers every prompt by every method, ``options.seeds`` times, and scores the answers.
 
-    What is in the folder is not sampled again, nor is r* of CARDS looked for again. Options of a
-    run without any answer yet may change. The same call goes on where one was stopped, and
-    with more methods, prompts or seeds it samples what these add. Methods take turns, prompt by
-    prompt, so a slow moment of the machine falls on all of them. Before each answer caches are
-    emptied and the prompt is evaluated by all roles, outside the measured time; else a method would
-    be faster for coming after one that was asked the same. CARDS without r* gets one first, from
-    the package's calibration prompts.
+    What is in the folder is not sampled again: the same call goes on where one was stopped, and
+    with more methods, prompts or seeds it samples what these add. Until there is an answer, options
+    may change. CARDS without r* gets one first, once, from the package's calibration prompts.
+
+    Methods take turns, prompt by prompt, so a slow moment of the machine falls on all of them.
+    Before each answer caches are emptied and the prompt is evaluated by all roles, outside the
+    measured time; else a method would be faster for coming after one that was asked the same.
 
     Args:
         roles: Arguments of ``Decoder``.
