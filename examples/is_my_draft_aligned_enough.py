@@ -19,6 +19,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("models", nargs="*", help="target, draft and reference")
 parser.add_argument("--n", type=int, default=20, help="prompts")
 args = parser.parse_args()
+if len(args.models) not in (0, 3):
+    parser.error("give a target, a draft and a reference, or none for the embedded pair")
 
 roles = dict(zip(("target", "draft", "reference"), args.models, strict=False)) or embedded()
 prompts = [p.prompt for p in evaluation_prompts("calibration")][: args.n]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import re
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 import rewardshift
-from rewardshift import Decoder
+from rewardshift import Decoder, ModelLoadError
 from rewardshift.bench import PROMPTS
 from rewardshift.cli.app import app
 from rewardshift.evaluate import (
@@ -33,7 +34,7 @@ from rewardshift.evaluate import (
 from rewardshift.evaluate.run import jobs, seed_of
 from rewardshift.methods import CARDS, SSS, BestOfN, Question, TargetOnly
 from rewardshift.train import topics
-from tests.support.own_methods import length
+from tests.support.own_methods import Own, length
 from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab
 
 if TYPE_CHECKING:
@@ -127,7 +128,16 @@ def test_methods_take_turns_prompt_by_prompt() -> None:
         block = found[start : start + 3]
         assert {job.method for job in block} == {"x", "y", "z"}
         assert len({(job.prompt, job.seed) for job in block}) == 1
-    assert [job.method for job in found[::3]] == ["y", "z", "z", "x"]  # nobody is always first
+    assert jobs(["x", "y", "z"], ["b"], 2) == [job for job in found if job.prompt == "b"]
+
+
+def test_every_method_comes_first_and_after_every_other() -> None:
+    methods = ["w", "x", "y", "z"]
+    order = [job.method for job in jobs(methods, [str(n) for n in range(50)], 1)]
+    assert set(order[::4]) == set(methods)
+    blocks = [order[start : start + 4] for start in range(0, len(order), 4)]
+    follows = {pair for block in blocks for pair in itertools.pairwise(block)}
+    assert follows == set(itertools.permutations(methods, 2))
 
 
 def test_seeds_depend_on_the_job_alone() -> None:
@@ -146,7 +156,7 @@ def test_every_sample_says_what_the_method_said(roles: dict[str, Any], tmp_path:
     assert sorted(s.key for s in samples) == sorted(planned)
     assert list(dict.fromkeys(s.method for s in samples)) == list(METHODS)
     with Decoder(**roles) as decoder:
-        for sample in samples[::3]:
+        for sample in samples:
             tokens, _ = decoder.chat_prompts([{"role": "user", "content": sample.prompt}])
             question = Question(
                 sample.prompt,
@@ -155,6 +165,7 @@ def test_every_sample_says_what_the_method_said(roles: dict[str, Any], tmp_path:
                 max_tokens=QUICK.max_tokens,
                 temperature=QUICK.temperature,
             )
+            decoder.forget()
             decoder.score(tokens, tokens[-1:])  # what evaluate does, so that caches hold as much
             answer = METHODS[sample.method].answer(decoder, question)
             assert (sample.text, sample.tokens) == (answer.text, len(answer.tokens))
@@ -197,8 +208,8 @@ def test_a_system_message_for_the_draft_shifts(roles: dict[str, Any], tmp_path: 
     for before, after in zip(plain, shifted, strict=True):
         is_shifted = after.method == "sss"
         assert (before.text != after.text) == is_shifted
-        assert any(z != 0 for z in after.log_z) == is_shifted
-        assert not any(before.log_z)
+        assert any(abs(z or 0) > 1e-3 for z in after.log_z) == is_shifted
+        assert not any(abs(z or 0) > 1e-5 for z in before.log_z)  # the two roles round differently
     with pytest.raises(ValueError, match="begun with draft_system = cd ab, not None"):
         evaluate(by_prompt, two, ASKED, tmp_path / "shifted", JUDGES, replace(QUICK, seeds=1))
 
@@ -221,7 +232,7 @@ def test_answers_of_another_run_stand_beside(two_runs: tuple[Path, list[Sample],
     folder, ours, theirs = two_runs
     found = samples_beside(folder, ours, theirs)
     assert {s.method for s in found} == {"theirs/target", "theirs/sss:strength=1"}
-    assert {s.name for s in found} == {"target (theirs)", "sss exact s=1 (theirs)"}
+    assert {s.name for s in found} == {"target (theirs)", "sss exact s=1 K=3 (theirs)"}
     summary = summarise([*ours, *found])
     assert [row.method for row in summary.rows[:2]] == ["target", "sss:strength=1"]
     assert summary.rows[3].strength is None  # of another pair: no point of this one's curve
@@ -239,9 +250,34 @@ def test_what_cannot_stand_beside_is_refused(
     evaluate(roles, METHODS, ASKED[:2], warm, JUDGES, replace(QUICK, temperature=1.0))
     with pytest.raises(ValueError, match=r"warm was begun with temperature = 1\.0, not 0\.8"):
         samples_beside(folder, ours, warm)
+    other = {"target": roles["draft"], "n_threads": 1, "n_ctx": 1024}
+    few: dict[str, Method] = {"target": METHODS["target"]}
+    evaluate(other, few, ASKED[:2], tmp_path / "small", JUDGES, QUICK)
+    with pytest.raises(ValueError, match=r"small was begun with target = .*-1\.gguf, not .*-0\."):
+        samples_beside(folder, ours, tmp_path / "small")
+    alone = {**other, "target": roles["target"]}
+    for name, threads in (("fast", {"n_threads": 2}), ("far", {"n_gpu_layers": 0})):
+        evaluate({**alone, **threads}, few, ASKED[:2], tmp_path / name, JUDGES, QUICK)
+    with pytest.raises(ValueError, match="fast was begun with n_threads = 2, not 1"):
+        samples_beside(folder, ours, tmp_path / "fast")
+    with pytest.raises(ValueError, match="far was begun with n_gpu_layers = 0, not None"):
+        samples_beside(folder, ours, tmp_path / "far")
     more = [*ours, replace(ours[0], prompt="another")]
     with pytest.raises(ValueError, match=r"no method of .*theirs answered every prompt"):
         samples_beside(folder, more, theirs)
+
+
+def test_no_row_is_lost_to_another_of_its_name(
+    two_runs: tuple[Path, list[Sample], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, ours, theirs = two_runs
+    monkeypatch.chdir(theirs)
+    found = samples_beside(folder, ours, Path())
+    assert found == samples_beside(folder, ours, theirs)  # it is named by where it is
+    with pytest.raises(ValueError, match="there is another run named theirs"):
+        samples_beside(folder, [*ours, *found], theirs)
+    with pytest.raises(ValueError, match="there is another run named ours"):
+        samples_beside(folder, ours, folder)
 
 
 def test_a_threshold_comes_from_the_calibration_prompts(
@@ -256,6 +292,19 @@ def test_a_threshold_comes_from_the_calibration_prompts(
         ]
         expected = cards.calibrated(decoder, prompts, seed=0, max_tokens=12, temperature=0.8)
     assert found.name == expected.name != cards.name
+    known = tmp_path / "calibrated.json"
+    assert json.loads(known.read_text(encoding="utf-8")) == {"cards": expected.r_star}
+
+    # A run that goes on does not look again, or it would find the first one's threshold.
+    assert expected.r_star is not None
+    other = replace(cards, r_star=expected.r_star + 1)
+    known.write_text(json.dumps({"cards": other.r_star}), encoding="utf-8")
+    path = tmp_path / "samples.jsonl"
+    moved = path.read_text(encoding="utf-8").replace(found.name, other.name)
+    path.write_text(moved, encoding="utf-8")
+    options = replace(QUICK, seeds=2)
+    both = evaluate(roles, {"cards": cards}, ["a"], tmp_path, JUDGES, options)
+    assert [s.name for s in both] == [other.name] * 2
 
 
 def test_more_methods_prompts_and_seeds_add_to_a_run(roles: dict[str, Any], tmp_path: Path) -> None:
@@ -287,6 +336,42 @@ def test_a_run_does_not_go_on_with_other_options(roles: dict[str, Any], tmp_path
         evaluate(roles, few, ASKED[:1], tmp_path, replace(JUDGES, gold_name="b"), QUICK)
     with pytest.raises(ValueError, match="nothing to evaluate"):
         evaluate(roles, {}, ASKED, tmp_path / "empty", JUDGES, QUICK)
+
+
+def test_a_model_that_was_trained_again_does_not_take_over_answers(
+    roles: dict[str, Any], tmp_path: Path
+) -> None:
+    few = {"target": METHODS["target"]}
+    draft = tmp_path / "draft.gguf"
+    content = bytearray(Path(roles["draft"]).read_bytes())
+    draft.write_bytes(content)
+    with_copy = {**roles, "draft": draft}
+    evaluate(with_copy, few, ASKED[:1], tmp_path / "run", JUDGES, QUICK)
+    content[-1] ^= 1
+    draft.write_bytes(content)
+    with pytest.raises(ValueError, match="was begun with files = "):
+        evaluate(with_copy, few, ASKED[:1], tmp_path / "run", JUDGES, QUICK)
+
+
+def test_a_run_that_came_to_nothing_does_not_bind(roles: dict[str, Any], tmp_path: Path) -> None:
+    few = {"target": METHODS["target"]}
+    run = tmp_path / "run"
+    with pytest.raises(ModelLoadError):
+        evaluate({**roles, "target": tmp_path / "tpyo"}, few, ASKED[:1], run, JUDGES, QUICK)
+    assert (run / "options.json").exists()
+    (run / "calibrated.json").write_text('{"cards": 1.0}', encoding="utf-8")
+    assert len(evaluate(roles, few, ASKED[:1], run, JUDGES, QUICK)) == QUICK.seeds
+    assert not (run / "calibrated.json").exists()  # it was of another target
+    (tmp_path / "options.json").write_text('{"prompts": null}', encoding="utf-8")
+    with pytest.raises(ValueError, match="was begun with"):  # of something else, such as a corpus
+        evaluate(roles, few, ASKED[:1], tmp_path, JUDGES, QUICK)
+
+
+def test_another_method_does_not_take_over_answers(roles: dict[str, Any], tmp_path: Path) -> None:
+    evaluate(roles, {"mine": Own("first", SSS())}, ASKED[:1], tmp_path, JUDGES, QUICK)
+    changed = {"mine": Own("second", SSS(2.0))}
+    with pytest.raises(ValueError, match="has answers of mine as 'first', and it is 'second' now"):
+        evaluate(roles, changed, ASKED, tmp_path, JUDGES, QUICK)
 
 
 def test_the_gold_reward_cannot_be_the_training_reward() -> None:
@@ -372,7 +457,8 @@ def test_the_command_runs_methods_of_the_user_s_own(
     command: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
     methods = f"{OWN}.target {OWN}.shifted"
-    code, out = command("--methods", methods, "--methods", f"{OWN}.longest")
+    set_up = ("-c", 1024, "-ngl", 0)
+    code, out = command("--methods", methods, "--methods", f"{OWN}.longest", *set_up)
     assert code == 0, out
     for text in ("2 prompts × 2", "plain s=1", "longest-of-4", "run/report.html"):
         assert text in out
@@ -380,11 +466,13 @@ def test_the_command_runs_methods_of_the_user_s_own(
     assert names >= {"samples.jsonl", "options.json", "summary.json", "report.md", "report.html"}
     assert names >= {"cost.svg", "acceptance.svg", "z.svg"}
     report = (tmp_path / "run/report.md").read_text(encoding="utf-8")
+    assert "-c 1024 -ngl 0 -t 1" in report
+    assert "--out run" in report
     assert f"--methods '{methods} {OWN}.longest'" in report
     assert "reference: llama-" in report
 
     written = (tmp_path / "run/samples.jsonl").read_bytes()
-    code, out = command("--methods", methods, "--against", f"{OWN}.target", "--json")
+    code, out = command("--methods", methods, "--against", f"{OWN}.target", "--json", *set_up)
     assert code == 0, out
     told = json.loads(out)
     assert [row["name"] for row in told["rows"]] == ["plain s=0", "plain s=1"]
@@ -401,7 +489,8 @@ def test_the_command_compares_by_default_what_the_models_can_do(
     told = json.loads((tmp_path / "run/summary.json").read_text(encoding="utf-8"))
     kinds = [row["method"] for row in told["rows"]]
     assert kinds[:3] == ["target", "three-model", "sss:strength=0.5"]
-    assert kinds[-1] == "best-of-n:n=16"
+    assert kinds[6:] == [f"best-of-n:n={n}" for n in (2, 4, 8, 16)]
+    assert all(found["smallest"] == 1 for found in told["equal"].values())  # that is the target
     assert told["baseline"] == "best-of-n:n=8"
     assert set(told["equal"]) == set(kinds[1:6])
     assert {path.name for path in (tmp_path / "run").glob("*.svg")} == {
@@ -412,18 +501,28 @@ def test_the_command_compares_by_default_what_the_models_can_do(
 def test_the_command_shows_another_draft_beside(
     command: Callable[..., tuple[int, str]], roles: dict[str, Any], tmp_path: Path
 ) -> None:
-    methods = ("--methods", "target sss:strength=0")
+    methods = ("--methods", "target sss:strength=1")
     shift = ("--draft-system", "cd ab")
     code, out = command(*methods, *shift, "-md", roles["reference"], "--out", "other")
     assert code == 0, out
     code, out = command(*methods, *shift, "--beside", "other", "--json")
     assert code == 0, out
     rows = json.loads(out)["rows"]
-    assert [row["name"] for row in rows][2:] == ["target (other)", "sss exact s=0 (other)"]
-    assert rows[1]["acceptance"] != rows[3]["acceptance"]
+    assert [row["name"] for row in rows][2:] == ["target (other)", "sss exact s=1 K=3 (other)"]
+    assert rows[0]["perplexity"] == pytest.approx(rows[2]["perplexity"], rel=1e-3)
+    assert rows[1]["perplexity"] != pytest.approx(rows[3]["perplexity"], rel=1e-2)
     report = (tmp_path / "run/report.md").read_text(encoding="utf-8")
     assert "--draft-system 'cd ab'" in report
     assert "--beside other" in report
+
+
+def test_the_command_says_that_its_judges_are_of_sentiment(
+    command: Callable[..., tuple[int, str]],
+) -> None:
+    hint, wrong = "judges with --gold and --reward", ("--n", 0)  # refused before anything is loaded
+    assert hint in command(*wrong)[1]
+    for chosen in (("--gold", "afinn"), ("--reward", "vader"), ("--json",)):
+        assert hint not in command(*wrong, *chosen)[1]
 
 
 def test_the_command_refuses_what_cannot_be(command: Callable[..., tuple[int, str]]) -> None:

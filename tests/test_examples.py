@@ -2,39 +2,105 @@
 
 from __future__ import annotations
 
+import math
 import runpy
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from rewardshift.evaluate import EqualGold, Interval
 
 from .support.documents import ROOT, write_example_models
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rewardshift.evaluate import Sample
+
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-ANSWERS = {
-    "is_my_draft_aligned_enough": ("This pair is", "accepted drafts", "times the target alone"),
-    "which_strength": ("Take strength", "align the draft more mildly"),
-    "best_of_n_or_sss": ("Take SSS", "Take Best-of-N", "Too close", ": take SSS"),
+ANSWERS = {  # of tiny models, whose words are none that AFINN knows
+    "is_my_draft_aligned_enough": "This pair is safe up to strength 2",
+    "which_strength": "None has surely more reward than the target alone",
+    "best_of_n_or_sss": "SSS has no more reward than one plain sample",
 }
+RunExample = Callable[..., dict[str, Any]]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_answers_its_question(
-    path: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def run_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunExample:
+    """Runs an example with arguments in a folder of its own; what it defines."""
     write_example_models(tmp_path)
     monkeypatch.chdir(tmp_path)
-    models = ("big.gguf", "small-dpo.gguf", "small.gguf")
-    monkeypatch.setattr(sys, "argv", [str(path), *models, "--n", "2"])
-    runpy.run_path(str(path), run_name="__main__")
-    said = capsys.readouterr().out
-    assert any(answer in said for answer in ANSWERS[path.stem]), said
+
+    def run(name: str, *arguments: str) -> dict[str, Any]:
+        path = str(ROOT / "examples" / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        return runpy.run_path(path, run_name="__main__")
+
+    return run
+
+
+MODELS = ("big.gguf", "small-dpo.gguf", "small.gguf", "--n", "2")
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_example_answers_its_question(
+    name: str, run_example: RunExample, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_example(name, *MODELS)
+    assert ANSWERS[name] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_example_refuses_some_models_without_the_others(
+    name: str, run_example: RunExample, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_example(name, "big.gguf", "small.gguf")
+    assert "give a target, a draft and a reference" in capsys.readouterr().err
+
+
+def test_the_strength_is_the_least_that_may_well_be_the_best(run_example: RunExample) -> None:
+    found = run_example("which_strength", *MODELS)
+    # Gold rewards of the two prompts, by strength; perplexities are all 2.
+    golds = {0: (0, 0), 0.25: (1, 1), 0.5: (2, 6), 0.75: (4, 4.5), 1: (5, 4), 1.5: (4, 4)}
+
+    def advice(**costly: float) -> str:
+        samples: list[Sample] = []
+        for start in range(0, len(found["samples"]), 2):
+            pair = found["samples"][start : start + 2]
+            strength = float(pair[0].method.partition("=")[2] or 0)
+            nats = math.log(2 * costly.get(f"s{strength:g}".replace(".", "_"), 1))
+            samples += [
+                replace(s, gold=gold, target_nats=nats)
+                for s, gold in zip(pair, golds[strength], strict=True)
+            ]
+        return str(found["advice"](samples))
+
+    assert advice().startswith("Take strength 0.5:")  # 1 has more, in one prompt of two
+    assert advice(s0_5=1.3).startswith("Take strength 0.75:")
+    everything = dict.fromkeys(("s0_25", "s0_5", "s0_75", "s1", "s1_5"), 1.3)
+    assert advice(**everything).startswith("All cost more")
+
+
+def test_intervals_decide_between_best_of_n_and_sss(run_example: RunExample) -> None:
+    advice = run_example("best_of_n_or_sss", *MODELS)["advice"]
+    faster, slower, unsure = Interval(2, 1.5, 3), Interval(0.5, 0.4, 0.9), Interval(1, 0.9, 1.1)
+    some, plain, none = Interval(3, 2, 5), Interval(1, 1, 1), Interval(*[math.inf] * 3)
+    for n, speed_up, said in (
+        (some, faster, "there: take SSS"),
+        (some, slower, "there: take Best-of-N"),
+        (some, unsure, "there: too close to call"),
+        (plain, faster, "SSS has no more reward than one plain sample"),
+        (none, faster, "No Best-of-N up to 16 has the reward of SSS: take SSS"),
+        (Interval(3, 1, 7), faster, "too few prompts"),
+        (Interval(12, 9, math.inf), faster, "too few prompts"),
+        (Interval(math.inf, 9, math.inf), slower, "too few prompts"),
+    ):
+        assert said in advice(EqualGold(n=n, speed_up=speed_up, largest=16, smallest=1))
 
 
 def test_every_question_has_its_example() -> None:

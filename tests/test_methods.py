@@ -444,7 +444,8 @@ def test_every_name_makes_a_method_and_names_differ_as_parameters_do() -> None:
     names += [by_name(spec, reward).name for spec in SPECS if ":" in spec]
     assert len(set(names)) == len(names)
     assert by_name("best-of-n", reward).name == "best-of-8"
-    assert by_name("sss", reward).name == "sss exact s=1"
+    assert by_name("sss", reward).name == "sss exact s=1 K=3"
+    assert by_name("sss:rule=paper,num_draft_tokens=0").name == "sss paper s=1 K=0"
     assert by_name("args:w=2", reward).name == "args k=10 w=2"
     assert by_name("treebon:layers=2", reward).name == "treebon n=8 layers=2"
     assert by_name("rsd", reward).name == "rsd n=16 beta=20 u=0.7"

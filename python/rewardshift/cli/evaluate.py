@@ -35,11 +35,11 @@ from rewardshift.prompt_files import read_prompts
 from .command import command
 from .encode import print_json
 from .options import LoadFlags, OutputFlags, option
-from .render import stdout
+from .render import stderr, stdout
 from .reward_names import REWARDS, require_judge, reward_named
 
-ALONE = ("target", *(f"best-of-n:n={n}" for n in (1, 2, 4, 8, 16)))
-"""What a target alone can do."""
+ALONE = ("target", *(f"best-of-n:n={n}" for n in (2, 4, 8, 16)))
+"""What a target alone can do; it is Best-of-1 itself."""
 SHIFTED = (
     *("three-model", "sss:strength=0.5", "sss:strength=1", "sss:strength=1.5"),
     "sss:strength=1,rule=paper",
@@ -50,6 +50,10 @@ _WHAT, _HOW = "What is evaluated", "How"
 _TEMPLATE_TOKENS = 64  # more than chat templates add
 _SLACK = 32  # tokens of a request beyond its answer: drafts, and cells given in blocks
 _FEWEST_ROOM = 16  # answers sampled together
+_SENTIMENT = (
+    "answers are judged by their sentiment, afinn and vader: where yours is another aim, choose "
+    "judges with --gold and --reward"
+)
 
 
 _option = partial(option, panel=_HOW, show_default=True)
@@ -65,7 +69,7 @@ class EvalFlags(OutputFlags):
             "--methods",
             text="Names with parameters, such as 'target sss:strength=0.5,rule=paper "
             "best-of-n:n=8'; a function of yours that makes one is module.function. May be "
-            "repeated. Unless given: the target, Best-of-1 to 16 and, with a pair, three-model "
+            "repeated. Unless given: the target, Best-of-2 to 16 and, with a pair, three-model "
             "decoding and SSS at several strengths.",
             metavar="M M ...",
             panel=_WHAT,
@@ -171,7 +175,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @command
-def run(load: LoadFlags, flags: EvalFlags) -> None:
+def run(load: LoadFlags, flags: EvalFlags, context: typer.Context) -> None:
     """Compare methods on your own models: reward, speed, calls and diversity.
 
     Every method answers every prompt with every seed, in turns. Samples, one JSON object a line, go
@@ -182,6 +186,8 @@ def run(load: LoadFlags, flags: EvalFlags) -> None:
     """
     flags.set_up_log()
     require_matplotlib()
+    if _is_given(context, "target") and not (flags.json or _is_given(context, "gold", "reward")):
+        stderr().print(_SENTIMENT, soft_wrap=True, markup=False)
     judges, specs, asked = flags.judges(), flags.specs(shifted=load.is_shifted), flags.asked()
     methods = {spec: method_of(spec, judges.training) for spec in specs}
     if flags.against is not None and flags.against not in methods:
@@ -225,20 +231,26 @@ def _room(methods: Collection[Method], asked: Sequence[str], flags: EvalFlags) -
 
 def _command(load: LoadFlags, flags: EvalFlags, specs: Sequence[str]) -> str:
     """What repeats the run."""
-    models = (
+    given = (
         *(("-m", load.target), ("-md", load.draft), ("--reference", load.reference)),
         *(("--draft-lora", load.draft_lora), ("--draft-lora-scale", load.draft_lora_scale)),
-        ("-t", load.n_threads),
+        *(("-c", load.n_ctx), ("-ngl", load.n_gpu_layers), ("-t", load.n_threads)),
+        *(("--prompts", flags.prompts), ("--question", flags.question)),
+        *(("--draft-system", flags.draft_system), ("--against", flags.against)),
+        ("--out", None if flags.folder == EvalFlags.folder else flags.folder),
     )
-    files = (("--prompts", flags.prompts), ("--question", flags.question))
-    shift = ("--draft-system", flags.draft_system)
-    given = (*models, *files, shift, ("--against", flags.against))
     words = [part for pair in given if pair[1] is not None for part in pair]
     words += ["--methods", " ".join(specs), "--n", flags.count, "--seeds", flags.seeds]
     words += ["--gold", flags.gold, "--reward", flags.reward]
     words += ["--temp", f"{flags.temperature:g}", "-n", flags.max_tokens]
     words += [part for other in flags.beside or () for part in ("--beside", other)]
     return shlex.join(["rewardshift", "eval", *map(str, words)])
+
+
+def _is_given(context: typer.Context, *options: str) -> bool:
+    """Whether any of these options is in the command, be its value the usual one or not."""
+    sources = [context.get_parameter_source(name) for name in options]
+    return any(source is not None and source.name == "COMMANDLINE" for source in sources)
 
 
 def _write(summary: Summary, facts: RunFacts, flags: EvalFlags) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import platform
-from dataclasses import asdict, dataclass
+import random
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardshift import _core
 from rewardshift.decoder import Decoder
+from rewardshift.files import replacing
 from rewardshift.methods import CARDS, Question
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
@@ -20,18 +24,19 @@ from .prompts import evaluation_prompts
 from .samples import Sample, drop_half_line, read_samples, write_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rewardshift.methods import Answer, Method
     from rewardshift.rewards import Reward
 
     from .samples import Key
 
-OPTIONS, SAMPLES = "options.json", "samples.jsonl"
+OPTIONS, SAMPLES, CALIBRATED = "options.json", "samples.jsonl", "calibrated.json"
 MAY_CHANGE = ("methods", "prompts", "seeds")
 _ROOM = ("n_ctx", "n_seq_max")
 """Of a decoder's arguments, those that say how much fits, and change with the methods."""
+_PIECES, _PIECE = 64, 65536
+"""How many pieces of a model's file are read to know it again, and bytes of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +105,19 @@ def evaluate(
     """Answers every prompt by every method, ``options.seeds`` times, and scores the answers.
 
     What is in the folder is not sampled again: the same call goes on where one was stopped, and
-    with more methods, prompts or seeds it samples what these add. Methods take turns, prompt by
-    prompt, so a slow moment of the machine falls on all of them. Before each answer the prompt is
-    evaluated by all roles, outside the measured time; else a method would be faster for coming
-    after one that was asked the same. CARDS without r* gets one first, from the package's
-    calibration prompts.
+    with more methods, prompts or seeds it samples what these add. Until there is an answer, options
+    may change. CARDS without r* gets one first, once, from the package's calibration prompts.
+
+    Methods take turns, prompt by prompt, so a slow moment of the machine falls on all of them.
+    Before each answer caches are emptied and the prompt is evaluated by all roles, outside the
+    measured time; else a method would be faster for coming after one that was asked the same.
 
     Args:
         roles: Arguments of ``Decoder``.
         methods: By the name that samples and reports know them by.
         prompts: What users ask.
-        folder: For ``options.json`` and ``samples.jsonl``; made if it is not there.
+        folder: For ``options.json``, ``samples.jsonl`` and, with CARDS, ``calibrated.json``; made
+            if it is not there.
         judges: The rewards.
         options: How.
         progress: Whether to show progress; None shows it on a terminal.
@@ -119,20 +126,21 @@ def evaluate(
         A sample of each method, prompt and seed, method by method.
 
     Raises:
-        ValueError: If there is nothing to do, or the folder is of a run with other options, models
-            or machine.
+        ValueError: If there is nothing to do, the folder is of a run with other options, models or
+            machine, or it has answers of another method under the name of one of these.
     """
     planned = jobs(list(methods), prompts, options.seeds)
     if not planned:
         raise ValueError("there is nothing to evaluate: it takes a method, a prompt and a seed")
-    keep_options(
-        folder / OPTIONS,
-        _begun_with(roles, methods, prompts, judges, options),
-        may_change=MAY_CHANGE,
-    )
     path = folder / SAMPLES
     drop_half_line(path)
     done: dict[Key, Sample] = {sample.key: sample for sample in read_samples(path)}
+    begun_with = _begun_with(roles, methods, prompts, judges, options)
+    if not done:
+        _drop_options(folder, like=begun_with)
+    keep_options(folder / OPTIONS, begun_with, may_change=MAY_CHANGE)
+    methods = _as_calibrated(methods, folder)
+    _require_same_methods(methods, done.values(), path)
     missing = [job for job in planned if job not in done]
     if missing:
         done |= _sample_all(missing, roles, methods, path, judges, options, progress=progress)
@@ -140,15 +148,17 @@ def evaluate(
 
 
 def jobs(methods: Sequence[str], prompts: Sequence[str], seeds: int) -> list[Job]:
-    """What to sample, in order: each prompt goes to all methods, another one being first each time.
+    """What to sample, in order: each prompt goes to all methods, in an order of its own.
 
-    Prompts that are repeated count once.
+    So none always comes after the same one, in what that leaves of the machine. Prompts that are
+    repeated count once.
     """
     found: list[Job] = []
     for seed in range(1, seeds + 1):
-        for number, prompt in enumerate(dict.fromkeys(prompts)):
-            first = (number + seed) % max(len(methods), 1)
-            found += [Job(m, prompt, seed) for m in (*methods[first:], *methods[:first])]
+        for prompt in dict.fromkeys(prompts):
+            order = list(methods)
+            random.Random(f"{prompt}\n{seed}").shuffle(order)  # noqa: S311 - no secret
+            found += [Job(method, prompt, seed) for method in order]
     return found
 
 
@@ -172,6 +182,11 @@ def _begun_with(
     """All that samples depend on, and the machine that their seconds are of."""
     return {
         "models": {name: str(value) for name, value in roles.items() if name not in _ROOM},
+        "files": {
+            name: _fingerprint(Path(value))
+            for name, value in roles.items()
+            if isinstance(value, (str, Path)) and Path(value).is_file()
+        },
         "methods": {spec: method.name for spec, method in methods.items()},
         "prompts": len(set(prompts)),
         "gold": judges.gold_name,
@@ -182,6 +197,57 @@ def _begun_with(
         "llama_cpp": _core.llama_cpp_version,
         "rewardshift": _core.version,
     }
+
+
+def _fingerprint(path: Path) -> str:
+    """Size of a file, and a hash of pieces all over it: of a small file, of all of it.
+
+    Training in place changes no size but nearly every weight; and this takes no time.
+    """
+    size = path.stat().st_size
+    digest = hashlib.blake2b(digest_size=8)
+    with path.open("rb") as file:
+        for start in range(0, size, max(_PIECE, size // _PIECES)):
+            file.seek(start)
+            digest.update(file.read(_PIECE))
+    return f"{size} bytes, {digest.hexdigest()}"
+
+
+def _drop_options(folder: Path, *, like: Mapping[str, Any]) -> None:
+    """Clears the folder of a run that came to nothing, for the one that mends its mistake."""
+    path = folder / OPTIONS
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")).keys() == like.keys():
+        path.unlink()
+        (folder / CALIBRATED).unlink(missing_ok=True)
+
+
+def _as_calibrated(methods: Mapping[str, Method], folder: Path) -> dict[str, Method]:
+    """The methods, with the r* that CARDS was given when the run began."""
+    known = _calibrations(folder)
+    return {
+        spec: replace(method, r_star=known[spec])
+        if isinstance(method, CARDS) and method.r_star is None and spec in known
+        else method
+        for spec, method in methods.items()
+    }
+
+
+def _calibrations(folder: Path) -> dict[str, Any]:
+    path = folder / CALIBRATED
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _require_same_methods(
+    methods: Mapping[str, Method], samples: Iterable[Sample], path: Path
+) -> None:
+    """Raises ValueError if a method answered under the name that is now another's."""
+    for sample in samples:
+        method = methods.get(sample.method)
+        if method is not None and method.name != sample.name:
+            raise ValueError(
+                f"{path} has answers of {sample.method} as {sample.name!r}, and it is "
+                f"{method.name!r} now: another method needs another name, or another folder"
+            )
 
 
 def _sample_all(
@@ -201,7 +267,9 @@ def _sample_all(
         bars(shown=is_shown(progress), with_time_left=True) as display,
     ):
         needed = dict.fromkeys(job.method for job in missing)
-        ready = {spec: _calibrated(methods[spec], decoder, options) for spec in needed}
+        ready = {
+            spec: _ready(spec, methods[spec], decoder, path.parent, options) for spec in needed
+        }
         task = display.add_task("evaluating", total=len(missing))
         for job in missing:
             method = ready[job.method]
@@ -213,18 +281,24 @@ def _sample_all(
     return found
 
 
-def _calibrated(method: Method, decoder: Decoder, options: EvaluateOptions) -> Method:
+def _ready(
+    spec: str, method: Method, decoder: Decoder, folder: Path, options: EvaluateOptions
+) -> Method:
     """The method as it can answer; what it must know first does not come from what is asked."""
     if not isinstance(method, CARDS) or method.r_star is not None:
         return method
     asked = [prompt.prompt for prompt in evaluation_prompts("calibration")]
-    return method.calibrated(
+    found = method.calibrated(
         decoder,
         [(text, prompt_tokens(decoder, text)) for text in asked],
         seed=0,
         max_tokens=options.max_tokens,
         temperature=options.temperature,
     )
+    known = _calibrations(folder) | {spec: found.r_star}
+    with replacing(folder / CALIBRATED) as fresh:
+        fresh.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    return found
 
 
 def _sample(
@@ -241,6 +315,7 @@ def _sample(
         temperature=options.temperature,
         draft_tokens=draft_tokens,
     )
+    decoder.forget()
     decoder.score(tokens, tokens[-1:], draft_prompt=draft_tokens)  # all have seen the prompt now
     answer = method.answer(decoder, question)
     exchange = [(job.prompt, answer.text)]

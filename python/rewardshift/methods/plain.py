@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
+from rewardshift import _core
 from rewardshift.options import target_only
 
 from . import checks
@@ -94,9 +95,11 @@ class SSS:
 
     @property
     def name(self) -> str:
-        """With rule, strength and, where it was given, draft length."""
-        drafts = "" if self.num_draft_tokens is None else f" K={self.num_draft_tokens}"
-        return f"sss {self.rule} s={self.strength:g}{drafts}"
+        """With rule, strength and draft length."""
+        k = self.num_draft_tokens
+        if k is None:
+            k = _core.DecoderOptions().num_draft_tokens
+        return f"sss {self.rule} s={self.strength:g} K={k}"
 
     def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""

@@ -61,10 +61,10 @@ class STAND:
     def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``; ``details`` counts the drafts of all samples."""
         meter, table = Meter(decoder), NgramTable()
-        is_shifted = self.strength != 0 and question.draft_tokens is not None
+        shift = question.draft_tokens if self.strength != 0 else None
         samples = decoder.generate_batch(
             [question.tokens] * self.n,
-            draft_prompts=[question.draft_tokens] * self.n if is_shifted else None,
+            draft_prompts=None if shift is None else [shift] * self.n,
             **question.options,
             strength=self.strength,
             num_draft_tokens=self.num_draft_tokens,
