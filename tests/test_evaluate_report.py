@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rewardshift.evaluate import RunFacts, Sample, save_plots, summarise, write_report
-from rewardshift.evaluate.equal_gold import Outcomes, cost_at, equal_gold, equal_n
+from rewardshift.evaluate.equal_gold import Outcomes, cost_at, equal_gold, equal_n, rising
 from rewardshift.evaluate.plots import pareto_front
 from rewardshift.evaluate.report import gained, reached
 from rewardshift.evaluate.statistics import (
@@ -121,15 +121,29 @@ def test_best_of_n_s_divergence_is_exact_where_answers_differ() -> None:
 
 
 def test_equal_n_is_interpolated_in_log_n() -> None:
-    counts, golds = [1, 2, 8], [0.0, 1.0, 3.0]
-    assert equal_n(counts, golds, -1.0) == 1
-    assert equal_n(counts, golds, 0.5) == pytest.approx(math.sqrt(2))
-    assert equal_n(counts, golds, 2.0) == pytest.approx(4)  # halfway from 2 to 8
-    assert equal_n(counts, golds, 3.0) == pytest.approx(8)
-    assert equal_n(counts, golds, 3.1) == math.inf
-    assert equal_n([1, 2, 4], [0.0, 2.0, 1.0], 1.0) == pytest.approx(math.sqrt(2))  # the first
-    assert cost_at(counts, [1.0, 2.0, 8.0], 4.0) == pytest.approx(4)
-    assert cost_at(counts, [1.0, 2.0, 8.0], math.inf) == 8
+    counts, gold = [1, 2, 8], np.array([-1.0, 0.0, 0.5, 2.0, 3.0, 3.1])
+    golds = np.repeat([[0.0, 1.0, 3.0]], len(gold), axis=0)
+    # halfway from 2 to 8 is 4
+    expected = [0, 1, math.sqrt(2), 4, 8, math.inf]
+    np.testing.assert_allclose(equal_n(counts, golds, gold), expected)
+    alone = equal_n([4], np.array([[1.0]] * 3), np.array([0.0, 1.0, 2.0]))
+    np.testing.assert_array_equal(alone, [0, 4, math.inf])
+    costs = np.repeat([[1.0, 2.0, 8.0]], 3, axis=0)
+    np.testing.assert_allclose(cost_at(counts, costs, np.array([1.5, 4.0, math.inf])), [1.5, 4, 8])
+    assert cost_at([1, 2, 8], np.array([[1.0, 3.0, 9.0]]), np.array([4.0])) == pytest.approx(5)
+
+
+def test_noise_on_best_of_n_s_curve_is_smoothed_before_it_is_crossed() -> None:
+    golds = np.array([[0.0, 2.0, 1.0, 3.0], [3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 1.0, 4.0]])
+    smooth = [[0, 1.5, 1.5, 3], [1.5, 1.5, 1.5, 1.5], [0, 1, 1, 4]]
+    np.testing.assert_allclose(rising(golds), smooth)
+    # The first crossing of 2 is at N = 2; of the smoothed curve it is a third of 4 to 8.
+    found = equal_n([1, 2, 4, 8], golds[:1], np.array([2.0]))
+    assert found == pytest.approx(4 * 2 ** (1 / 3))
+    # A reward between noisy values of one expectation is beyond all as often as below all.
+    noisy = np.random.default_rng(7).normal(np.log2([1, 2, 4, 8, 16]), 0.5, size=(4000, 5))
+    n = equal_n([1, 2, 4, 8, 16], noisy, np.full(4000, 2.0))
+    assert 3.8 < np.median(n) < 4.2
 
 
 def constant(gold: float, seconds: float) -> Outcomes:
@@ -146,24 +160,39 @@ def test_the_speed_up_is_taken_at_equal_gold() -> None:
     assert reached(found) == "4.0 [4.0, 4.0]"
     assert gained(found) == "8.00 × [8.00, 8.00]"
     beyond = equal_gold(best_of, constant(9.0, 0.5))
+    assert (beyond.n.value, beyond.speed_up.value) == (math.inf, math.inf)
     assert reached(beyond) == "> 8 [> 8, > 8]"
-    assert gained(beyond) == "> 16.00 × [16.00, 16.00]"
-    assert reached(equal_gold(best_of, constant(-1.0, 1.0))) == "≤ 1 [≤ 1, ≤ 1]"
+    assert gained(beyond) == "> 16.00 × [> 16.00, > 16.00]"
+    below = equal_gold(best_of, constant(-1.0, 0.5))
+    assert (below.n.value, below.speed_up.value) == (0, 0)
+    assert reached(below) == "< 1 [< 1, < 1]"
+    assert gained(below) == "–"
+    as_one = equal_gold(best_of, constant(0.0, 0.5))
+    assert (reached(as_one), gained(as_one)) == ("1.0 [1.0, 1.0]", "2.00 × [2.00, 2.00]")
     with pytest.raises(ValueError, match="no Best-of-N"):
         equal_gold({}, constant(1.0, 1.0))
 
 
-def test_an_interval_may_end_beyond_what_was_run() -> None:
-    rng = np.random.default_rng(3)
+@pytest.mark.parametrize(
+    ("gold", "n", "speed_up"),
+    [
+        (0.15, r"1\.\d \[< 1, 1\.\d\]", r"1\.\d\d × \[< 1\.00, 1\.\d\d\]"),
+        (2.9, r"7\.\d \[\d\.\d, > 8\]", r"7\.\d\d × \[\d\.\d\d, > 8\.00\]"),
+        (3.1, r"> 8 \[\d\.\d, > 8\]", r"> 8\.00 × \[\d\.\d\d, > 8\.00\]"),
+        (-0.1, r"< 1 \[< 1, 1\.\d\]", "–"),
+    ],
+)
+def test_an_interval_may_end_beyond_what_was_run(gold: float, n: str, speed_up: str) -> None:
     ones = np.ones((30, 1))
+    spread = np.linspace(-1, 1, 30)[:, None]  # of the method's gold rewards alone
 
-    def noisy(gold: float, seconds: float) -> Outcomes:
-        return Outcomes(gold + rng.normal(size=(30, 1)), 10 * ones, seconds * ones)
+    def level(gold: float, seconds: float) -> Outcomes:
+        return Outcomes(gold * ones, 10 * ones, seconds * ones)
 
-    best_of = {n: noisy(math.log2(n), float(n)) for n in (1, 2, 4, 8)}
-    found = equal_gold(best_of, noisy(2.9, 1.0))
-    assert found.n.low < found.n.value <= found.n.high == math.inf
-    assert reached(found).endswith("> 8]")
+    best_of = {n: level(math.log2(n), float(n)) for n in (1, 2, 4, 8)}
+    found = equal_gold(best_of, replace(level(gold, 1.0), gold=gold + spread))
+    assert re.fullmatch(n, reached(found))
+    assert re.fullmatch(speed_up, gained(found))
 
 
 # --- sums ---------------------------------------------------------------------------------------

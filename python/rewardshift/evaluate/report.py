@@ -30,9 +30,12 @@ _CAPTIONS = {
     "what the shift applies to.",
 }
 _OF_EQUAL = (
-    "The N at which Best-of-N has a method's gold reward, interpolated between those that were "
-    "run, and how much faster the method is there, in tokens a second. > marks an N that "
-    "was not run, and a speed-up that is a lower bound for that."
+    "The N at which Best-of-N has a method's gold reward, interpolated in log N between those that "
+    "were run, after smoothing out where the reward falls as N grows (isotonic regression); and "
+    "how much faster the method is there, in tokens a second. `>` marks an N beyond those that "
+    "were run, and then the speed-up over the largest one, which is less than the real one. `<` "
+    "marks that the smallest N that was run has more gold reward than the method: there is nothing "
+    "to compare at equal reward (–), and an end of an interval is below the speed-up over that N."
 )
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
@@ -196,14 +199,26 @@ def reached(found: EqualGold) -> str:
     def text(n: float) -> str:
         if math.isinf(n):
             return f"> {found.largest}"
-        return f"≤ {n:.0f}" if n <= found.smallest else f"{n:.1f}"
+        return f"{n:.1f}" if n else f"< {found.smallest}"
 
-    return f"{text(found.n.value)} [{text(found.n.low)}, {text(found.n.high)}]"
+    return _bracketed(text(found.n.value), found.n, text)
 
 
 def gained(found: EqualGold) -> str:
-    """The speed-up there: "4.1 × [3.0, 5.2]"."""
-    return f"{'> ' if math.isinf(found.n.value) else ''}{_times(found.speed_up)}"
+    """The speed-up there: "4.1 × [3.0, > 5.2]"; "–" where the smallest N has more gold reward."""
+
+    def text(speed_up: float) -> str:
+        if math.isinf(speed_up):
+            return f"> {found.at_largest:.2f}"
+        return f"{speed_up:.2f}" if speed_up else f"< {found.at_smallest:.2f}"
+
+    if not found.n.value:
+        return "–"
+    return _bracketed(f"{text(found.speed_up.value)} ×", found.speed_up, text)
+
+
+def _bracketed(value: str, interval: Interval, text: Callable[[float], str]) -> str:
+    return f"{value} [{text(interval.low)}, {text(interval.high)}]"
 
 
 def _run(summary: Summary, facts: RunFacts) -> list[str | _Table | list[str] | Path]:

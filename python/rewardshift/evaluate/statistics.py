@@ -50,13 +50,20 @@ def bootstrap(statistic: Callable[[Resampled], Array], prompts: int, *, seed: in
     Raises:
         ValueError: If there are no prompts.
     """
+    return intervals(lambda drawn: statistic(drawn)[None], prompts, seed=seed)[0]
+
+
+def intervals(
+    statistics: Callable[[Resampled], Array], prompts: int, *, seed: int = 0
+) -> list[Interval]:
+    """Like ``bootstrap``, of several statistics of the same draws: [statistics, times]."""
     if prompts < 1:
         raise ValueError("there are no prompts to take an interval over")
     drawn = np.random.default_rng(seed).integers(prompts, size=(_TIMES, prompts))
-    value = float(statistic(np.arange(prompts)[None, :])[0])
+    values = statistics(np.arange(prompts)[None, :])[:, 0]
     # An observed value, never a mean of two: one of them may be infinite.
-    low, high = np.percentile(statistic(drawn), _COVERED, method="inverted_cdf")
-    return Interval(value, float(low), float(high))
+    ends = np.percentile(statistics(drawn), _COVERED, axis=1, method="inverted_cdf").T
+    return [Interval(float(v), float(a), float(b)) for v, (a, b) in zip(values, ends, strict=True)]
 
 
 def mean_of(values: Array) -> Callable[[Resampled], Array]:
