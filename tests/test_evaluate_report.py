@@ -49,18 +49,38 @@ def test_an_interval_covers_as_often_as_it_says() -> None:
         bootstrap(mean_of(values), 0)
 
 
+def test_an_interval_is_as_long_as_theory_has_it() -> None:
+    values = np.random.default_rng(2).normal(3.0, 2.0, size=(2000, 1))
+    found = bootstrap(mean_of(values), 2000)
+    half = 1.96 * values.std() / math.sqrt(2000)
+    assert found.high - found.value == pytest.approx(half, rel=0.08)
+    assert found.value - found.low == pytest.approx(half, rel=0.08)
+
+
 def test_prompts_are_resampled_with_all_their_answers() -> None:
-    # Two prompts with ten equal answers each: a mean is 0, 0.5 or 1, however many answers.
-    values = np.repeat([[0.0], [1.0]], 10, axis=1)
-    found = bootstrap(mean_of(values), 2)
-    assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
+    values = np.random.default_rng(4).normal(size=(12, 1))
+    found = bootstrap(mean_of(np.repeat(values, 10, axis=1)), 12)
+    alone = bootstrap(mean_of(values), 12)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_few_prompts_have_no_interval() -> None:
+    values = np.arange(10.0)[:, None]
+    few, enough = bootstrap(mean_of(values[:9]), 9), bootstrap(mean_of(values), 10)
+    assert few.value == 4
+    assert math.isnan(few.low)
+    assert math.isnan(few.high)
+    assert (f"{few:.1f}", f"{few:+.2f}") == ("4.0", "+4.00")
+    assert re.fullmatch(r"4\.5 \[\d\.\d, \d\.\d\]", f"{enough:.1f}")
 
 
 def test_a_ratio_is_of_sums() -> None:
-    tokens, seconds = np.array([[10.0], [30.0]]), np.array([[1.0], [1.0]])
-    found = bootstrap(ratio_of(tokens, seconds), 2)
-    assert (found.value, found.low, found.high) == (20.0, 10.0, 30.0)
-    assert f"{found:.1f}" == "20.0 [10.0, 30.0]"
+    tokens, seconds = np.array([[10.0], [30.0]] * 5), np.array([[1.0], [3.0]] * 5)
+    found = bootstrap(ratio_of(tokens, seconds), 10)
+    assert (found.value, found.low, found.high) == (10.0, 10.0, 10.0)
+    halves = bootstrap(ratio_of(tokens, np.ones((10, 1))), 10)
+    assert halves.value == 20
+    assert 10 <= halves.low < 20 < halves.high <= 30
 
 
 def test_wins_count_every_meeting_and_half_of_the_ties() -> None:
@@ -147,8 +167,8 @@ def test_noise_on_best_of_n_s_curve_is_smoothed_before_it_is_crossed() -> None:
 
 
 def constant(gold: float, seconds: float) -> Outcomes:
-    """Four prompts with one answer of ten tokens."""
-    ones = np.ones((4, 1))
+    """Ten prompts with one answer of ten tokens."""
+    ones = np.ones((10, 1))
     return Outcomes(gold=gold * ones, tokens=10 * ones, seconds=seconds * ones)
 
 
@@ -168,6 +188,8 @@ def test_the_speed_up_is_taken_at_equal_gold() -> None:
     assert reached(below) == "< 1 [< 1, < 1]"
     assert gained(below) == "–"
     as_one = equal_gold(best_of, constant(0.0, 0.5))
+    few = [replace(o, gold=o.gold[:9]) for o in (constant(0.0, 1.0), constant(0.5, 0.5))]
+    assert reached(equal_gold({1: few[0], 2: constant(1.0, 2.0)}, few[1])) == "1.4"
     assert (reached(as_one), gained(as_one)) == ("1.0 [1.0, 1.0]", "2.00 × [2.00, 2.00]")
     with pytest.raises(ValueError, match="no Best-of-N"):
         equal_gold({}, constant(1.0, 1.0))
@@ -271,6 +293,8 @@ def test_rows_add_up_by_hand() -> None:
     ours, best, plain = summary.rows
     assert (ours.strength, ours.rule, best.best_of, plain.strength) == (1.0, "exact", 8, None)
     assert ours.gold.value == 2
+    assert ours.gain is not None
+    assert ours.gain.value == (3 + 1 - 2 - 1) / 2
     assert ours.win_rate is not None
     assert ours.win_rate.value == (1 + 1 + 0 + 0.5) / 4
     assert ours.tokens_per_second.value == 40 / 2
@@ -288,6 +312,21 @@ def test_rows_add_up_by_hand() -> None:
     assert plain.kl is None  # of one answer the law is not known
     assert list(summary.equal) == ["sss"]  # Best-of-1 is the target
     assert summary.equal["sss"].smallest == 1
+
+
+def test_gains_are_taken_prompt_by_prompt() -> None:
+    # Prompts differ a lot, the methods always by 1: that difference has no width.
+    samples = [
+        sample(method, f"{prompt}", 1, gold=prompt + better)
+        for method, better in (("best-of-n:n=8", 0.0), ("sss", 1.0))
+        for prompt in range(20)
+    ]
+    best, ours = summarise(samples).rows
+    assert ours.gold.low < best.gold.high  # the brackets overlap
+    assert ours.gain is not None
+    assert (ours.gain.low, ours.gain.high) == pytest.approx((1, 1))
+    assert best.gain is not None
+    assert (best.gain.low, best.gain.value, best.gain.high) == (0, 0, 0)
 
 
 def test_what_cannot_be_added_up_is_refused() -> None:
@@ -390,6 +429,14 @@ def test_the_report_says_everything_twice(summary: Summary, tmp_path: Path) -> N
     assert all(line.count("|") == heads for line in rows[: 1 + len(summary.rows)])
     equal = summary.equal["sss:strength=1"]
     assert f"| sss:strength=1 | {reached(equal)} | {gained(equal)} |" in markdown
+
+
+def test_the_report_says_why_there_are_no_intervals(tmp_path: Path) -> None:
+    path, _ = write_report(summarise(made_up(prompts=9)), FACTS, tmp_path, plots={})
+    report = path.read_text(encoding="utf-8")
+    assert "There are no intervals: 9 prompts" in report
+    assert "[" not in report.replace("![", "")
+    assert "nan" not in report
 
 
 def test_the_report_warns_where_numbers_mislead(tmp_path: Path) -> None:

@@ -24,6 +24,11 @@ _OF_MODELS = (
     "Numbers are of these models and prompts. Other models shift, accept and cost differently; so "
     "do larger ones of the same family."
 )
+_OF_DIFFERENCES = (
+    "Two methods differ in gold reward where the interval of their difference leaves out 0; it is "
+    "shown for those against the baseline (`--against` names another). Whether the brackets of two "
+    "methods overlap says nothing by itself: they answered the same prompts."
+)
 _OF_SPEED = (
     "Speeds are of this machine and build. Ratios travel better than tokens a second, but not to a "
     "GPU, nor to another type of weights."
@@ -36,6 +41,7 @@ def caveats(summary: Summary, gold_name: str) -> list[str]:
         f"The gold reward, {gold_name}, is one measure. {_OF_GOLD}",
         _OF_MODELS,
         _OF_SPEED,
+        *([] if summary.baseline is None else [_OF_DIFFERENCES]),
         *_of_size(summary),
         *_of_reach(summary),
         *_of_text(summary),
@@ -45,10 +51,7 @@ def caveats(summary: Summary, gold_name: str) -> list[str]:
 def _of_size(summary: Summary) -> list[str]:
     said = []
     if summary.prompts < _FEW_PROMPTS:
-        said.append(
-            f"{summary.prompts} prompts are few: methods whose intervals overlap cannot be told "
-            "apart here."
-        )
+        said.append(f"{summary.prompts} prompts are few: small differences do not show.")
     if summary.seeds == 1:
         said.append(
             "With one seed there is one answer to a prompt: self-BLEU is unknown, and what varies "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .caveats import caveats
 from .run import OPTIONS
+from .statistics import FEWEST_PROMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +144,12 @@ def write_report(
 
 
 def _legend(summary: Summary, facts: RunFacts) -> str:
-    intervals = "Brackets are 95 % bootstrap intervals over prompts."
+    intervals = (
+        "Brackets are 95 % bootstrap intervals over prompts."
+        if summary.prompts >= FEWEST_PROMPTS
+        else f"There are no intervals: {summary.prompts} prompts say too little about what others "
+        f"would give; {FEWEST_PROMPTS} are needed at least."
+    )
     against = (
         "No Best-of-N was run to compare with."
         if summary.baseline is None
@@ -163,6 +169,7 @@ def _results(summary: Summary, facts: RunFacts) -> _Table:
         "method": lambda row: row.name,
         f"gold reward ({facts.gold_name})": lambda row: f"{row.gold:.3f}",
         f"training reward ({facts.training_name})": lambda row: f"{row.training:.3f}",
+        **_gain(summary),
         "wins": lambda row: _percent(row.win_rate),
         "tokens/s": lambda row: f"{row.tokens_per_second.value:.1f}",
         "seconds per answer": lambda row: f"{row.seconds.value:.2f}",
@@ -178,6 +185,17 @@ def _results(summary: Summary, facts: RunFacts) -> _Table:
         "tokens": lambda row: f"{row.tokens:.0f}",
     }
     return _Table(list(columns), [[cell(row) for cell in columns.values()] for row in summary.rows])
+
+
+def _gain(summary: Summary) -> dict[str, Callable[[Row], str]]:
+    """The column of differences from the baseline, which names it; none without one."""
+    if summary.baseline is None:
+        return {}
+    return {
+        f"gold − {summary.row(summary.baseline).name}": lambda row: (
+            "–" if row.gain is None else f"{row.gain:+.3f}"
+        )
+    }
 
 
 def _equal(summary: Summary) -> list[str | _Table | list[str] | Path]:
@@ -201,7 +219,7 @@ def reached(found: EqualGold) -> str:
             return f"> {found.largest}"
         return f"{n:.1f}" if n else f"< {found.smallest}"
 
-    return _bracketed(text(found.n.value), found.n, text)
+    return found.n.shown(text)
 
 
 def gained(found: EqualGold) -> str:
@@ -212,13 +230,7 @@ def gained(found: EqualGold) -> str:
             return f"> {found.at_largest:.2f}"
         return f"{speed_up:.2f}" if speed_up else f"< {found.at_smallest:.2f}"
 
-    if not found.n.value:
-        return "–"
-    return _bracketed(f"{text(found.speed_up.value)} ×", found.speed_up, text)
-
-
-def _bracketed(value: str, interval: Interval, text: Callable[[float], str]) -> str:
-    return f"{value} [{text(interval.low)}, {text(interval.high)}]"
+    return found.speed_up.shown(text, " ×") if found.n.value else "–"
 
 
 def _run(summary: Summary, facts: RunFacts) -> list[str | _Table | list[str] | Path]:
@@ -244,14 +256,13 @@ def _number(value: float | None, form: str, *, bound: bool = False) -> str:
 def _percent(interval: Interval | None) -> str:
     if interval is None:
         return "–"
-    value, low, high = (100 * x for x in (interval.value, interval.low, interval.high))
-    return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
+    return interval.shown(lambda share: f"{100 * share:.0f}", " %")
 
 
 def _times(interval: Interval | None) -> str:
     if interval is None:
         return "–"
-    return f"{interval.value:.2f} × [{interval.low:.2f}, {interval.high:.2f}]"
+    return interval.shown(lambda x: f"{x:.2f}", " ×")
 
 
 def _evaluations(role: str) -> Callable[[Row], str]:

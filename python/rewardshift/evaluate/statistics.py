@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 Resampled = NDArray[np.intp]
 """Numbers of prompts, [times, prompts]: each row is drawn with replacement."""
 
+FEWEST_PROMPTS = 10
+"""With fewer an interval would be too short: resampling them tells too little of other prompts."""
 _TIMES = 2000
 _COVERED = (2.5, 97.5)
 _LONGEST = 4
@@ -25,22 +27,28 @@ _LONGEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its 95 % bootstrap interval."""
+    """An estimate with its 95 % bootstrap interval; NaN at both ends where prompts are too few."""
 
     value: float
     low: float
     high: float
 
     def __format__(self, form: str) -> str:
-        """Each number in the given form: "1.02 [0.99, 1.05]"."""
-        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+        """Each number in the given form: "1.02 [0.99, 1.05]", or "1.02" without an interval."""
+        return self.shown(lambda x: f"{x:{form}}")
+
+    def shown(self, text: Callable[[float], str], unit: str = "") -> str:
+        """Like a format, by a function that writes a number, and with a unit behind the value."""
+        value = f"{text(self.value)}{unit}"
+        return value if math.isnan(self.low) else f"{value} [{text(self.low)}, {text(self.high)}]"
 
 
 def bootstrap(statistic: Callable[[Resampled], Array], prompts: int, *, seed: int = 0) -> Interval:
     """A percentile interval over prompts, which are what a user's next question is drawn from.
 
     Answers to the same prompt are not independent, so prompts are resampled, with all answers of
-    all methods to them: what makes a prompt easy cancels where methods are compared.
+    all methods to them: what makes a prompt easy cancels where methods are compared. Fewer than
+    ``FEWEST_PROMPTS`` have no interval.
 
     Args:
         statistic: Its value for each row of numbers of prompts, [times].
@@ -59,8 +67,10 @@ def intervals(
     """Like ``bootstrap``, of several statistics of the same draws: [statistics, times]."""
     if prompts < 1:
         raise ValueError("there are no prompts to take an interval over")
-    drawn = np.random.default_rng(seed).integers(prompts, size=(_TIMES, prompts))
     values = statistics(np.arange(prompts)[None, :])[:, 0]
+    if prompts < FEWEST_PROMPTS:
+        return [Interval(float(value), math.nan, math.nan) for value in values]
+    drawn = np.random.default_rng(seed).integers(prompts, size=(_TIMES, prompts))
     # An observed value, never a mean of two: one of them may be infinite.
     ends = np.percentile(statistics(drawn), _COVERED, axis=1, method="inverted_cdf").T
     return [Interval(float(v), float(a), float(b)) for v, (a, b) in zip(values, ends, strict=True)]

@@ -49,6 +49,7 @@ class Row:
         rule: Likewise.
         gold: Mean gold reward.
         training: Mean of the reward that methods may choose by.
+        gain: Gold reward minus the baseline's on the same prompts; None without a baseline.
         win_rate: How often its gold reward beats the baseline's; None without a baseline.
         tokens_per_second: Tokens of the answers by their wall time.
         seconds: Mean wall time of an answer.
@@ -76,6 +77,7 @@ class Row:
     rule: str | None
     gold: Interval
     training: Interval
+    gain: Interval | None
     win_rate: Interval | None
     tokens_per_second: Interval
     seconds: Interval
@@ -207,6 +209,7 @@ def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
         rule=rule_of(first.method),
         gold=bootstrap(mean_of(found.gold), count),
         training=bootstrap(mean_of(training), count),
+        gain=None if against is None else bootstrap(mean_of(_gains(found, against)), count),
         win_rate=None
         if against is None
         else bootstrap(mean_of(wins(found.gold, against.gold)), count),
@@ -235,6 +238,11 @@ def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
 def _speed_up(ours: Outcomes, theirs: Outcomes) -> Interval:
     fast, slow = ratio_of(ours.tokens, ours.seconds), ratio_of(theirs.tokens, theirs.seconds)
     return bootstrap(lambda drawn: fast(drawn) / slow(drawn), len(ours.gold))
+
+
+def _gains(ours: Outcomes, theirs: Outcomes) -> Array:
+    """Differences of the gold rewards, by prompt."""
+    return np.asarray(ours.gold.mean(axis=1) - theirs.gold.mean(axis=1))[:, None]
 
 
 def _means(counts: Sequence[Mapping[str, int]]) -> dict[str, float]:
