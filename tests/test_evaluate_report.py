@@ -15,9 +15,9 @@ from rewardshift.evaluate.equal_gold import Outcomes, cost_at, equal_gold, equal
 from rewardshift.evaluate.plots import pareto_front
 from rewardshift.evaluate.report import gained, reached
 from rewardshift.evaluate.statistics import (
-    acceptance_by_position,
     best_of_n_kl,
     bootstrap,
+    decisions,
     distinct,
     mean_of,
     ratio_of,
@@ -118,15 +118,17 @@ def test_self_bleu_is_bleu_against_the_others() -> None:
     assert self_bleu(["", "a"]) == pytest.approx(0.5 * 1 / 2)
 
 
-def test_acceptance_is_pooled_by_decisions() -> None:
+def test_decisions_are_pooled() -> None:
     # 8 first decisions of which 4 accept, 4 second of which 1 does; and 2 that all accept.
     one, two = (24, 5, (0.5, 0.25)), (4, 4, (1.0, 1.0))
-    first, second = acceptance_by_position([one, two])
-    assert first == pytest.approx((4 + 2) / (8 + 2))
-    assert second == pytest.approx((1 + 2) / (4 + 2))
-    none = acceptance_by_position([(6, 0, (0.0,))])  # as many decisions as drafts, all rejected
-    assert none == [0.0]
-    assert acceptance_by_position([]) == []
+    accepted, decided = decisions([one, two])
+    np.testing.assert_allclose(accepted, [4 + 2, 1 + 2])
+    np.testing.assert_allclose(decided, [8 + 2, 4 + 2])
+    # Of unequal lengths; and as many decisions as drafts, all rejected.
+    accepted, decided = decisions([one, (6, 0, (0.0,))])
+    np.testing.assert_allclose(accepted, [4, 1])
+    np.testing.assert_allclose(decided, [8 + 6, 4])
+    assert [len(found) for found in decisions([])] == [0, 0]
 
 
 def test_best_of_n_s_divergence_is_exact_where_answers_differ() -> None:
@@ -280,9 +282,11 @@ def made_up(strengths: Sequence[float] = (0.5, 1.0, 1.5), prompts: int = 40) -> 
 
 
 def test_rows_add_up_by_hand() -> None:
+    drafts = {"drafted": 24, "accepted": 5, "acceptance_by_position": (0.5, 0.25)}
+    rejected = {"drafted": 2, "accepted": 0, "acceptance_by_position": (0.0,)}
     samples = [
-        sample("sss", "a", 1, gold=3.0, text="x y", drafted=8, accepted=3),
-        sample("sss", "a", 2, gold=1.0, text="x y", drafted=2, accepted=1, tokens=30),
+        sample("sss", "a", 1, gold=3.0, text="x y", **drafts),
+        sample("sss", "a", 2, gold=1.0, text="x y", tokens=30, **rejected),
         sample("best-of-n:n=8", "a", 1, gold=2.0, seconds=4.0, kl=None),
         sample("best-of-n:n=8", "a", 2, gold=1.0, seconds=6.0, kl=None, target_nats=None),
         sample("target", "a", 1, gold=0.0),
@@ -298,12 +302,12 @@ def test_rows_add_up_by_hand() -> None:
     assert ours.win_rate is not None
     assert ours.win_rate.value == (1 + 1 + 0 + 0.5) / 4
     assert ours.tokens_per_second.value == 40 / 2
-    assert ours.seconds_per_token.value == 2 / 40
     assert ours.speed_up is not None
     assert ours.speed_up.value == pytest.approx(20 / (20 / 10))
     assert ours.calls == {"target": 5, "draft": 9, "reference": 0, "reward": 0}
     assert ours.tokens_per_evaluation == 20 / 5
-    assert ours.acceptance == 4 / 10
+    assert ours.acceptance == pytest.approx(5 / (8 + 4 + 2))  # of the decisions, not of 26 drafts
+    assert ours.acceptance_by_position == pytest.approx([4 / 10, 1 / 4])
     assert ours.distinct_1 == 2 / 4
     assert ours.self_bleu == pytest.approx(1)
     assert (ours.kl, ours.kl_is_bound) == (10 / 40, False)
@@ -312,6 +316,27 @@ def test_rows_add_up_by_hand() -> None:
     assert plain.kl is None  # of one answer the law is not known
     assert list(summary.equal) == ["sss"]  # Best-of-1 is the target
     assert summary.equal["sss"].smallest == 1
+
+
+def test_where_an_answer_does_not_tell_its_decisions_acceptance_is_unknown() -> None:
+    told = {"drafted": 8, "accepted": 4, "acceptance_by_position": (0.5,)}
+    untold = {"drafted": 8, "accepted": 4}
+    rows = summarise(
+        [
+            *(sample("gsi", "a", seed, **untold) for seed in (1, 2)),
+            *(sample("sss", "a", seed, **told) for seed in (1, 2)),
+            *(sample("mine", "a", seed, **(told, untold)[seed - 1]) for seed in (1, 2)),
+        ]
+    ).rows
+    assert [row.acceptance for row in rows] == [None, 0.5, None]
+    assert [row.acceptance_by_position for row in rows] == [[], [0.5], []]
+
+
+def test_z_ends_at_the_first_position_that_too_few_answers_reach() -> None:
+    # The second position has a finite Z in 5 of 12 answers only, the third in all.
+    some = [(0.0, 1.0 if seed < 5 else None, 2.0) for seed in range(12)]
+    (row,) = summarise([sample("sss", "a", i, log_z=z) for i, z in enumerate(some)]).rows
+    assert row.z == [[1.0] * 5]
 
 
 def test_gains_are_taken_prompt_by_prompt() -> None:
@@ -337,6 +362,8 @@ def test_what_cannot_be_added_up_is_refused() -> None:
         summarise([])
     with pytest.raises(ValueError, match="samples are missing"):
         summarise(whole[:-1])
+    with pytest.raises(ValueError, match=r"several samples of \('target', 'b', 2\)"):
+        summarise([*whole, whole[-1]])
     with pytest.raises(ValueError, match="none of the methods: target"):
         summarise(whole, baseline="best-of-n:n=8")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .spec import TARGET
+
 if TYPE_CHECKING:
     from .summary import Summary
 
@@ -76,7 +78,7 @@ def _of_reach(summary: Summary) -> list[str]:
 
 def _of_text(summary: Summary) -> list[str]:
     said = []
-    plain = next((row for row in summary.rows if row.method == "target"), None)
+    plain = next((row for row in summary.rows if row.method == TARGET), None)
     if plain is not None and plain.perplexity is not None:
         far = [
             row.name

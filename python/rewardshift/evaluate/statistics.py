@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,8 +161,8 @@ def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
 # --- decisions ----------------------------------------------------------------------------------
 
 
-def acceptance_by_position(answers: Sequence[tuple[int, int, Sequence[float]]]) -> list[float]:
-    """The accepted share of all decisions at each position of the draft.
+def decisions(answers: Sequence[tuple[int, int, Sequence[float]]]) -> tuple[Array, Array]:
+    """How many decisions accepted, and how many there were, at each position of the draft.
 
     An answer tells the shares; how many decisions they are of follows from the accepted tokens,
     because a position is reached only where the one before accepted.
@@ -173,15 +173,13 @@ def acceptance_by_position(answers: Sequence[tuple[int, int, Sequence[float]]]) 
     longest = max((len(shares) for *_, shares in answers), default=0)
     accepted, decided = np.zeros(longest), np.zeros(longest)
     for drafted, taken, shares in answers:
-        reach = np.cumprod(
-            [1.0, *shares]
-        )  # of the first decisions, those that get to each position
+        # Of the first decisions, those that get to each position.
+        reach = np.cumprod([1.0, *shares])
         passed = float(reach[1:].sum())
         first = taken / passed if passed else drafted / max(1, len(shares))
-        for i, share in enumerate(shares):
-            accepted[i] += first * reach[i] * share
-            decided[i] += first * reach[i]
-    return [float(a / d) if d else math.nan for a, d in zip(accepted, decided, strict=True)]
+        accepted[: len(shares)] += first * reach[1:]
+        decided[: len(shares)] += first * reach[:-1]
+    return accepted, decided
 
 
 def best_of_n_kl(n: int) -> float:
@@ -190,9 +188,3 @@ def best_of_n_kl(n: int) -> float:
     A bound for an answer (Beirami et al., 2024); exact where no two answers are alike.
     """
     return math.log(n) - (n - 1) / n
-
-
-def percentiles(values: Sequence[float], points: Sequence[float]) -> list[float]:
-    """Percentiles of at least one value."""
-    found: Any = np.percentile(np.asarray(values), points)
-    return [float(x) for x in found]

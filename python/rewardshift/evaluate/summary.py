@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,11 @@ from .equal_gold import EqualGold, Outcomes, equal_gold
 from .spec import TARGET, best_of, rule_of, strength_of
 from .statistics import (
     Interval,
-    acceptance_by_position,
     best_of_n_kl,
     bootstrap,
+    decisions,
     distinct,
     mean_of,
-    percentiles,
     ratio_of,
     self_bleu,
     wins,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .samples import Sample
     from .statistics import Array
 
-ROLES = ("target", "draft", "reference", "reward")
+ROLES = (TARGET, "draft", "reference", "reward")
 _USUAL_N = 8
 _Z_POINTS = (5, 25, 50, 75, 95)
 _FEWEST = 10
@@ -53,12 +53,12 @@ class Row:
         win_rate: How often its gold reward beats the baseline's; None without a baseline.
         tokens_per_second: Tokens of the answers by their wall time.
         seconds: Mean wall time of an answer.
-        seconds_per_token: Wall time by tokens of the answers.
         speed_up: Tokens a second over those of the baseline; None without one.
         calls: Mean evaluations of an answer, by role.
         evaluated: Mean tokens evaluated (for "reward": texts scored), by role.
         tokens_per_evaluation: Tokens of the answers by evaluations of the target; None without any.
-        acceptance: Accepted share of the drafted tokens; None where nothing is drafted.
+        acceptance: Accepted share of the decisions; None where there are none, or an answer does
+            not tell them.
         acceptance_by_position: Accepted share of the decisions at each position of the draft.
         distinct_1: Different words by words, over all answers.
         distinct_2: Likewise of pairs of words.
@@ -81,7 +81,6 @@ class Row:
     win_rate: Interval | None
     tokens_per_second: Interval
     seconds: Interval
-    seconds_per_token: Interval
     speed_up: Interval | None
     calls: dict[str, float]
     evaluated: dict[str, float]
@@ -131,8 +130,8 @@ def summarise(samples: Sequence[Sample], *, baseline: str | None = None) -> Summ
             Best-of-N of the largest N.
 
     Raises:
-        ValueError: If there are no samples, some are missing, or the baseline is none of the
-            methods.
+        ValueError: If there are no samples, some are missing or there twice, or the baseline is
+            none of the methods.
     """
     grids = _grids(samples)
     baseline = _baseline(list(grids), baseline)
@@ -157,6 +156,9 @@ def _grids(samples: Sequence[Sample]) -> dict[str, Grid]:
     if not samples:
         raise ValueError("there are no samples to add up")
     found = {sample.key: sample for sample in samples}
+    if len(found) < len(samples):
+        twice = next(key for key, times in Counter(s.key for s in samples).items() if times > 1)
+        raise ValueError(f"there are several samples of {twice}: methods, prompts and seeds differ")
     methods = dict.fromkeys(sample.method for sample in samples)
     prompts = dict.fromkeys(sample.prompt for sample in samples)
     seeds = sorted({sample.seed for sample in samples})
@@ -198,7 +200,7 @@ def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
     training = np.array([[s.training for s in answers] for answers in grid])
     calls = _means([s.calls for s in samples])
     tokens = float(found.tokens.mean())
-    drafted = sum(s.drafted for s in samples)
+    accepted, decided = _decisions(samples)
     texts = [s.text for s in samples]
     kl, is_bound = _kl(samples, best_of(first.method), tokens)
     return Row(
@@ -215,15 +217,14 @@ def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
         else bootstrap(mean_of(wins(found.gold, against.gold)), count),
         tokens_per_second=bootstrap(ratio_of(found.tokens, found.seconds), count),
         seconds=bootstrap(mean_of(found.seconds), count),
-        seconds_per_token=bootstrap(ratio_of(found.seconds, found.tokens), count),
         speed_up=None if against is None else _speed_up(found, against),
         calls=calls,
         evaluated=_means([s.evaluated for s in samples]),
-        tokens_per_evaluation=tokens / calls["target"] if calls["target"] else None,
-        acceptance=sum(s.accepted for s in samples) / drafted if drafted else None,
-        acceptance_by_position=acceptance_by_position(
-            [(s.drafted, s.accepted, s.acceptance_by_position) for s in samples if s.drafted]
-        ),
+        tokens_per_evaluation=tokens / calls[TARGET] if calls[TARGET] else None,
+        acceptance=float(accepted.sum() / decided.sum()) if decided.any() else None,
+        acceptance_by_position=[
+            float(a / d) if d else math.nan for a, d in zip(accepted, decided, strict=True)
+        ],
         distinct_1=distinct(texts, 1),
         distinct_2=distinct(texts, 2),
         self_bleu=float(np.mean([self_bleu([s.text for s in answers]) for answers in grid])),
@@ -249,6 +250,12 @@ def _means(counts: Sequence[Mapping[str, int]]) -> dict[str, float]:
     return {role: sum(c.get(role, 0) for c in counts) / len(counts) for role in ROLES}
 
 
+def _decisions(samples: Sequence[Sample]) -> tuple[Array, Array]:
+    """By position, accepted ones and all; none where an answer with drafts does not tell."""
+    drafts = [(s.drafted, s.accepted, s.acceptance_by_position) for s in samples if s.drafted]
+    return decisions(drafts if all(shares for *_, shares in drafts) else [])
+
+
 def _kl(samples: Sequence[Sample], n: int | None, tokens: float) -> tuple[float | None, bool]:
     """Nats a token, and whether it is a bound."""
     if n is not None:
@@ -272,5 +279,8 @@ def _z_by_position(samples: Sequence[Sample]) -> list[list[float]]:
         for position, log_z in enumerate(sample.log_z):
             if log_z is not None:
                 at[position].append(math.exp(min(log_z, 700.0)))
-    positions = (at[i] for i in range(len(at)) if len(at[i]) >= min(_FEWEST, len(samples)))
-    return [percentiles(values, _Z_POINTS) for values in positions]
+    enough = min(_FEWEST, len(samples))
+    positions = itertools.takewhile(
+        lambda values: len(values) >= enough, (at[i] for i in range(len(at)))
+    )
+    return [[float(z) for z in np.percentile(values, _Z_POINTS)] for values in positions]
