@@ -286,7 +286,7 @@ def test_rows_add_up_by_hand() -> None:
     rejected = {"drafted": 2, "accepted": 0, "acceptance_by_position": (0.0,)}
     samples = [
         sample("sss", "a", 1, gold=3.0, text="x y", **drafts),
-        sample("sss", "a", 2, gold=1.0, text="x y", tokens=30, **rejected),
+        sample("sss", "a", 2, gold=1.0, text="x y", tokens=30, target_nats=math.log(5), **rejected),
         sample("best-of-n:n=8", "a", 1, gold=2.0, seconds=4.0, kl=None),
         sample("best-of-n:n=8", "a", 2, gold=1.0, seconds=6.0, kl=None, target_nats=None),
         sample("target", "a", 1, gold=0.0),
@@ -310,12 +310,40 @@ def test_rows_add_up_by_hand() -> None:
     assert ours.acceptance_by_position == pytest.approx([4 / 10, 1 / 4])
     assert ours.distinct_1 == 2 / 4
     assert ours.self_bleu == pytest.approx(1)
-    assert (ours.kl, ours.kl_is_bound) == (10 / 40, False)
-    assert ours.perplexity == pytest.approx(3)
-    assert (best.kl, best.kl_is_bound) == (best_of_n_kl(8) / 10, True)
+    assert ours.kl is not None
+    assert (ours.kl.value, ours.kl_is_bound) == (10 / 40, False)
+    assert ours.perplexity is not None
+    assert ours.perplexity.value == pytest.approx((3**10 * 5**30) ** (1 / 40))
+    assert ours.perplexity_ratio is not None
+    assert ours.perplexity_ratio.value == pytest.approx(ours.perplexity.value / 3)
+    assert best.kl is not None
+    assert (best.kl.value, best.kl_is_bound) == (pytest.approx(best_of_n_kl(8) / 10), True)
+    assert best.perplexity is not None
+    assert best.perplexity.value == pytest.approx(3)  # of the one answer that has tokens
     assert plain.kl is None  # of one answer the law is not known
     assert list(summary.equal) == ["sss"]  # Best-of-1 is the target
     assert summary.equal["sss"].smallest == 1
+
+
+def test_perplexities_are_compared_prompt_by_prompt() -> None:
+    nats = np.random.default_rng(6).uniform(0.5, 4.0, 30)  # how hard a prompt is for the target
+    rows = summarise(
+        [
+            sample(method, f"{i}", 1, target_nats=nats[i] + more)
+            for method, more in (("target", 0.0), ("sss", math.log(2)))
+            for i in range(30)
+        ]
+    ).rows
+    for row, ratio in zip(rows, (1, 2), strict=True):
+        assert row.perplexity is not None
+        assert row.perplexity.value == pytest.approx(ratio * math.exp(nats.mean()))
+        assert row.perplexity.high > 1.2 * row.perplexity.low
+        assert row.perplexity_ratio is not None
+        found = row.perplexity_ratio
+        assert (found.low, found.value, found.high) == pytest.approx((ratio, ratio, ratio))
+    alone = summarise([sample("sss", "a", 1), sample("mine", "a", 1, target_nats=None)]).rows
+    assert [row.perplexity_ratio for row in alone] == [None, None]
+    assert alone[1].perplexity is None
 
 
 def test_where_an_answer_does_not_tell_its_decisions_acceptance_is_unknown() -> None:
@@ -392,7 +420,8 @@ def test_a_soft_best_of_n_is_a_method_among_the_others() -> None:
     assert summary.baseline == "best-of-n:n=2"
     assert list(summary.equal) == list(soft)
     for row in map(summary.row, soft):
-        assert (row.best_of, row.kl, row.kl_is_bound) == (None, 5.0 / 10, False)
+        assert row.kl is not None
+        assert (row.best_of, row.kl.value, row.kl_is_bound) == (None, 5.0 / 10, False)
     assert summarise([sample("best-of-n:beta=1", "a", 1)]).baseline is None
 
 
@@ -478,7 +507,22 @@ def test_the_report_warns_where_numbers_mislead(tmp_path: Path) -> None:
     assert "With one seed" in warned([s for s in usual if s.seed == 1])
     far = [replace(s, gold=s.gold + 9) if s.method == "three-model" else s for s in usual]
     assert "No Best-of-N up to 16 has the gold reward of three-model" in warned(far)
-    odd = [replace(s, target_nats=3.0) if s.method == "three-model" else s for s in usual]
-    assert "finds the answers of three-model unlikely" in warned(odd)
+
+    def unlikely(method: str, times: float, *, of: int = 40) -> str:
+        worse = {f"prompt {i}" for i in range(of)}
+        return warned(
+            [
+                replace(s, target_nats=math.log(3 * times))
+                if s.method == method and s.prompt in worse
+                else s
+                for s in usual
+            ]
+        )
+
+    assert "finds the answers of three-model unlikely" in unlikely("three-model", 1.6)
+    assert "unlikely" not in unlikely("three-model", 1.4)
+    assert "unlikely" not in unlikely("best-of-n:n=16", 1.6)
+    # 1.6 times on average, but for a few prompts' sake: other prompts might have less.
+    assert "unlikely" not in unlikely("three-model", 1.6**8, of=5)
     longer = [replace(s, tokens=20) if s.method == "three-model" else s for s in usual]
     assert "Answers differ in length (10 to 20" in warned(longer)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .spec import TARGET
-
 if TYPE_CHECKING:
     from .summary import Summary
 
@@ -78,18 +76,18 @@ def _of_reach(summary: Summary) -> list[str]:
 
 def _of_text(summary: Summary) -> list[str]:
     said = []
-    plain = next((row for row in summary.rows if row.method == TARGET), None)
-    if plain is not None and plain.perplexity is not None:
-        far = [
-            row.name
-            for row in summary.rows
-            if row.perplexity is not None and row.perplexity > _GOOD_TEXT * plain.perplexity
-        ]
-        if far:
-            said.append(
-                f"The target finds the answers of {', '.join(far)} unlikely (over {_GOOD_TEXT:g} "
-                "times its own perplexity): their reward may be bought with worse text."
-            )
+    far = [
+        row.name
+        for row in summary.rows
+        if row.best_of is None  # whose answers are the target's own
+        and row.perplexity_ratio is not None
+        and row.perplexity_ratio.low > _GOOD_TEXT
+    ]
+    if far:
+        said.append(
+            f"The target finds the answers of {', '.join(far)} unlikely (over {_GOOD_TEXT:g} times "
+            "its own perplexity): their reward may be bought with worse text."
+        )
     lengths = [row.tokens for row in summary.rows]
     if max(lengths) > (1 + _APART) * min(lengths):
         said.append(

@@ -180,8 +180,8 @@ def _results(summary: Summary, facts: RunFacts) -> _Table:
         "distinct-1": lambda row: _number(row.distinct_1, ".3f"),
         "distinct-2": lambda row: _number(row.distinct_2, ".3f"),
         "self-BLEU": lambda row: _number(row.self_bleu, ".2f"),
-        "KL, nats/token": lambda row: _number(row.kl, ".3f", bound=row.kl_is_bound),
-        "perplexity": lambda row: _number(row.perplexity, ".2f"),
+        "KL, nats/token": _kl,
+        "perplexity": lambda row: "–" if row.perplexity is None else f"{row.perplexity:.2f}",
         "tokens": lambda row: f"{row.tokens:.0f}",
     }
     return _Table(list(columns), [[cell(row) for cell in columns.values()] for row in summary.rows])
@@ -247,10 +247,14 @@ def _run(summary: Summary, facts: RunFacts) -> list[str | _Table | list[str] | P
 # --- cells --------------------------------------------------------------------------------------
 
 
-def _number(value: float | None, form: str, *, bound: bool = False) -> str:
-    if value is None or math.isnan(value):
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:{form}}"
+
+
+def _kl(row: Row) -> str:
+    if row.kl is None:
         return "–"
-    return f"{'≤ ' if bound else ''}{value:{form}}"
+    return f"≤ {row.kl.value:.3f}" if row.kl_is_bound else f"{row.kl:.3f}"
 
 
 def _percent(interval: Interval | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Array = NDArray[np.float64]
 Resampled = NDArray[np.intp]
 """Numbers of prompts, [times, prompts]: each row is drawn with replacement."""
+Statistic = Callable[[Resampled], Array]
+"""Its value for each of those rows, [times]."""
 
 FEWEST_PROMPTS = 10
 """With fewer an interval would be too short: resampling them tells too little of other prompts."""
@@ -43,7 +46,7 @@ class Interval:
         return value if math.isnan(self.low) else f"{value} [{text(self.low)}, {text(self.high)}]"
 
 
-def bootstrap(statistic: Callable[[Resampled], Array], prompts: int, *, seed: int = 0) -> Interval:
+def bootstrap(statistic: Statistic, prompts: int, *, seed: int = 0) -> Interval:
     """A percentile interval over prompts, which are what a user's next question is drawn from.
 
     Answers to the same prompt are not independent, so prompts are resampled, with all answers of
@@ -61,9 +64,7 @@ def bootstrap(statistic: Callable[[Resampled], Array], prompts: int, *, seed: in
     return intervals(lambda drawn: statistic(drawn)[None], prompts, seed=seed)[0]
 
 
-def intervals(
-    statistics: Callable[[Resampled], Array], prompts: int, *, seed: int = 0
-) -> list[Interval]:
+def intervals(statistics: Statistic, prompts: int, *, seed: int = 0) -> list[Interval]:
     """Like ``bootstrap``, of several statistics of the same draws: [statistics, times]."""
     if prompts < 1:
         raise ValueError("there are no prompts to take an interval over")
@@ -76,13 +77,13 @@ def intervals(
     return [Interval(float(v), float(a), float(b)) for v, (a, b) in zip(values, ends, strict=True)]
 
 
-def mean_of(values: Array) -> Callable[[Resampled], Array]:
+def mean_of(values: Array) -> Statistic:
     """The statistic that is the mean over prompts and seeds; ``values`` is [prompts, seeds]."""
     by_prompt = values.mean(axis=1)
     return lambda drawn: by_prompt[drawn].mean(axis=1)
 
 
-def ratio_of(above: Array, below: Array) -> Callable[[Resampled], Array]:
+def ratio_of(above: Array, below: Array) -> Statistic:
     """The statistic that is the ratio of two sums; both are [prompts, seeds]."""
     a, b = above.sum(axis=1), below.sum(axis=1)
     return lambda drawn: a[drawn].sum(axis=1) / b[drawn].sum(axis=1)

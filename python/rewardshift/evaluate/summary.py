@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .samples import Sample
-    from .statistics import Array
+    from .statistics import Array, Statistic
 
 ROLES = (TARGET, "draft", "reference", "reward")
 _USUAL_N = 8
@@ -66,6 +66,7 @@ class Row:
         kl: KL divergence from the target at the run's temperature, nats a token; None if unknown.
         kl_is_bound: Whether it is an upper bound.
         perplexity: The target's, of the answers, at temperature 1; None if unknown.
+        perplexity_ratio: That by the target's own on the same prompts; None if either is unknown.
         z: 5th, 25th, 50th, 75th and 95th percentile of Z by position of the answer.
         tokens: Mean tokens of an answer.
     """
@@ -90,9 +91,10 @@ class Row:
     distinct_1: float
     distinct_2: float
     self_bleu: float
-    kl: float | None
+    kl: Interval | None
     kl_is_bound: bool
-    perplexity: float | None
+    perplexity: Interval | None
+    perplexity_ratio: Interval | None
     z: list[list[float]]
     tokens: float
 
@@ -139,7 +141,10 @@ def summarise(samples: Sequence[Sample], *, baseline: str | None = None) -> Summ
     against = None if baseline is None else outcomes[baseline]
     first = next(iter(grids.values()))
     return Summary(
-        rows=[_row(grid, outcomes[method], against) for method, grid in grids.items()],
+        rows=[
+            _row(grid, outcomes[method], against, grids.get(TARGET))
+            for method, grid in grids.items()
+        ],
         baseline=baseline,
         equal=_equal(outcomes),
         prompts=len(first),
@@ -194,7 +199,7 @@ def _equal(outcomes: Mapping[str, Outcomes]) -> dict[str, EqualGold]:
     return {method: equal_gold(counts, outcomes[method]) for method in others}
 
 
-def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
+def _row(grid: Grid, found: Outcomes, against: Outcomes | None, target: Grid | None) -> Row:
     samples = [sample for answers in grid for sample in answers]
     first, count = samples[0], len(grid)
     training = np.array([[s.training for s in answers] for answers in grid])
@@ -202,7 +207,7 @@ def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
     tokens = float(found.tokens.mean())
     accepted, decided = _decisions(samples)
     texts = [s.text for s in samples]
-    kl, is_bound = _kl(samples, best_of(first.method), tokens)
+    perplexity = _perplexity(grid)
     return Row(
         method=first.method,
         name=first.name,
@@ -228,9 +233,10 @@ def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
         distinct_1=distinct(texts, 1),
         distinct_2=distinct(texts, 2),
         self_bleu=float(np.mean([self_bleu([s.text for s in answers]) for answers in grid])),
-        kl=kl,
-        kl_is_bound=is_bound,
-        perplexity=_perplexity(samples),
+        kl=_kl(grid, found.tokens),
+        kl_is_bound=best_of(first.method) is not None,
+        perplexity=None if perplexity is None else bootstrap(perplexity, count),
+        perplexity_ratio=_perplexity_ratio(perplexity, target),
         z=_z_by_position(samples),
         tokens=tokens,
     )
@@ -256,20 +262,31 @@ def _decisions(samples: Sequence[Sample]) -> tuple[Array, Array]:
     return decisions(drafts if all(shares for *_, shares in drafts) else [])
 
 
-def _kl(samples: Sequence[Sample], n: int | None, tokens: float) -> tuple[float | None, bool]:
-    """Nats a token, and whether it is a bound."""
-    if n is not None:
-        return best_of_n_kl(n) / tokens, True
-    known = [s.kl for s in samples if s.kl is not None]
-    if len(known) < len(samples):
-        return None, False
-    return math.fsum(known) / (tokens * len(samples)), False
+def _kl(grid: Grid, tokens: Array) -> Interval | None:
+    """Nats a token; of Best-of-N the bound."""
+    n = best_of(grid[0][0].method)
+    found = [[s.kl if n is None else best_of_n_kl(n) for s in answers] for answers in grid]
+    if any(kl is None for answers in found for kl in answers):
+        return None
+    return bootstrap(ratio_of(np.array(found, dtype=np.float64), tokens), len(grid))
 
 
-def _perplexity(samples: Sequence[Sample]) -> float | None:
-    known = [(s.target_nats, s.tokens) for s in samples if s.target_nats is not None]
-    total = sum(tokens for _, tokens in known)
-    return math.exp(math.fsum(nats * n for nats, n in known) / total) if total else None
+def _perplexity(grid: Grid) -> Statistic | None:
+    """Answers without tokens do not count; None if there are no others."""
+    known = [[(s.target_nats, s.tokens) for s in answers] for answers in grid]
+    nats = np.array([[0.0 if x is None else x * n for x, n in answers] for answers in known])
+    tokens = np.array([[0.0 if x is None else float(n) for x, n in answers] for answers in known])
+    if not tokens.any():
+        return None
+    mean = ratio_of(nats, tokens)
+    return lambda drawn: np.exp(mean(drawn))
+
+
+def _perplexity_ratio(ours: Statistic | None, target: Grid | None) -> Interval | None:
+    theirs = None if target is None else _perplexity(target)
+    if target is None or ours is None or theirs is None:
+        return None
+    return bootstrap(lambda drawn: ours(drawn) / theirs(drawn), len(target))
 
 
 def _z_by_position(samples: Sequence[Sample]) -> list[list[float]]:
