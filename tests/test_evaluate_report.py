@@ -526,3 +526,23 @@ def test_the_report_warns_where_numbers_mislead(tmp_path: Path) -> None:
     assert "unlikely" not in unlikely("three-model", 1.6**8, of=5)
     longer = [replace(s, tokens=20) if s.method == "three-model" else s for s in usual]
     assert "Answers differ in length (10 to 20" in warned(longer)
+
+
+def test_the_report_says_what_methods_are_set_to(tmp_path: Path) -> None:
+    def warned(name: str, method: str = "mine", **other: Any) -> str:
+        samples = [sample(method, "a", 1, name=name, **other)]
+        path, _ = write_report(summarise(samples), FACTS, tmp_path, plots={})
+        return path.read_text(encoding="utf-8").partition("What cannot be concluded")[2]
+
+    for name in ("args k=10 w=1", "cards", "gsi n=4", "rsd n=4 (other)", "soft-best-of-8 beta=1"):
+        assert "only CARDS' r* was adapted" in warned(name), name
+    for name in ("target", "best-of-8", "sss exact s=1", "argsy", "tree-cards"):
+        assert "only CARDS' r* was adapted" not in warned(name), name
+    assert "ARGS is greedy" in warned("args k=10 w=1", "args")
+    assert "ARGS is greedy" not in warned("args k=10 w=1", "args:stochastic=true")
+    assert "drafts a fixed number of tokens" in warned("sss exact s=1")
+    assert "drafts a fixed number of tokens" not in warned("three-model s=1")
+    assert "The prompt's evaluation is not in the times" in warned("target")
+    assert "rsd n=4 never asked the target" in warned("rsd n=4", calls={"draft": 9})
+    assert "never asked the target" not in warned("rsd n=4", calls={"draft": 9, "target": 1})
+    assert "never asked the target" not in warned("mine", calls={})

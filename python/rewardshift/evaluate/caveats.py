@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
+from .spec import TARGET
+
 if TYPE_CHECKING:
-    from .summary import Summary
+    from .summary import Row, Summary
 
 _FEW_PROMPTS = 100
 _APART = 0.2
 """Share by which lengths may differ before times per answer mislead."""
 _GOOD_TEXT = 1.5
 """Times the target's perplexity, up to which a text is still much like the target's."""
-
+_TUNED = ("args", "cards", "gsi", "rsd", "soft-best-of")
+"""Methods with thresholds or weights on a reward's scale."""
 
 _OF_GOLD = (
     "That a method scores higher does not say that people like its answers better, nor that they "
@@ -33,6 +37,16 @@ _OF_SPEED = (
     "Speeds are of this machine and build. Ratios travel better than tokens a second, but not to a "
     "GPU, nor to another type of weights."
 )
+_OF_TIMES = "The prompt's evaluation is not in the times: every model had seen it."
+_OF_THRESHOLDS = (
+    "Thresholds and weights of ARGS, CARDS, GSI, RSD and soft Best-of-N suit the rewards of their "
+    "papers; only CARDS' r* was adapted."
+)
+_OF_GREED = "ARGS is greedy: it has one answer to a prompt, whatever the seed."
+_OF_DRAFTS = (
+    "SSS drafts a fixed number of tokens a round (3 unless given), because answers are seeded. "
+    "Without a seed the decoder chooses what is fastest."
+)
 
 
 def caveats(summary: Summary, gold_name: str) -> list[str]:
@@ -41,9 +55,11 @@ def caveats(summary: Summary, gold_name: str) -> list[str]:
         f"The gold reward, {gold_name}, is one measure. {_OF_GOLD}",
         _OF_MODELS,
         _OF_SPEED,
+        _OF_TIMES,
         *([] if summary.baseline is None else [_OF_DIFFERENCES]),
         *_of_size(summary),
         *_of_reach(summary),
+        *_of_methods(summary),
         *_of_text(summary),
     ]
 
@@ -72,6 +88,30 @@ def _of_reach(summary: Summary) -> list[str]:
     return [
         f"No Best-of-N up to {largest} has the gold reward of {names}: {_NOT_MEASURED}",
     ]
+
+
+def _of_methods(summary: Summary) -> list[str]:
+    """On what the methods that were run are set to, and what they left out."""
+    kinds = {_kind(row) for row in summary.rows}
+    greedy = any(
+        _kind(r) == "args" and "stochastic=true" not in r.method.lower() for r in summary.rows
+    )
+    return [
+        *(
+            f"{row.name} never asked the target: its answers are the draft's."
+            for row in summary.rows
+            if row.calls["draft"] and not row.calls[TARGET]
+        ),
+        *([_OF_THRESHOLDS] if kinds.intersection(_TUNED) else []),
+        *([_OF_GREED] if greedy else []),
+        *([_OF_DRAFTS] if "sss" in kinds else []),
+    ]
+
+
+def _kind(row: Row) -> str:
+    """What a method's name starts with: "soft-best-of" of "soft-best-of-8 beta=1"."""
+    words = re.match(r"[a-z]+(-[a-z]+)*", row.name)
+    return words[0] if words else ""
 
 
 def _of_text(summary: Summary) -> list[str]:
