@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rewardshift.evaluate import Summary
+    from rewardshift.evaluate import Interval, Summary
 
 
 # --- statistics against values by hand ----------------------------------------------------------
@@ -480,11 +480,106 @@ def test_the_report_says_everything_twice(summary: Summary, tmp_path: Path) -> N
     assert "](cost.svg)" in markdown
     assert page.count('src="data:image/svg+xml;base64,') == 4
     assert not re.search(r'(src|href)="(?!data:)', page)  # needs no other file
-    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
-    heads = rows[0].count("|")
-    assert all(line.count("|") == heads for line in rows[: 1 + len(summary.rows)])
     equal = summary.equal["sss:strength=1"]
     assert f"| sss:strength=1 | {reached(equal)} | {gained(equal)} |" in markdown
+
+
+def report_of(samples: list[Sample], folder: Path) -> tuple[str, str]:
+    markdown, page = write_report(summarise(samples), FACTS, folder, plots={}, samples=samples)
+    return markdown.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")
+
+
+def table_of(markdown: str, title: str) -> dict[str, dict[str, str]]:
+    """Cells of the first table below a heading, by method and column."""
+    section = markdown.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
+
+
+def numbers(cell: str) -> list[float]:
+    return [float(x.replace(",", "")) for x in re.findall(r"[+-]?\d[\d,]*\.?\d*", cell)]
+
+
+def test_every_cell_says_what_its_column_promises(tmp_path: Path) -> None:
+    calls = {"target": 7, "draft": 21, "reference": 14, "reward": 3}
+    evaluated = {"target": 28, "draft": 31, "reference": 1950, "reward": 5}
+    samples = [
+        replace(s, calls=calls, evaluated=evaluated, text=f"{s.text} {s.gold:.1f} {s.seed}")
+        for s in made_up(prompts=12)
+    ]
+    row, (markdown, _) = summarise(samples).row("sss:strength=1"), report_of(samples, tmp_path)
+    assert row.gain is not None
+    assert row.win_rate is not None
+    assert row.speed_up is not None
+    assert row.kl is not None
+    assert row.perplexity is not None
+
+    def three(found: Interval, factor: float = 1) -> list[float]:
+        return [factor * found.value, factor * found.low, factor * found.high]
+
+    expected: dict[str, dict[str, list[float]]] = {
+        "Results": {
+            "gold reward (afinn <b>)": three(row.gold),
+            "gold − best-of-8": three(row.gain),
+            "wins": three(row.win_rate, 100),
+            "speed-up": three(row.speed_up),
+            "training reward (vader)": three(row.training),
+            "tokens/s": [row.tokens_per_second.value],
+        },
+        "Cost": {
+            "seconds per answer": [row.seconds.value],
+            **{f"{role} evaluations": [row.calls[role], row.evaluated[role]] for role in calls},
+            "tokens per target evaluation": [10 / 7],
+            "accepted": [row.acceptance or 0],
+        },
+        "Text": {
+            "tokens": [row.tokens],
+            "distinct-1": [row.distinct_1],
+            "distinct-2": [row.distinct_2],
+            "self-BLEU": [row.self_bleu],
+            "KL, nats/token": three(row.kl),
+            "perplexity": three(row.perplexity),
+        },
+    }
+    for title, columns in expected.items():
+        cells = table_of(markdown, title)["sss:strength=1"]
+        assert list(cells) == ["method", *columns]
+        for head, values in columns.items():
+            close = 0.51 if head == "wins" else 0.05 if head == "tokens/s" else 0.00501
+            assert numbers(cells[head]) == pytest.approx(values, abs=close), head
+            assert f"\n- {head}: " in markdown  # the glossary
+    assert table_of(markdown, "Cost")["target"]["reference evaluations"] == "14 (1,950)"
+    base = table_of(markdown, "Results")["best-of-8"]
+    assert {base[head] for head in ("gold − best-of-8", "wins", "speed-up")} == {"baseline"}
+    for other in ("target", "best-of-16", "three-model"):
+        assert "baseline" not in table_of(markdown, "Results")[other].values()
+
+
+def test_without_a_baseline_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    markdown, _ = report_of([sample("target", "a", 1)], tmp_path)
+    assert list(table_of(markdown, "Results")["target"]) == [
+        *("method", "gold reward (afinn <b>)", "training reward (vader)", "tokens/s")
+    ]
+    assert "No Best-of-N was run" in markdown
+
+
+def test_answers_to_the_first_prompts_are_shown_as_they_are(tmp_path: Path) -> None:
+    samples = [
+        sample(method, prompt, seed, text=f"so *good* <b>\n{method} {prompt} {seed}", gold=seed / 4)
+        for method in ("target", "mine")
+        for prompt in ("one?", "two?", "three?")
+        for seed in (1, 2)
+    ]
+    markdown, page = report_of(samples, tmp_path)
+    assert "- mine, gold 0.25: so \\*good\\* \\<b\\> mine two? 1\n" in markdown
+    assert "<dt>mine, gold 0.25</dt><dd>so *good* &lt;b&gt;\nmine two? 1</dd>" in page
+    for text in (markdown, page):
+        assert text.count("mine one? 1") == text.count("target two? 1") == 1
+        assert "three?" not in text
+        assert "one? 2" not in text
+    without, _ = write_report(summarise(samples), FACTS, tmp_path, plots={})
+    assert "## Answers" not in without.read_text(encoding="utf-8")
 
 
 def test_the_report_says_why_there_are_no_intervals(tmp_path: Path) -> None:

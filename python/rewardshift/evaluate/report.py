@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .equal_gold import EqualGold
+    from .samples import Sample
     from .statistics import Interval
     from .summary import Row, Summary
 
 _CAPTIONS = {
     "cost": "Gold reward against what a token of the answer costs; whoever is on the grey front is "
-    "beaten by nobody at both.",
+    "beaten by nobody at both, by the point estimates: the bars say how sure that is.",
     "strength": "Gold reward against the strength of the shift.",
     "acceptance": "Accepted share of the decisions at each position of the draft.",
     "z": "Z, the normaliser of p · (q/r)^s, over the answer: near 1, draft and target agree about "
@@ -38,6 +39,11 @@ _OF_EQUAL = (
     "marks that the smallest N that was run has more gold reward than the method: there is nothing "
     "to compare at equal reward (–), and an end of an interval is below the speed-up over that N."
 )
+_OF_ANSWERS = (
+    "What every method said to the first prompts, once. A score that grows while the text does not "
+    "get better, by repeated praise for instance, is reward hacking: read before you believe."
+)
+_PROMPTS_SHOWN = 2
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
   color: #1c1f23; background: #fff; }
@@ -50,6 +56,7 @@ th { vertical-align: bottom; white-space: normal; color: #4b5563; font-weight: 6
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 figure { display: inline-block; margin: .5rem; max-width: 36rem; vertical-align: top; }
 figure img { width: 100%; } figcaption { color: #4b5563; font-size: 13px; }
+dt { color: #4b5563; font-size: 13px; } dd { margin: 0 0 .6rem 1rem; white-space: pre-wrap; }
 code, pre { font-size: 13px; background: #f3f4f6; border-radius: 4px; padding: .1rem .3rem; }
 pre { padding: .6rem; overflow-x: auto; }
 """
@@ -99,20 +106,43 @@ def facts_of(folder: Path, *, command: str) -> RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class _Column:
+    head: str
+    cell: Callable[[Row], str]
+    says: str
+    """What the glossary says of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
+class _Quotes:
+    """What others wrote, by whom: it may hold any character, none of which is markup."""
+
+    said: Sequence[tuple[str, str]]
+
+
+_Part = str | _Table | _Quotes | list[str] | Path
+
+
+@dataclass(frozen=True, slots=True)
 class _Section:
     title: str
-    parts: Sequence[str | _Table | list[str] | Path]
-    """Paragraphs, tables, lists and pictures; `code` is marked as in Markdown."""
+    parts: Sequence[_Part]
+    """Paragraphs, tables, quotes, lists and pictures; `code` is marked as in Markdown."""
 
 
 def write_report(
-    summary: Summary, facts: RunFacts, folder: Path, *, plots: Mapping[str, Path]
+    summary: Summary,
+    facts: RunFacts,
+    folder: Path,
+    *,
+    plots: Mapping[str, Path],
+    samples: Sequence[Sample] = (),
 ) -> list[Path]:
     """Writes ``report.md`` and ``report.html``.
 
@@ -121,13 +151,17 @@ def write_report(
         facts: About it.
         folder: Where to.
         plots: Pictures in the folder, by the names that ``save_plots`` gives them.
+        samples: Of the run; the report shows some of their answers.
 
     Returns:
         Both paths.
     """
     sections = [
-        _Section("Results", [_legend(summary, facts), _results(summary, facts)]),
+        _Section("Results", [_legend(summary), *_table(summary, _results(summary, facts))]),
         _Section("At equal gold reward", _equal(summary)),
+        _Section("Cost", _table(summary, _cost(summary))),
+        _Section("Text", _table(summary, _text(facts))),
+        _Section("Answers", _answers(summary, samples)),
         _Section("Pictures", [part for name in plots for part in (plots[name], _CAPTIONS[name])]),
         _Section("What was run", _run(summary, facts)),
         _Section("What cannot be concluded", [caveats(summary, facts.gold_name)]),
@@ -143,7 +177,7 @@ def write_report(
 # --- what is said -------------------------------------------------------------------------------
 
 
-def _legend(summary: Summary, facts: RunFacts) -> str:
+def _legend(summary: Summary) -> str:
     intervals = (
         "Brackets are 95 % bootstrap intervals over prompts."
         if summary.prompts >= FEWEST_PROMPTS
@@ -153,52 +187,154 @@ def _legend(summary: Summary, facts: RunFacts) -> str:
     against = (
         "No Best-of-N was run to compare with."
         if summary.baseline is None
-        else f"Wins and speed-ups are against {summary.row(summary.baseline).name}: wins by gold "
-        "reward, ties half; speed-ups in tokens a second."
+        else f"The baseline is {summary.row(summary.baseline).name}."
     )
-    return (
-        f"{intervals} {against} Evaluations are batches for an answer, and in parentheses the "
-        "tokens (for the reward: texts) in them. KL is the divergence from the target at "
-        f"temperature {facts.temperature:g}, estimated from the log-probabilities of the answers; "
-        "≤ marks the bound log N − (N − 1)/N for Best-of-N."
-    )
+    return f"{intervals} {against} – marks what is unknown or does not apply."
 
 
-def _results(summary: Summary, facts: RunFacts) -> _Table:
-    columns: dict[str, Callable[[Row], str]] = {
-        "method": lambda row: row.name,
-        f"gold reward ({facts.gold_name})": lambda row: f"{row.gold:.3f}",
-        f"training reward ({facts.training_name})": lambda row: f"{row.training:.3f}",
-        **_gain(summary),
-        "wins": lambda row: _percent(row.win_rate),
-        "tokens/s": lambda row: f"{row.tokens_per_second.value:.1f}",
-        "seconds per answer": lambda row: f"{row.seconds.value:.2f}",
-        "speed-up": lambda row: _times(row.speed_up),
-        **{f"{role} evaluations": _evaluations(role) for role in summary.rows[0].calls},
-        "tokens per target evaluation": lambda row: _number(row.tokens_per_evaluation, ".2f"),
-        "accepted": lambda row: _number(row.acceptance, ".2f"),
-        "distinct-1": lambda row: _number(row.distinct_1, ".3f"),
-        "distinct-2": lambda row: _number(row.distinct_2, ".3f"),
-        "self-BLEU": lambda row: _number(row.self_bleu, ".2f"),
-        "KL, nats/token": _kl,
-        "perplexity": lambda row: "–" if row.perplexity is None else f"{row.perplexity:.2f}",
-        "tokens": lambda row: f"{row.tokens:.0f}",
-    }
-    return _Table(list(columns), [[cell(row) for cell in columns.values()] for row in summary.rows])
+def _table(summary: Summary, columns: Sequence[_Column]) -> list[_Part]:
+    """A row for each method, and what its columns say."""
+    rows = [[row.name, *(column.cell(row) for column in columns)] for row in summary.rows]
+    glossary = [f"{column.head}: {column.says}" for column in columns]
+    return [_Table(["method", *(column.head for column in columns)], rows), glossary]
 
 
-def _gain(summary: Summary) -> dict[str, Callable[[Row], str]]:
-    """The column of differences from the baseline, which names it; none without one."""
+def _results(summary: Summary, facts: RunFacts) -> list[_Column]:
+    return [
+        _Column(
+            f"gold reward ({facts.gold_name})",
+            lambda row: f"{row.gold:.3f}",
+            "mean over all answers of the reward that judges; no method chooses by it.",
+        ),
+        *_against(summary),
+        _Column(
+            f"training reward ({facts.training_name})",
+            lambda row: f"{row.training:.3f}",
+            "mean of the reward that methods such as Best-of-N choose by. Where it rises and the "
+            "gold reward does not, a method exploits what the training reward gets wrong.",
+        ),
+        _Column(
+            "tokens/s",
+            lambda row: _count(row.tokens_per_second.value),
+            "tokens of all answers by their wall time, rewards that a method asks for included.",
+        ),
+    ]
+
+
+def _against(summary: Summary) -> list[_Column]:
+    """The columns that compare with the baseline; none without one."""
     if summary.baseline is None:
-        return {}
-    return {
-        f"gold − {summary.row(summary.baseline).name}": lambda row: (
-            "–" if row.gain is None else f"{row.gain:+.3f}"
-        )
-    }
+        return []
+
+    def column(
+        head: str,
+        interval: Callable[[Row], Interval | None],
+        text: Callable[[Interval], str],
+        says: str,
+    ) -> _Column:
+        def cell(row: Row) -> str:
+            found = interval(row)
+            if row.method == summary.baseline or found is None:
+                return "baseline"
+            return text(found)
+
+        return _Column(head, cell, says)
+
+    name = summary.row(summary.baseline).name
+    return [
+        column(
+            f"gold − {name}",
+            lambda row: row.gain,
+            lambda gain: f"{gain:+.3f}",
+            "difference of the gold rewards on the same prompts. Where its interval leaves out 0, "
+            "the two differ.",
+        ),
+        column(
+            "wins",
+            lambda row: row.win_rate,
+            lambda rate: rate.shown(lambda share: f"{100 * share:.0f}", " %"),
+            f"how often the gold reward is above that of {name} on the same prompt, ties counting "
+            "half; 50 % is as good.",
+        ),
+        column(
+            "speed-up",
+            lambda row: row.speed_up,
+            lambda times: times.shown(lambda x: f"{x:.2f}", " ×"),
+            f"tokens a second over those of {name}.",
+        ),
+    ]
 
 
-def _equal(summary: Summary) -> list[str | _Table | list[str] | Path]:
+def _cost(summary: Summary) -> list[_Column]:
+    return [
+        _Column(
+            "seconds per answer",
+            lambda row: f"{row.seconds.value:.2f}",
+            "mean wall time; the prompt's evaluation is not in it.",
+        ),
+        *(
+            _Column(
+                f"{role} evaluations",
+                _evaluations(role),
+                "texts that a method had scored for an answer, in parentheses likewise."
+                if role == "reward"
+                else f"batches that the {role} evaluated for an answer and, in parentheses, the "
+                "tokens in them.",
+            )
+            for role in summary.rows[0].calls
+        ),
+        _Column(
+            "tokens per target evaluation",
+            lambda row: _number(row.tokens_per_evaluation, ".2f"),
+            "tokens of the answer by batches of the target: what speculation is about. Plain "
+            "decoding has 1.",
+        ),
+        _Column(
+            "accepted",
+            lambda row: _number(row.acceptance, ".2f"),
+            "accepted share of the decisions about drafted tokens; those behind a rejected one "
+            "are never decided.",
+        ),
+    ]
+
+
+def _text(facts: RunFacts) -> list[_Column]:
+    return [
+        _Column("tokens", lambda row: f"{row.tokens:.0f}", "mean length of an answer."),
+        _Column(
+            "distinct-1",
+            lambda row: _number(row.distinct_1, ".3f"),
+            "different words by all words, over all answers: falls where a method repeats itself, "
+            "and with length.",
+        ),
+        _Column(
+            "distinct-2",
+            lambda row: _number(row.distinct_2, ".3f"),
+            "likewise of pairs of words.",
+        ),
+        _Column(
+            "self-BLEU",
+            lambda row: _number(row.self_bleu, ".2f"),
+            "how alike the answers to one prompt are: 1 is all the same. Needs two seeds.",
+        ),
+        _Column(
+            "KL, nats/token",
+            _kl,
+            "how far a method's law is from the target's at temperature "
+            f"{facts.temperature:g}, estimated from the log-probabilities of its answers; the "
+            "target's own row shows the floor that rounding leaves. ≤ marks the bound "
+            "log N − (N − 1)/N for Best-of-N.",
+        ),
+        _Column(
+            "perplexity",
+            lambda row: "–" if row.perplexity is None else f"{row.perplexity:.2f}",
+            "the target's, of the answers, at temperature 1: rises where a reward is bought with "
+            "text that the target finds unlikely.",
+        ),
+    ]
+
+
+def _equal(summary: Summary) -> list[_Part]:
     if not summary.equal:
         return []
     rows = [
@@ -209,6 +345,23 @@ def _equal(summary: Summary) -> list[str | _Table | list[str] | Path]:
         _OF_EQUAL,
         _Table(["method", "equals Best-of-N at N", "speed-up there"], rows),
     ]
+
+
+def _answers(summary: Summary, samples: Sequence[Sample]) -> list[_Part]:
+    """What every method said to the first prompts."""
+    if not samples:
+        return []
+    found = {sample.key: sample for sample in samples}
+    seed = min(sample.seed for sample in samples)
+    prompts = list(dict.fromkeys(sample.prompt for sample in samples))[:_PROMPTS_SHOWN]
+    parts: list[_Part] = [_OF_ANSWERS]
+    for prompt in prompts:
+        said = [("prompt", prompt)]
+        for row in summary.rows:
+            sample = found[row.method, prompt, seed]
+            said.append((f"{row.name}, gold {sample.gold:.2f}", sample.text))
+        parts.append(_Quotes(said))
+    return parts
 
 
 def reached(found: EqualGold) -> str:
@@ -233,7 +386,7 @@ def gained(found: EqualGold) -> str:
     return found.speed_up.shown(text, " ×") if found.n.value else "–"
 
 
-def _run(summary: Summary, facts: RunFacts) -> list[str | _Table | list[str] | Path]:
+def _run(summary: Summary, facts: RunFacts) -> list[_Part]:
     size = (
         f"{summary.prompts} prompts × {summary.seeds} seeds, up to {facts.max_tokens} tokens an "
         f"answer, temperature {facts.temperature:g}. Methods took turns prompt by prompt. Every "
@@ -257,22 +410,15 @@ def _kl(row: Row) -> str:
     return f"≤ {row.kl.value:.3f}" if row.kl_is_bound else f"{row.kl:.3f}"
 
 
-def _percent(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    return interval.shown(lambda share: f"{100 * share:.0f}", " %")
-
-
-def _times(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    return interval.shown(lambda x: f"{x:.2f}", " ×")
+def _count(value: float) -> str:
+    """Three digits, or all in front of the point: "12.3", "1,950"."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _evaluations(role: str) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
         calls, inside = row.calls[role], row.evaluated[role]
-        return f"{calls:.3g} ({inside:.3g})" if calls or inside else "–"
+        return f"{_count(calls)} ({_count(inside)})" if calls or inside else "–"
 
     return cell
 
@@ -289,11 +435,18 @@ def _markdown(title: str, sections: Sequence[_Section]) -> str:
                 blocks.append(f"```text\n{part[1:-1]}\n```" if _is_code(part) else part)
             elif isinstance(part, _Table):
                 blocks.append(_markdown_table(part))
+            elif isinstance(part, _Quotes):
+                blocks.append("\n".join(f"- {who}: {_as_said(text)}" for who, text in part.said))
             elif isinstance(part, list):
                 blocks.append("\n".join(f"- {item}" for item in part))
             else:
                 blocks.append(f"![{part.stem}]({part.name})")
     return "\n\n".join(blocks) + "\n"
+
+
+def _as_said(text: str) -> str:
+    """In one line, with a backslash before what Markdown would read as markup."""
+    return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", " ".join(text.split())) or "(nothing)"
 
 
 def _markdown_table(table: _Table) -> str:
@@ -318,18 +471,24 @@ def _html(title: str, sections: Sequence[_Section]) -> str:
     )
 
 
-def _html_part(part: str | _Table | list[str] | Path) -> str:
+def _html_part(part: _Part) -> str:
     if isinstance(part, str):
         return (
             f"<pre>{html.escape(part[1:-1])}</pre>" if _is_code(part) else f"<p>{_marked(part)}</p>"
         )
     if isinstance(part, _Table):
         return _html_table(part)
+    if isinstance(part, _Quotes):
+        return f"<dl>{''.join(_html_quote(who, text) for who, text in part.said)}</dl>"
     if isinstance(part, list):
         return "<ul>" + "".join(f"<li>{_marked(item)}</li>" for item in part) + "</ul>"
     picture = base64.b64encode(part.read_bytes()).decode()
     source = f"data:image/svg+xml;base64,{picture}"
     return f'<figure><img src="{source}" alt="{html.escape(part.stem)}"></figure>'
+
+
+def _html_quote(who: str, text: str) -> str:
+    return f"<dt>{html.escape(who)}</dt><dd>{html.escape(text) or '(nothing)'}</dd>"
 
 
 def _html_table(table: _Table) -> str:
