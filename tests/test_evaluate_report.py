@@ -317,7 +317,8 @@ def test_rows_add_up_by_hand() -> None:
     assert ours.perplexity_ratio is not None
     assert ours.perplexity_ratio.value == pytest.approx(ours.perplexity.value / 3)
     assert best.kl is not None
-    assert (best.kl.value, best.kl_is_bound) == (pytest.approx(best_of_n_kl(8) / 10), True)
+    assert best.kl.value == pytest.approx(best_of_n_kl(8) / 10)
+    assert best.kl_is_bound
     assert best.perplexity is not None
     assert best.perplexity.value == pytest.approx(3)  # of the one answer that has tokens
     assert plain.kl is None  # of one answer the law is not known
@@ -574,6 +575,8 @@ def test_answers_to_the_first_prompts_are_shown_as_they_are(tmp_path: Path) -> N
     markdown, page = report_of(samples, tmp_path)
     assert "- mine, gold 0.25: so \\*good\\* \\<b\\> mine two? 1\n" in markdown
     assert "<dt>mine, gold 0.25</dt><dd>so *good* &lt;b&gt;\nmine two? 1</dd>" in page
+    assert "\n\nPrompt: two?\n\n- target, gold 0.25: " in markdown
+    assert "<p>Prompt: two?</p><dl><dt>target, gold 0.25</dt>" in page
     for text in (markdown, page):
         assert text.count("mine one? 1") == text.count("target two? 1") == 1
         assert "three?" not in text

@@ -39,7 +39,7 @@ def results(summary: Summary, gold_name: str, training_name: str) -> list[Column
         ),
         Column(
             "tokens/s",
-            lambda row: _count(row.tokens_per_second.value),
+            lambda row: f"{row.tokens_per_second.value:,.1f}",
             "tokens of all answers by their wall time, rewards that a method asks for included.",
         ),
     ]

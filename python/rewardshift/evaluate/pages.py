@@ -40,8 +40,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """What others wrote, by whom: it may hold any character, none of which is markup."""
+    """What was answered to a prompt, by whom: none of its characters is markup."""
 
+    prompt: str
     said: Sequence[tuple[str, str]]
 
 
@@ -68,6 +69,7 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
             elif isinstance(part, Table):
                 blocks.append(_markdown_table(part))
             elif isinstance(part, Quotes):
+                blocks.append(f"Prompt: {_as_said(part.prompt)}")
                 blocks.append("\n".join(f"- {who}: {_as_said(text)}" for who, text in part.said))
             elif isinstance(part, list):
                 blocks.append("\n".join(f"- {item}" for item in part))
@@ -112,7 +114,8 @@ def _html_part(part: Part) -> str:
     if isinstance(part, Table):
         return _html_table(part)
     if isinstance(part, Quotes):
-        return f"<dl>{''.join(_html_quote(who, text) for who, text in part.said)}</dl>"
+        said = "".join(_html_quote(who, text) for who, text in part.said)
+        return f"<p>Prompt: {html.escape(part.prompt)}</p><dl>{said}</dl>"
     if isinstance(part, list):
         return "<ul>" + "".join(f"<li>{_marked(item)}</li>" for item in part) + "</ul>"
     picture = base64.b64encode(part.read_bytes()).decode()

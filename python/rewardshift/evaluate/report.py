@@ -180,11 +180,10 @@ def _answers(summary: Summary, samples: Sequence[Sample]) -> list[Part]:
     prompts = list(dict.fromkeys(sample.prompt for sample in samples))[:_PROMPTS_SHOWN]
     parts: list[Part] = [_OF_ANSWERS]
     for prompt in prompts:
-        said = [("prompt", prompt)]
-        for row in summary.rows:
-            sample = found[row.method, prompt, seed]
-            said.append((f"{row.name}, gold {sample.gold:.2f}", sample.text))
-        parts.append(Quotes(said))
+        answers = [(row.name, found[row.method, prompt, seed]) for row in summary.rows]
+        parts.append(
+            Quotes(prompt, [(f"{name}, gold {s.gold:.2f}", s.text) for name, s in answers])
+        )
     return parts
 
 
