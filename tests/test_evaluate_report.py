@@ -162,10 +162,11 @@ def test_noise_on_best_of_n_s_curve_is_smoothed_before_it_is_crossed() -> None:
     # The first crossing of 2 is at N = 2; of the smoothed curve it is a third of 4 to 8.
     found = equal_n([1, 2, 4, 8], golds[:1], np.array([2.0]))
     assert found == pytest.approx(4 * 2 ** (1 / 3))
-    # A reward between noisy values of one expectation is beyond all as often as below all.
-    noisy = np.random.default_rng(7).normal(np.log2([1, 2, 4, 8, 16]), 0.5, size=(4000, 5))
+    # Where the expected curve gets there at 4, noisy ones do so before as often as after: of 4000
+    # half, with a deviation of 0.8 %. The first crossing comes before in 66 %, its median is 3.1.
+    noisy = np.random.default_rng(7).normal(np.log2([1, 2, 4, 8, 16]), 1.5, size=(4000, 5))
     n = equal_n([1, 2, 4, 8, 16], noisy, np.full(4000, 2.0))
-    assert 3.8 < np.median(n) < 4.2
+    assert 0.46 < np.mean(n < 4) < 0.54
 
 
 def constant(gold: float, seconds: float) -> Outcomes:
