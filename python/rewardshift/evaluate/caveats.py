@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
+from .spec import TARGET
+
 if TYPE_CHECKING:
-    from .summary import Summary
+    from .summary import Row, Summary
 
 _FEW_PROMPTS = 100
 _APART = 0.2
 """Share by which lengths may differ before times per answer mislead."""
 _GOOD_TEXT = 1.5
 """Times the target's perplexity, up to which a text is still much like the target's."""
-
+_TUNED = ("args", "cards", "gsi", "rsd", "soft-best-of")
+"""Methods with thresholds or weights on a reward's scale."""
 
 _OF_GOLD = (
     "That a method scores higher does not say that people like its answers better, nor that they "
@@ -24,9 +28,24 @@ _OF_MODELS = (
     "Numbers are of these models and prompts. Other models shift, accept and cost differently; so "
     "do larger ones of the same family."
 )
+_OF_DIFFERENCES = (
+    "Two methods differ in gold reward where the interval of their difference leaves out 0; it is "
+    "shown for those against the baseline (`--against` names another). Whether the brackets of two "
+    "methods overlap says nothing by itself: they answered the same prompts."
+)
 _OF_SPEED = (
     "Speeds are of this machine and build. Ratios travel better than tokens a second, but not to a "
     "GPU, nor to another type of weights."
+)
+_OF_TIMES = "The prompt's evaluation is not in the times: every model had seen it."
+_OF_THRESHOLDS = (
+    "Thresholds and weights of ARGS, CARDS, GSI, RSD and soft Best-of-N suit the rewards of their "
+    "papers; only CARDS' r* was adapted."
+)
+_OF_GREED = "ARGS is greedy: it has one answer to a prompt, whatever the seed."
+_OF_DRAFTS = (
+    "SSS drafts a fixed number of tokens a round (3 unless given), because answers are seeded. "
+    "Without a seed the decoder chooses what is fastest."
 )
 
 
@@ -36,8 +55,11 @@ def caveats(summary: Summary, gold_name: str) -> list[str]:
         f"The gold reward, {gold_name}, is one measure. {_OF_GOLD}",
         _OF_MODELS,
         _OF_SPEED,
+        _OF_TIMES,
+        *([] if summary.baseline is None else [_OF_DIFFERENCES]),
         *_of_size(summary),
         *_of_reach(summary),
+        *_of_methods(summary),
         *_of_text(summary),
     ]
 
@@ -45,10 +67,7 @@ def caveats(summary: Summary, gold_name: str) -> list[str]:
 def _of_size(summary: Summary) -> list[str]:
     said = []
     if summary.prompts < _FEW_PROMPTS:
-        said.append(
-            f"{summary.prompts} prompts are few: methods whose intervals overlap cannot be told "
-            "apart here."
-        )
+        said.append(f"{summary.prompts} prompts are few: small differences do not show.")
     if summary.seeds == 1:
         said.append(
             "With one seed there is one answer to a prompt: self-BLEU is unknown, and what varies "
@@ -71,20 +90,44 @@ def _of_reach(summary: Summary) -> list[str]:
     ]
 
 
+def _of_methods(summary: Summary) -> list[str]:
+    """On what the methods that were run are set to, and what they left out."""
+    kinds = {_kind(row) for row in summary.rows}
+    greedy = any(
+        _kind(r) == "args" and "stochastic=true" not in r.method.lower() for r in summary.rows
+    )
+    return [
+        *(
+            f"{row.name} never asked the target: its answers are the draft's."
+            for row in summary.rows
+            if row.calls["draft"] and not row.calls[TARGET]
+        ),
+        *([_OF_THRESHOLDS] if kinds.intersection(_TUNED) else []),
+        *([_OF_GREED] if greedy else []),
+        *([_OF_DRAFTS] if "sss" in kinds else []),
+    ]
+
+
+def _kind(row: Row) -> str:
+    """What a method's name starts with: "soft-best-of" of "soft-best-of-8 beta=1"."""
+    words = re.match(r"[a-z]+(-[a-z]+)*", row.name)
+    return words[0] if words else ""
+
+
 def _of_text(summary: Summary) -> list[str]:
     said = []
-    plain = next((row for row in summary.rows if row.method == "target"), None)
-    if plain is not None and plain.perplexity is not None:
-        far = [
-            row.name
-            for row in summary.rows
-            if row.perplexity is not None and row.perplexity > _GOOD_TEXT * plain.perplexity
-        ]
-        if far:
-            said.append(
-                f"The target finds the answers of {', '.join(far)} unlikely (over {_GOOD_TEXT:g} "
-                "times its own perplexity): their reward may be bought with worse text."
-            )
+    far = [
+        row.name
+        for row in summary.rows
+        if row.best_of is None  # whose answers are the target's own
+        and row.perplexity_ratio is not None
+        and row.perplexity_ratio.low > _GOOD_TEXT
+    ]
+    if far:
+        said.append(
+            f"The target finds the answers of {', '.join(far)} unlikely (over {_GOOD_TEXT:g} times "
+            "its own perplexity): their reward may be bought with worse text."
+        )
     lengths = [row.tokens for row in summary.rows]
     if max(lengths) > (1 + _APART) * min(lengths):
         said.append(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rewardshift.bench.plot import require_matplotlib
 
+from .spec import TARGET
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -91,9 +93,9 @@ def _cost(axes: Axes, summary: Summary, gold: str) -> None:
     on_curves = {row.method for rows in curves.values() for row in rows}
     curves |= {row.name: [row] for row in summary.rows if row.method not in on_curves}
     rows = summary.rows
-    front = pareto_front([(_ms(row.seconds_per_token).value, row.gold.value) for row in rows])
+    front = pareto_front([(_ms(row).value, row.gold.value) for row in rows])
     axes.step(
-        [_ms(rows[i].seconds_per_token).value for i in front],
+        [_ms(rows[i]).value for i in front],
         [rows[i].gold.value for i in front],
         where="post",
         color="grey",
@@ -108,7 +110,7 @@ def _cost(axes: Axes, summary: Summary, gold: str) -> None:
         for row in members if len(members) > 1 or row_number(members[0]) else ():
             axes.annotate(
                 row_number(row),
-                (_ms(row.seconds_per_token).value, row.gold.value),
+                (_ms(row).value, row.gold.value),
                 xytext=(-6 if number % 2 else 6, -11),  # neighbours do not write on each other
                 textcoords="offset points",
                 ha="right" if number % 2 else "left",
@@ -130,7 +132,7 @@ def row_number(row: Row) -> str:
 
 
 def _errorbars(axes: Axes, rows: Sequence[Row], **style: Any) -> None:  # noqa: ANN401 - matplotlib's
-    costs, golds = [_ms(row.seconds_per_token) for row in rows], [row.gold for row in rows]
+    costs, golds = [_ms(row) for row in rows], [row.gold for row in rows]
     axes.errorbar(
         [cost.value for cost in costs],
         [gold.value for gold in golds],
@@ -143,8 +145,10 @@ def _errorbars(axes: Axes, rows: Sequence[Row], **style: Any) -> None:  # noqa: 
     )
 
 
-def _ms(seconds: Interval) -> Interval:
-    return type(seconds)(*(1e3 * x for x in (seconds.value, seconds.low, seconds.high)))
+def _ms(row: Row) -> Interval:
+    """Milliseconds a token of the answer."""
+    speed = row.tokens_per_second
+    return type(speed)(1e3 / speed.value, 1e3 / speed.high, 1e3 / speed.low)
 
 
 def _plain_ticks(axis: Axis) -> None:
@@ -176,7 +180,7 @@ def _strength(axes: Axes, summary: Summary, gold: str) -> None:
             color=colour,
             label=name,
         )
-    levels = [row for row in summary.rows if row.best_of is not None or row.method == "target"]
+    levels = [row for row in summary.rows if row.best_of is not None or row.method == TARGET]
     right = max(row.strength or 0.0 for rows in curves.values() for row in rows)
     for row in levels:
         axes.axhline(row.gold.value, linestyle=":", linewidth=1, color="grey", zorder=1)

@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import columns
 from .caveats import caveats
+from .pages import Quotes, Section, Table, html_page, markdown
 from .run import OPTIONS
+from .statistics import FEWEST_PROMPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from .columns import Column
     from .equal_gold import EqualGold
-    from .statistics import Interval
-    from .summary import Row, Summary
+    from .pages import Part
+    from .samples import Sample
+    from .summary import Summary
 
 _CAPTIONS = {
     "cost": "Gold reward against what a token of the answer costs; whoever is on the grey front is "
-    "beaten by nobody at both.",
+    "beaten by nobody at both, by the point estimates: the bars say how sure that is.",
     "strength": "Gold reward against the strength of the shift.",
     "acceptance": "Accepted share of the decisions at each position of the draft.",
     "z": "Z, the normaliser of p · (q/r)^s, over the answer: near 1, draft and target agree about "
     "what the shift applies to.",
 }
 _OF_EQUAL = (
-    "The N at which Best-of-N has a method's gold reward, interpolated between those that were "
-    "run, and how much faster the method is there, in tokens a second. > marks an N that "
-    "was not run, and a speed-up that is a lower bound for that."
+    "The N at which Best-of-N has a method's gold reward, interpolated in log N between those that "
+    "were run, after smoothing out where the reward falls as N grows (isotonic regression); and "
+    "how much faster the method is there, in tokens a second. `>` marks an N beyond those that "
+    "were run, and then the speed-up over the largest one, which is less than the real one. `<` "
+    "marks that the smallest N that was run has more gold reward than the method: there is nothing "
+    "to compare at equal reward (–), and an end of an interval is below the speed-up over that N."
 )
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
-  color: #1c1f23; background: #fff; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #d9dde2; text-align: right;
-  white-space: nowrap; }
-th { vertical-align: bottom; white-space: normal; color: #4b5563; font-weight: 600; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
-figure { display: inline-block; margin: .5rem; max-width: 36rem; vertical-align: top; }
-figure img { width: 100%; } figcaption { color: #4b5563; font-size: 13px; }
-code, pre { font-size: 13px; background: #f3f4f6; border-radius: 4px; padding: .1rem .3rem; }
-pre { padding: .6rem; overflow-x: auto; }
-"""
+_OF_ANSWERS = (
+    "What every method said to the first prompts, once. A score that grows while the text does not "
+    "get better, by repeated praise for instance, is reward hacking: read before you believe."
+)
+_PROMPTS_SHOWN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +89,13 @@ def facts_of(folder: Path, *, command: str) -> RunFacts:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    title: str
-    parts: Sequence[str | _Table | list[str] | Path]
-    """Paragraphs, tables, lists and pictures; `code` is marked as in Markdown."""
-
-
 def write_report(
-    summary: Summary, facts: RunFacts, folder: Path, *, plots: Mapping[str, Path]
+    summary: Summary,
+    facts: RunFacts,
+    folder: Path,
+    *,
+    plots: Mapping[str, Path],
+    samples: Sequence[Sample] = (),
 ) -> list[Path]:
     """Writes ``report.md`` and ``report.html``.
 
@@ -117,21 +104,31 @@ def write_report(
         facts: About it.
         folder: Where to.
         plots: Pictures in the folder, by the names that ``save_plots`` gives them.
+        samples: Of the run; the report shows some of their answers.
 
     Returns:
         Both paths.
     """
     sections = [
-        _Section("Results", [_legend(summary, facts), _results(summary, facts)]),
-        _Section("At equal gold reward", _equal(summary)),
-        _Section("Pictures", [part for name in plots for part in (plots[name], _CAPTIONS[name])]),
-        _Section("What was run", _run(summary, facts)),
-        _Section("What cannot be concluded", [caveats(summary, facts.gold_name)]),
+        Section(
+            "Results",
+            [
+                _legend(summary),
+                *_table(summary, columns.results(summary, facts.gold_name, facts.training_name)),
+            ],
+        ),
+        Section("At equal gold reward", _equal(summary)),
+        Section("Cost", _table(summary, columns.cost(summary))),
+        Section("Text", _table(summary, columns.text(facts.temperature))),
+        Section("Answers", _answers(summary, samples)),
+        Section("Pictures", [part for name in plots for part in (plots[name], _CAPTIONS[name])]),
+        Section("What was run", _run(summary, facts)),
+        Section("What cannot be concluded", [caveats(summary, facts.gold_name)]),
     ]
     shown = [section for section in sections if section.parts]
     title = "Evaluation: reward, speed, calls and diversity"
     paths = folder / "report.md", folder / "report.html"
-    for path, text in zip(paths, (_markdown(title, shown), _html(title, shown)), strict=True):
+    for path, text in zip(paths, (markdown(title, shown), html_page(title, shown)), strict=True):
         path.write_text(text, encoding="utf-8")
     return list(paths)
 
@@ -139,45 +136,29 @@ def write_report(
 # --- what is said -------------------------------------------------------------------------------
 
 
-def _legend(summary: Summary, facts: RunFacts) -> str:
-    intervals = "Brackets are 95 % bootstrap intervals over prompts."
+def _legend(summary: Summary) -> str:
+    intervals = (
+        "Brackets are 95 % bootstrap intervals over prompts."
+        if summary.prompts >= FEWEST_PROMPTS
+        else f"There are no intervals: {summary.prompts} prompts say too little about what others "
+        f"would give; {FEWEST_PROMPTS} are needed at least."
+    )
     against = (
         "No Best-of-N was run to compare with."
         if summary.baseline is None
-        else f"Wins and speed-ups are against {summary.row(summary.baseline).name}: wins by gold "
-        "reward, ties half; speed-ups in tokens a second."
+        else f"The baseline is {summary.row(summary.baseline).name}."
     )
-    return (
-        f"{intervals} {against} Evaluations are batches for an answer, and in parentheses the "
-        "tokens (for the reward: texts) in them. KL is the divergence from the target at "
-        f"temperature {facts.temperature:g}, estimated from the log-probabilities of the answers; "
-        "≤ marks the bound log N − (N − 1)/N for Best-of-N."
-    )
+    return f"{intervals} {against} – marks what is unknown or does not apply."
 
 
-def _results(summary: Summary, facts: RunFacts) -> _Table:
-    columns: dict[str, Callable[[Row], str]] = {
-        "method": lambda row: row.name,
-        f"gold reward ({facts.gold_name})": lambda row: f"{row.gold:.3f}",
-        f"training reward ({facts.training_name})": lambda row: f"{row.training:.3f}",
-        "wins": lambda row: _percent(row.win_rate),
-        "tokens/s": lambda row: f"{row.tokens_per_second.value:.1f}",
-        "seconds per answer": lambda row: f"{row.seconds.value:.2f}",
-        "speed-up": lambda row: _times(row.speed_up),
-        **{f"{role} evaluations": _evaluations(role) for role in summary.rows[0].calls},
-        "tokens per target evaluation": lambda row: _number(row.tokens_per_evaluation, ".2f"),
-        "accepted": lambda row: _number(row.acceptance, ".2f"),
-        "distinct-1": lambda row: _number(row.distinct_1, ".3f"),
-        "distinct-2": lambda row: _number(row.distinct_2, ".3f"),
-        "self-BLEU": lambda row: _number(row.self_bleu, ".2f"),
-        "KL, nats/token": lambda row: _number(row.kl, ".3f", bound=row.kl_is_bound),
-        "perplexity": lambda row: _number(row.perplexity, ".2f"),
-        "tokens": lambda row: f"{row.tokens:.0f}",
-    }
-    return _Table(list(columns), [[cell(row) for cell in columns.values()] for row in summary.rows])
+def _table(summary: Summary, shown: Sequence[Column]) -> list[Part]:
+    """A row for each method, and what its columns say."""
+    rows = [[row.name, *(column.cell(row) for column in shown)] for row in summary.rows]
+    glossary = [f"{column.head}: {column.says}" for column in shown]
+    return [Table(["method", *(column.head for column in shown)], rows), glossary]
 
 
-def _equal(summary: Summary) -> list[str | _Table | list[str] | Path]:
+def _equal(summary: Summary) -> list[Part]:
     if not summary.equal:
         return []
     rows = [
@@ -186,8 +167,24 @@ def _equal(summary: Summary) -> list[str | _Table | list[str] | Path]:
     ]
     return [
         _OF_EQUAL,
-        _Table(["method", "equals Best-of-N at N", "speed-up there"], rows),
+        Table(["method", "equals Best-of-N at N", "speed-up there"], rows),
     ]
+
+
+def _answers(summary: Summary, samples: Sequence[Sample]) -> list[Part]:
+    """What every method said to the first prompts."""
+    if not samples:
+        return []
+    found = {sample.key: sample for sample in samples}
+    seed = min(sample.seed for sample in samples)
+    prompts = list(dict.fromkeys(sample.prompt for sample in samples))[:_PROMPTS_SHOWN]
+    parts: list[Part] = [_OF_ANSWERS]
+    for prompt in prompts:
+        answers = [(row.name, found[row.method, prompt, seed]) for row in summary.rows]
+        parts.append(
+            Quotes(prompt, [(f"{name}, gold {s.gold:.2f}", s.text) for name, s in answers])
+        )
+    return parts
 
 
 def reached(found: EqualGold) -> str:
@@ -196,17 +193,23 @@ def reached(found: EqualGold) -> str:
     def text(n: float) -> str:
         if math.isinf(n):
             return f"> {found.largest}"
-        return f"≤ {n:.0f}" if n <= found.smallest else f"{n:.1f}"
+        return f"{n:.1f}" if n else f"< {found.smallest}"
 
-    return f"{text(found.n.value)} [{text(found.n.low)}, {text(found.n.high)}]"
+    return found.n.shown(text)
 
 
 def gained(found: EqualGold) -> str:
-    """The speed-up there: "4.1 × [3.0, 5.2]"."""
-    return f"{'> ' if math.isinf(found.n.value) else ''}{_times(found.speed_up)}"
+    """The speed-up there: "4.1 × [3.0, > 5.2]"; "–" where the smallest N has more gold reward."""
+
+    def text(speed_up: float) -> str:
+        if math.isinf(speed_up):
+            return f"> {found.at_largest:.2f}"
+        return f"{speed_up:.2f}" if speed_up else f"< {found.at_smallest:.2f}"
+
+    return found.speed_up.shown(text, " ×") if found.n.value else "–"
 
 
-def _run(summary: Summary, facts: RunFacts) -> list[str | _Table | list[str] | Path]:
+def _run(summary: Summary, facts: RunFacts) -> list[Part]:
     size = (
         f"{summary.prompts} prompts × {summary.seeds} seeds, up to {facts.max_tokens} tokens an "
         f"answer, temperature {facts.temperature:g}. Methods took turns prompt by prompt. Every "
@@ -215,107 +218,3 @@ def _run(summary: Summary, facts: RunFacts) -> list[str | _Table | list[str] | P
     )
     ran_on = [f"{name}: {value}" for name, value in facts.ran_on.items()]
     return [size, ran_on, f"`{facts.command}`"]
-
-
-# --- cells --------------------------------------------------------------------------------------
-
-
-def _number(value: float | None, form: str, *, bound: bool = False) -> str:
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{'≤ ' if bound else ''}{value:{form}}"
-
-
-def _percent(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    value, low, high = (100 * x for x in (interval.value, interval.low, interval.high))
-    return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
-
-
-def _times(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    return f"{interval.value:.2f} × [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def _evaluations(role: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        calls, inside = row.calls[role], row.evaluated[role]
-        return f"{calls:.3g} ({inside:.3g})" if calls or inside else "–"
-
-    return cell
-
-
-# --- pages --------------------------------------------------------------------------------------
-
-
-def _markdown(title: str, sections: Sequence[_Section]) -> str:
-    blocks = [f"# {title}"]
-    for section in sections:
-        blocks.append(f"## {section.title}")
-        for part in section.parts:
-            if isinstance(part, str):
-                blocks.append(f"```text\n{part[1:-1]}\n```" if _is_code(part) else part)
-            elif isinstance(part, _Table):
-                blocks.append(_markdown_table(part))
-            elif isinstance(part, list):
-                blocks.append("\n".join(f"- {item}" for item in part))
-            else:
-                blocks.append(f"![{part.stem}]({part.name})")
-    return "\n\n".join(blocks) + "\n"
-
-
-def _markdown_table(table: _Table) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    rule = "|" + "|".join(["---", *["---:"] * (len(table.head) - 1)]) + "|"
-    return "\n".join([line(table.head), rule, *map(line, table.rows)])
-
-
-def _html(title: str, sections: Sequence[_Section]) -> str:
-    body = [f"<h1>{html.escape(title)}</h1>"]
-    for section in sections:
-        body.append(f"<h2>{html.escape(section.title)}</h2>")
-        body += [_html_part(part) for part in section.parts]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
-
-
-def _html_part(part: str | _Table | list[str] | Path) -> str:
-    if isinstance(part, str):
-        return (
-            f"<pre>{html.escape(part[1:-1])}</pre>" if _is_code(part) else f"<p>{_marked(part)}</p>"
-        )
-    if isinstance(part, _Table):
-        return _html_table(part)
-    if isinstance(part, list):
-        return "<ul>" + "".join(f"<li>{_marked(item)}</li>" for item in part) + "</ul>"
-    picture = base64.b64encode(part.read_bytes()).decode()
-    source = f"data:image/svg+xml;base64,{picture}"
-    return f'<figure><img src="{source}" alt="{html.escape(part.stem)}"></figure>'
-
-
-def _html_table(table: _Table) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    rows = "\n".join(line(row, "td") for row in table.rows)
-    return (
-        f'<div class="wide"><table><thead>{line(table.head, "th")}</thead>\n'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
-    )
-
-
-def _is_code(part: str) -> bool:
-    return part.startswith("`") and part.endswith("`") and part.count("`") == 2
-
-
-def _marked(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))

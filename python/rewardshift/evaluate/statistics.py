@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Array = NDArray[np.float64]
 Resampled = NDArray[np.intp]
 """Numbers of prompts, [times, prompts]: each row is drawn with replacement."""
+Statistic = Callable[[Resampled], Array]
+"""Its value for each of those rows, [times]."""
 
+FEWEST_PROMPTS = 10
+"""With fewer an interval would be too short: resampling them tells too little of other prompts."""
 _TIMES = 2000
 _COVERED = (2.5, 97.5)
 _LONGEST = 4
@@ -25,22 +30,28 @@ _LONGEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its 95 % bootstrap interval."""
+    """An estimate with its 95 % bootstrap interval; NaN at both ends where prompts are too few."""
 
     value: float
     low: float
     high: float
 
     def __format__(self, form: str) -> str:
-        """Each number in the given form: "1.02 [0.99, 1.05]"."""
-        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+        """Each number in the given form: "1.02 [0.99, 1.05]", or "1.02" without an interval."""
+        return self.shown(lambda x: f"{x:{form}}")
+
+    def shown(self, text: Callable[[float], str], unit: str = "") -> str:
+        """Like a format, by a function that writes a number, and with a unit behind the value."""
+        value = f"{text(self.value)}{unit}"
+        return value if math.isnan(self.low) else f"{value} [{text(self.low)}, {text(self.high)}]"
 
 
-def bootstrap(statistic: Callable[[Resampled], Array], prompts: int, *, seed: int = 0) -> Interval:
+def bootstrap(statistic: Statistic, prompts: int, *, seed: int = 0) -> Interval:
     """A percentile interval over prompts, which are what a user's next question is drawn from.
 
     Answers to the same prompt are not independent, so prompts are resampled, with all answers of
-    all methods to them: what makes a prompt easy cancels where methods are compared.
+    all methods to them: what makes a prompt easy cancels where methods are compared. Fewer than
+    ``FEWEST_PROMPTS`` have no interval.
 
     Args:
         statistic: Its value for each row of numbers of prompts, [times].
@@ -50,22 +61,29 @@ def bootstrap(statistic: Callable[[Resampled], Array], prompts: int, *, seed: in
     Raises:
         ValueError: If there are no prompts.
     """
+    return intervals(lambda drawn: statistic(drawn)[None], prompts, seed=seed)[0]
+
+
+def intervals(statistics: Statistic, prompts: int, *, seed: int = 0) -> list[Interval]:
+    """Like ``bootstrap``, of several statistics of the same draws: [statistics, times]."""
     if prompts < 1:
         raise ValueError("there are no prompts to take an interval over")
+    values = statistics(np.arange(prompts)[None, :])[:, 0]
+    if prompts < FEWEST_PROMPTS:
+        return [Interval(float(value), math.nan, math.nan) for value in values]
     drawn = np.random.default_rng(seed).integers(prompts, size=(_TIMES, prompts))
-    value = float(statistic(np.arange(prompts)[None, :])[0])
     # An observed value, never a mean of two: one of them may be infinite.
-    low, high = np.percentile(statistic(drawn), _COVERED, method="inverted_cdf")
-    return Interval(value, float(low), float(high))
+    ends = np.percentile(statistics(drawn), _COVERED, axis=1, method="inverted_cdf").T
+    return [Interval(float(v), float(a), float(b)) for v, (a, b) in zip(values, ends, strict=True)]
 
 
-def mean_of(values: Array) -> Callable[[Resampled], Array]:
+def mean_of(values: Array) -> Statistic:
     """The statistic that is the mean over prompts and seeds; ``values`` is [prompts, seeds]."""
     by_prompt = values.mean(axis=1)
     return lambda drawn: by_prompt[drawn].mean(axis=1)
 
 
-def ratio_of(above: Array, below: Array) -> Callable[[Resampled], Array]:
+def ratio_of(above: Array, below: Array) -> Statistic:
     """The statistic that is the ratio of two sums; both are [prompts, seeds]."""
     a, b = above.sum(axis=1), below.sum(axis=1)
     return lambda drawn: a[drawn].sum(axis=1) / b[drawn].sum(axis=1)
@@ -144,8 +162,8 @@ def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
 # --- decisions ----------------------------------------------------------------------------------
 
 
-def acceptance_by_position(answers: Sequence[tuple[int, int, Sequence[float]]]) -> list[float]:
-    """The accepted share of all decisions at each position of the draft.
+def decisions(answers: Sequence[tuple[int, int, Sequence[float]]]) -> tuple[Array, Array]:
+    """How many decisions accepted, and how many there were, at each position of the draft.
 
     An answer tells the shares; how many decisions they are of follows from the accepted tokens,
     because a position is reached only where the one before accepted.
@@ -156,15 +174,13 @@ def acceptance_by_position(answers: Sequence[tuple[int, int, Sequence[float]]]) 
     longest = max((len(shares) for *_, shares in answers), default=0)
     accepted, decided = np.zeros(longest), np.zeros(longest)
     for drafted, taken, shares in answers:
-        reach = np.cumprod(
-            [1.0, *shares]
-        )  # of the first decisions, those that get to each position
+        # Of the first decisions, those that get to each position.
+        reach = np.cumprod([1.0, *shares])
         passed = float(reach[1:].sum())
         first = taken / passed if passed else drafted / max(1, len(shares))
-        for i, share in enumerate(shares):
-            accepted[i] += first * reach[i] * share
-            decided[i] += first * reach[i]
-    return [float(a / d) if d else math.nan for a, d in zip(accepted, decided, strict=True)]
+        accepted[: len(shares)] += first * reach[1:]
+        decided[: len(shares)] += first * reach[:-1]
+    return accepted, decided
 
 
 def best_of_n_kl(n: int) -> float:
@@ -173,9 +189,3 @@ def best_of_n_kl(n: int) -> float:
     A bound for an answer (Beirami et al., 2024); exact where no two answers are alike.
     """
     return math.log(n) - (n - 1) / n
-
-
-def percentiles(values: Sequence[float], points: Sequence[float]) -> list[float]:
-    """Percentiles of at least one value."""
-    found: Any = np.percentile(np.asarray(values), points)
-    return [float(x) for x in found]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,11 @@ from .equal_gold import EqualGold, Outcomes, equal_gold
 from .spec import TARGET, best_of, rule_of, strength_of
 from .statistics import (
     Interval,
-    acceptance_by_position,
     best_of_n_kl,
     bootstrap,
+    decisions,
     distinct,
     mean_of,
-    percentiles,
     ratio_of,
     self_bleu,
     wins,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .samples import Sample
-    from .statistics import Array
+    from .statistics import Array, Statistic
 
-ROLES = ("target", "draft", "reference", "reward")
+ROLES = (TARGET, "draft", "reference", "reward")
 _USUAL_N = 8
 _Z_POINTS = (5, 25, 50, 75, 95)
 _FEWEST = 10
@@ -49,15 +49,16 @@ class Row:
         rule: Likewise.
         gold: Mean gold reward.
         training: Mean of the reward that methods may choose by.
+        gain: Gold reward minus the baseline's on the same prompts; None without a baseline.
         win_rate: How often its gold reward beats the baseline's; None without a baseline.
         tokens_per_second: Tokens of the answers by their wall time.
         seconds: Mean wall time of an answer.
-        seconds_per_token: Wall time by tokens of the answers.
         speed_up: Tokens a second over those of the baseline; None without one.
         calls: Mean evaluations of an answer, by role.
         evaluated: Mean tokens evaluated (for "reward": texts scored), by role.
         tokens_per_evaluation: Tokens of the answers by evaluations of the target; None without any.
-        acceptance: Accepted share of the drafted tokens; None where nothing is drafted.
+        acceptance: Accepted share of the decisions; None where there are none, or an answer does
+            not tell them.
         acceptance_by_position: Accepted share of the decisions at each position of the draft.
         distinct_1: Different words by words, over all answers.
         distinct_2: Likewise of pairs of words.
@@ -65,6 +66,7 @@ class Row:
         kl: KL divergence from the target at the run's temperature, nats a token; None if unknown.
         kl_is_bound: Whether it is an upper bound.
         perplexity: The target's, of the answers, at temperature 1; None if unknown.
+        perplexity_ratio: That by the target's own on the same prompts; None if either is unknown.
         z: 5th, 25th, 50th, 75th and 95th percentile of Z by position of the answer.
         tokens: Mean tokens of an answer.
     """
@@ -76,10 +78,10 @@ class Row:
     rule: str | None
     gold: Interval
     training: Interval
+    gain: Interval | None
     win_rate: Interval | None
     tokens_per_second: Interval
     seconds: Interval
-    seconds_per_token: Interval
     speed_up: Interval | None
     calls: dict[str, float]
     evaluated: dict[str, float]
@@ -89,9 +91,10 @@ class Row:
     distinct_1: float
     distinct_2: float
     self_bleu: float
-    kl: float | None
+    kl: Interval | None
     kl_is_bound: bool
-    perplexity: float | None
+    perplexity: Interval | None
+    perplexity_ratio: Interval | None
     z: list[list[float]]
     tokens: float
 
@@ -129,8 +132,8 @@ def summarise(samples: Sequence[Sample], *, baseline: str | None = None) -> Summ
             Best-of-N of the largest N.
 
     Raises:
-        ValueError: If there are no samples, some are missing, or the baseline is none of the
-            methods.
+        ValueError: If there are no samples, some are missing or there twice, or the baseline is
+            none of the methods.
     """
     grids = _grids(samples)
     baseline = _baseline(list(grids), baseline)
@@ -138,7 +141,10 @@ def summarise(samples: Sequence[Sample], *, baseline: str | None = None) -> Summ
     against = None if baseline is None else outcomes[baseline]
     first = next(iter(grids.values()))
     return Summary(
-        rows=[_row(grid, outcomes[method], against) for method, grid in grids.items()],
+        rows=[
+            _row(grid, outcomes[method], against, grids.get(TARGET))
+            for method, grid in grids.items()
+        ],
         baseline=baseline,
         equal=_equal(outcomes),
         prompts=len(first),
@@ -155,6 +161,9 @@ def _grids(samples: Sequence[Sample]) -> dict[str, Grid]:
     if not samples:
         raise ValueError("there are no samples to add up")
     found = {sample.key: sample for sample in samples}
+    if len(found) < len(samples):
+        twice = next(key for key, times in Counter(s.key for s in samples).items() if times > 1)
+        raise ValueError(f"there are several samples of {twice}: methods, prompts and seeds differ")
     methods = dict.fromkeys(sample.method for sample in samples)
     prompts = dict.fromkeys(sample.prompt for sample in samples)
     seeds = sorted({sample.seed for sample in samples})
@@ -190,15 +199,15 @@ def _equal(outcomes: Mapping[str, Outcomes]) -> dict[str, EqualGold]:
     return {method: equal_gold(counts, outcomes[method]) for method in others}
 
 
-def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
+def _row(grid: Grid, found: Outcomes, against: Outcomes | None, target: Grid | None) -> Row:
     samples = [sample for answers in grid for sample in answers]
     first, count = samples[0], len(grid)
     training = np.array([[s.training for s in answers] for answers in grid])
     calls = _means([s.calls for s in samples])
     tokens = float(found.tokens.mean())
-    drafted = sum(s.drafted for s in samples)
+    accepted, decided = _decisions(samples)
     texts = [s.text for s in samples]
-    kl, is_bound = _kl(samples, best_of(first.method), tokens)
+    perplexity = _perplexity(grid)
     return Row(
         method=first.method,
         name=first.name,
@@ -207,26 +216,27 @@ def _row(grid: Grid, found: Outcomes, against: Outcomes | None) -> Row:
         rule=rule_of(first.method),
         gold=bootstrap(mean_of(found.gold), count),
         training=bootstrap(mean_of(training), count),
+        gain=None if against is None else bootstrap(mean_of(_gains(found, against)), count),
         win_rate=None
         if against is None
         else bootstrap(mean_of(wins(found.gold, against.gold)), count),
         tokens_per_second=bootstrap(ratio_of(found.tokens, found.seconds), count),
         seconds=bootstrap(mean_of(found.seconds), count),
-        seconds_per_token=bootstrap(ratio_of(found.seconds, found.tokens), count),
         speed_up=None if against is None else _speed_up(found, against),
         calls=calls,
         evaluated=_means([s.evaluated for s in samples]),
-        tokens_per_evaluation=tokens / calls["target"] if calls["target"] else None,
-        acceptance=sum(s.accepted for s in samples) / drafted if drafted else None,
-        acceptance_by_position=acceptance_by_position(
-            [(s.drafted, s.accepted, s.acceptance_by_position) for s in samples if s.drafted]
-        ),
+        tokens_per_evaluation=tokens / calls[TARGET] if calls[TARGET] else None,
+        acceptance=float(accepted.sum() / decided.sum()) if decided.any() else None,
+        acceptance_by_position=[
+            float(a / d) if d else math.nan for a, d in zip(accepted, decided, strict=True)
+        ],
         distinct_1=distinct(texts, 1),
         distinct_2=distinct(texts, 2),
         self_bleu=float(np.mean([self_bleu([s.text for s in answers]) for answers in grid])),
-        kl=kl,
-        kl_is_bound=is_bound,
-        perplexity=_perplexity(samples),
+        kl=_kl(grid, found.tokens),
+        kl_is_bound=best_of(first.method) is not None,
+        perplexity=None if perplexity is None else bootstrap(perplexity, count),
+        perplexity_ratio=_perplexity_ratio(perplexity, target),
         z=_z_by_position(samples),
         tokens=tokens,
     )
@@ -237,24 +247,46 @@ def _speed_up(ours: Outcomes, theirs: Outcomes) -> Interval:
     return bootstrap(lambda drawn: fast(drawn) / slow(drawn), len(ours.gold))
 
 
+def _gains(ours: Outcomes, theirs: Outcomes) -> Array:
+    """Differences of the gold rewards, by prompt."""
+    return np.asarray(ours.gold.mean(axis=1) - theirs.gold.mean(axis=1))[:, None]
+
+
 def _means(counts: Sequence[Mapping[str, int]]) -> dict[str, float]:
     return {role: sum(c.get(role, 0) for c in counts) / len(counts) for role in ROLES}
 
 
-def _kl(samples: Sequence[Sample], n: int | None, tokens: float) -> tuple[float | None, bool]:
-    """Nats a token, and whether it is a bound."""
-    if n is not None:
-        return best_of_n_kl(n) / tokens, True
-    known = [s.kl for s in samples if s.kl is not None]
-    if len(known) < len(samples):
-        return None, False
-    return math.fsum(known) / (tokens * len(samples)), False
+def _decisions(samples: Sequence[Sample]) -> tuple[Array, Array]:
+    """By position, accepted ones and all; none where an answer with drafts does not tell."""
+    drafts = [(s.drafted, s.accepted, s.acceptance_by_position) for s in samples if s.drafted]
+    return decisions(drafts if all(shares for *_, shares in drafts) else [])
 
 
-def _perplexity(samples: Sequence[Sample]) -> float | None:
-    known = [(s.target_nats, s.tokens) for s in samples if s.target_nats is not None]
-    total = sum(tokens for _, tokens in known)
-    return math.exp(math.fsum(nats * n for nats, n in known) / total) if total else None
+def _kl(grid: Grid, tokens: Array) -> Interval | None:
+    """Nats a token; of Best-of-N the bound."""
+    n = best_of(grid[0][0].method)
+    found = [[s.kl if n is None else best_of_n_kl(n) for s in answers] for answers in grid]
+    if any(kl is None for answers in found for kl in answers):
+        return None
+    return bootstrap(ratio_of(np.array(found, dtype=np.float64), tokens), len(grid))
+
+
+def _perplexity(grid: Grid) -> Statistic | None:
+    """Answers without tokens do not count; None if there are no others."""
+    known = [[(s.target_nats, s.tokens) for s in answers] for answers in grid]
+    nats = np.array([[0.0 if x is None else x * n for x, n in answers] for answers in known])
+    tokens = np.array([[0.0 if x is None else float(n) for x, n in answers] for answers in known])
+    if not tokens.any():
+        return None
+    mean = ratio_of(nats, tokens)
+    return lambda drawn: np.exp(mean(drawn))
+
+
+def _perplexity_ratio(ours: Statistic | None, target: Grid | None) -> Interval | None:
+    theirs = None if target is None else _perplexity(target)
+    if target is None or ours is None or theirs is None:
+        return None
+    return bootstrap(lambda drawn: ours(drawn) / theirs(drawn), len(target))
 
 
 def _z_by_position(samples: Sequence[Sample]) -> list[list[float]]:
@@ -264,5 +296,8 @@ def _z_by_position(samples: Sequence[Sample]) -> list[list[float]]:
         for position, log_z in enumerate(sample.log_z):
             if log_z is not None:
                 at[position].append(math.exp(min(log_z, 700.0)))
-    positions = (at[i] for i in range(len(at)) if len(at[i]) >= min(_FEWEST, len(samples)))
-    return [percentiles(values, _Z_POINTS) for values in positions]
+    enough = min(_FEWEST, len(samples))
+    positions = itertools.takewhile(
+        lambda values: len(values) >= enough, (at[i] for i in range(len(at)))
+    )
+    return [[float(z) for z in np.percentile(values, _Z_POINTS)] for values in positions]
