@@ -31,11 +31,11 @@ WIDE = 4  # times its lower end: what N is, is not known then
 def advice(equal: EqualGold) -> str:
     """What to take, given where Best-of-N has the reward of SSS."""
     n, faster = equal.n, equal.speed_up
-    if n.high <= equal.smallest:
+    if n.value <= equal.smallest and not n.high > equal.smallest:
         return "SSS has no more reward than one plain sample: another strength or pair may have."
     if math.isinf(n.low):
         return f"No Best-of-N up to {equal.largest} has the reward of SSS: take SSS."
-    if n.high > WIDE * n.low:
+    if not n.high <= WIDE * n.low:  # also where there are too few for intervals
         return f"Best-of-{n:.1f} may have the reward of SSS: too few prompts (--n) to tell."
     known = f"Best-of-{n:.1f} has the reward of SSS, which is {faster:.2f} times as fast there"
     if faster.low > 1:

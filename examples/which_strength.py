@@ -42,9 +42,9 @@ def gained(samples: list[Sample], row: Row, other: Row) -> Interval:
 def advice(samples: list[Sample]) -> str:
     """The strength to take; the first of the rows is the target's."""
     rows = summarise(samples).rows
-    fit = [row for row in rows if row.perplexity <= MOST * rows[0].perplexity]
+    fit = [row for row in rows if row.perplexity_ratio.value <= MOST]
     best = max(fit, key=lambda row: row.gold.value)
-    least = next(row for row in fit if gained(samples, best, row).low <= 0)
+    least = next(row for row in fit if not gained(samples, best, row).low > 0)
     if least.strength:
         return f"Take strength {least.strength:g}: nothing here has surely more reward."
     if len(fit) == 1:
@@ -73,7 +73,7 @@ samples = evaluate(
 rows = summarise(samples).rows
 print("strength, reward, reward more than the last one's, perplexity, distinct-2")
 for last, row in zip((rows[0], *rows), rows, strict=False):
-    likely = f"{row.perplexity / rows[0].perplexity:.2f} x"
+    likely = f"{row.perplexity_ratio.value:.2f} x"
     more = gained(samples, row, last)
     print(f"{row.strength or 0:g}: {row.gold:.3f}, {more:+.3f}, {likely}, {row.distinct_2:.2f}")
 print(advice(samples))

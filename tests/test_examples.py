@@ -7,6 +7,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,19 +65,20 @@ def test_an_example_refuses_some_models_without_the_others(
 
 
 def test_the_strength_is_the_least_that_may_well_be_the_best(run_example: RunExample) -> None:
-    found = run_example("which_strength", *MODELS)
-    # Gold rewards of the two prompts, by strength; perplexities are all 2.
+    count = 12  # prompts, of two kinds
+    found = run_example("which_strength", *MODELS[:-1], str(count))
+    # Gold rewards of the two kinds, by strength; perplexities are all 2.
     golds = {0: (0, 0), 0.25: (1, 1), 0.5: (2, 6), 0.75: (4, 4.5), 1: (5, 4), 1.5: (4, 4)}
 
     def advice(**costly: float) -> str:
         samples: list[Sample] = []
-        for start in range(0, len(found["samples"]), 2):
-            pair = found["samples"][start : start + 2]
-            strength = float(pair[0].method.partition("=")[2] or 0)
+        for start in range(0, len(found["samples"]), count):
+            answers = found["samples"][start : start + count]
+            strength = float(answers[0].method.partition("=")[2] or 0)
             nats = math.log(2 * costly.get(f"s{strength:g}".replace(".", "_"), 1))
             samples += [
                 replace(s, gold=gold, target_nats=nats)
-                for s, gold in zip(pair, golds[strength], strict=True)
+                for s, gold in zip(answers, cycle(golds[strength]), strict=False)
             ]
         return str(found["advice"](samples))
 
@@ -90,6 +92,7 @@ def test_intervals_decide_between_best_of_n_and_sss(run_example: RunExample) -> 
     advice = run_example("best_of_n_or_sss", *MODELS)["advice"]
     faster, slower, unsure = Interval(2, 1.5, 3), Interval(0.5, 0.4, 0.9), Interval(1, 0.9, 1.1)
     some, plain, none = Interval(3, 2, 5), Interval(1, 1, 1), Interval(*[math.inf] * 3)
+    few = Interval(3, math.nan, math.nan)
     for n, speed_up, said in (
         (some, faster, "there: take SSS"),
         (some, slower, "there: take Best-of-N"),
@@ -97,10 +100,13 @@ def test_intervals_decide_between_best_of_n_and_sss(run_example: RunExample) -> 
         (plain, faster, "SSS has no more reward than one plain sample"),
         (none, faster, "No Best-of-N up to 16 has the reward of SSS: take SSS"),
         (Interval(3, 1, 7), faster, "too few prompts"),
+        (Interval(0, 0, 2), faster, "too few prompts"),
+        (few, few, "too few prompts"),
         (Interval(12, 9, math.inf), faster, "too few prompts"),
         (Interval(math.inf, 9, math.inf), slower, "too few prompts"),
     ):
-        assert said in advice(EqualGold(n=n, speed_up=speed_up, largest=16, smallest=1))
+        found = EqualGold(n, speed_up, largest=16, smallest=1, at_largest=1.0, at_smallest=1.0)
+        assert said in advice(found)
 
 
 def test_every_question_has_its_example() -> None:

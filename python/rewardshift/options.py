@@ -52,8 +52,8 @@ class SamplingOptions(TypedDict, total=False):
     result, with its scores (for which all roles see the target's prompt); ``logprobs`` is OpenAI's
     other name for ``top_logprobs``; a ``seed`` of None or -1 draws one. Texts depend on how many
     tokens are drafted: left to the decoder, ``num_draft_tokens`` is what is fastest here and now,
-    unless a seed is given; then it is always 3. The same goes for drafts of a table (``drafter``)
-    and for trees (``tree_width`` above 1): left to the decoder, they are drawn where that is faster.
+    unless a seed is given; then it is always 3. So it is for drafts of a table (``drafter``) and
+    for trees (``tree_width`` above 1): left to the decoder, they are drawn where that is faster.
     """
 
     echo: bool

@@ -16,6 +16,7 @@ from rewardshift.evaluate import (
     EvaluateOptions,
     Judges,
     RunFacts,
+    Sample,
     Summary,
     evaluate,
     evaluation_prompts,
@@ -209,7 +210,7 @@ def run(load: LoadFlags, flags: EvalFlags, context: typer.Context) -> None:
         samples += samples_beside(flags.folder, samples, other)
     summary = summarise(samples, baseline=flags.against)
     facts = facts_of(flags.folder, command=_command(load, flags, specs))
-    _write(summary, facts, flags)
+    _write(summary, facts, flags, samples)
     if flags.json:
         print_json(summary)
     else:
@@ -253,9 +254,9 @@ def _is_given(context: typer.Context, *options: str) -> bool:
     return any(source is not None and source.name == "COMMANDLINE" for source in sources)
 
 
-def _write(summary: Summary, facts: RunFacts, flags: EvalFlags) -> None:
+def _write(summary: Summary, facts: RunFacts, flags: EvalFlags, samples: Sequence[Sample]) -> None:
     plots = save_plots(summary, flags.folder, gold_name=flags.gold)
-    write_report(summary, facts, flags.folder, plots=plots)
+    write_report(summary, facts, flags.folder, plots=plots, samples=samples)
     with replacing(flags.folder / "summary.json") as fresh:
         fresh.write_text(json.dumps(plain(summary), indent=2) + "\n", encoding="utf-8")
 
@@ -276,7 +277,8 @@ def _show(summary: Summary, facts: RunFacts, folder: Path) -> None:
     against = "" if summary.baseline is None else f" against {summary.row(summary.baseline).name}"
     title = f"{summary.prompts} prompts × {summary.seeds}{against}"
     console = stdout()
-    console.print(table(title, columns, rows, note="in brackets: 95 % intervals over prompts"))
+    note = "in brackets: 95 % intervals over prompts, of 10 and more"
+    console.print(table(title, columns, rows, note=note))
     if summary.equal:
         rows = [[summary.row(m).name, reached(e), gained(e)] for m, e in summary.equal.items()]
         console.print()
