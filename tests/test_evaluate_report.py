@@ -606,6 +606,10 @@ def test_the_report_warns_where_numbers_mislead(tmp_path: Path) -> None:
     assert "With one seed" in warned([s for s in usual if s.seed == 1])
     far = [replace(s, gold=s.gold + 9) if s.method == "three-model" else s for s in usual]
     assert "No Best-of-N up to 16 has the gold reward of three-model" in warned(far)
+    assert "timed in another run" not in warned(usual)
+    beside = [replace(s, method=f"old/{s.method}", name=f"{s.name} (old)") for s in usual]
+    others = [s for s in beside if s.method == "old/three-model"]
+    assert f"{others[0].name} were timed in another run" in warned([*usual, *others])
 
     def unlikely(method: str, times: float, *, of: int = 40) -> str:
         worse = {f"prompt {i}" for i in range(of)}

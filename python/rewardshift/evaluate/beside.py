@@ -66,6 +66,11 @@ def samples_beside(folder: Path, ours: Sequence[Sample], other: Path) -> list[Sa
     ]
 
 
+def is_beside(method: str) -> bool:
+    """Whether it is the name of another run's method."""
+    return "/" in method
+
+
 def _fixed(options: Mapping[str, Any]) -> dict[str, Any]:
     """What two runs must have in common, by name; of the models, the target and how it is run."""
     every = {**options["models"], **options, "files": options.get("files", {}).get("target")}

@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from .beside import is_beside
 from .spec import TARGET
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _OF_SPEED = (
     "Speeds are of this machine and build. Ratios travel better than tokens a second, but not to a "
     "GPU, nor to another type of weights."
 )
+_OF_OTHER_RUNS = "were timed in another run: compare their speeds among themselves."
 _OF_TIMES = "The prompt's evaluation is not in the times: every model had seen it."
 _OF_THRESHOLDS = (
     "Thresholds and weights of ARGS, CARDS, GSI, RSD and soft Best-of-N suit the rewards of their "
@@ -59,6 +61,7 @@ def caveats(summary: Summary, gold_name: str) -> list[str]:
         *([] if summary.baseline is None else [_OF_DIFFERENCES]),
         *_of_size(summary),
         *_of_reach(summary),
+        *_of_other_runs(summary),
         *_of_methods(summary),
         *_of_text(summary),
     ]
@@ -88,6 +91,11 @@ def _of_reach(summary: Summary) -> list[str]:
     return [
         f"No Best-of-N up to {largest} has the gold reward of {names}: {_NOT_MEASURED}",
     ]
+
+
+def _of_other_runs(summary: Summary) -> list[str]:
+    names = [row.name for row in summary.rows if is_beside(row.method)]
+    return [f"{', '.join(names)} {_OF_OTHER_RUNS}"] if names else []
 
 
 def _of_methods(summary: Summary) -> list[str]:

@@ -212,9 +212,9 @@ def gained(found: EqualGold) -> str:
 def _run(summary: Summary, facts: RunFacts) -> list[Part]:
     size = (
         f"{summary.prompts} prompts × {summary.seeds} seeds, up to {facts.max_tokens} tokens an "
-        f"answer, temperature {facts.temperature:g}. Methods took turns prompt by prompt. Every "
-        "prompt had been evaluated by all models before the clock started, so times are those of "
-        "the answers."
+        f"answer, temperature {facts.temperature:g}. Methods that are run together take turns "
+        "prompt by prompt; what was added later was timed later. Every prompt had been evaluated "
+        "by all models before the clock started, so times are those of the answers."
     )
     ran_on = [f"{name}: {value}" for name, value in facts.ran_on.items()]
     return [size, ran_on, f"`{facts.command}`"]
