@@ -60,9 +60,12 @@ def main() -> None:
     roles = {"target": options.target} if options.target else default_roles()
     if not options.strength:
         roles = {"target": roles["target"]}
-    places = 4 * options.samples + 1
-    with Decoder(**roles, n_seq_max=places, n_ctx=places * (2 * options.tokens + 64)) as decoder:
-        text = options.prompt or evaluation_prompts("held_out")[0].prompt
+    text = options.prompt or evaluation_prompts("held_out")[0].prompt
+    room = {  # no more cells than are used: every row attends over all of them
+        "n_ctx": len(text.encode()) + (options.samples + 2) * (options.tokens + 64),
+        "n_seq_max": 4 * options.samples + 1,
+    }
+    with Decoder(**roles, **room) as decoder:
         prompt = prompt_tokens(decoder, text)
         common: SamplingOptions = {
             "strength": options.strength,
@@ -93,9 +96,9 @@ def all_ways(common: SamplingOptions) -> dict[str, Callable[[Decoder, Sequence[T
     plain = {"num_draft_tokens": 0}
     return {
         CALLS: way(anew, **plain),
-        KEPT: way(one_by_one, **plain),
+        KEPT: way(in_turn, **plain),
         BATCH: way(batch, **plain),
-        **{f"STAND in turn, {name}": way(stand(one_by_one), **o) for name, o in TREES.items()},
+        **{f"STAND in turn, {name}": way(stand(in_turn), **o) for name, o in TREES.items()},
         **{f"STAND in a batch, {name}": way(stand(batch), **o) for name, o in TREES.items()},
     }
 
@@ -107,6 +110,12 @@ def anew(decoder: Decoder, tasks: Sequence[Task], options: SamplingOptions) -> S
         decoder.forget()
         parts.append(one_by_one(decoder, [task], options))
     return Sample.total(parts)
+
+
+def in_turn(decoder: Decoder, tasks: Sequence[Task], options: SamplingOptions) -> Sample:
+    """One after another, after a prompt that is evaluated once."""
+    decoder.forget()
+    return one_by_one(decoder, tasks, options)
 
 
 def batch(decoder: Decoder, tasks: Sequence[Task], options: SamplingOptions) -> Sample:

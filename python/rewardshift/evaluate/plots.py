@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from rewardshift.bench.plot import require_matplotlib
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from .summary import Row, Summary
 
 _INCHES = (7.2, 4.6)
+_LEGEND_INCHES = 2.8
+"""Further width where the legend stands beside the picture."""
+_MOST_INSIDE = 5
+"""Entries of a legend that leave the picture room."""
 _BAND = 0.15
 _TICKS = (
     (0.5, (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)),
@@ -234,11 +239,12 @@ def _z(axes: Axes, summary: Summary) -> None:
 
 
 def _by_rule(summary: Summary) -> dict[str, list[Row]]:
-    """SSS by rule, strengths increasing."""
+    """SSS by rule and draft length, strengths increasing."""
     found: dict[str, list[Row]] = {}
     for row in sorted(summary.rows, key=lambda row: row.strength or 0.0):
         if row.strength is not None:
-            found.setdefault(f"SSS, rule {row.rule}", []).append(row)
+            drafts = "".join(f", {part}" for part in re.findall(r"K=\d+", row.name))
+            found.setdefault(f"SSS, rule {row.rule}{drafts}", []).append(row)
     return found
 
 
@@ -251,10 +257,17 @@ def _bars(intervals: Sequence[Interval]) -> list[list[float]]:
 
 
 def _style(number: int) -> tuple[str, str]:
-    return f"C{number % 10}", "os^Dv<>Ph*"[number % 10]
+    """Colour and marker: alike only where both rounds of ten are used up."""
+    return f"C{number % 10}", "os^Dv<>Ph*"[(number + 5 * (number // 10)) % 10]
 
 
 def _finish(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3, which="major")
-    axes.legend(fontsize=8)
+    handles, labels = axes.get_legend_handles_labels()
+    figure = axes.get_figure(root=True)
+    if figure is None or len(labels) <= _MOST_INSIDE:
+        axes.legend(fontsize=8)
+    else:
+        figure.set_figwidth(_INCHES[0] + _LEGEND_INCHES)
+        figure.legend(handles, labels, loc="outside right upper", fontsize=8)
