@@ -237,7 +237,7 @@ def _verdict(plain: float, undrafted: float, aligned: float) -> str:
     return (
         f"Aligned at {aligned / plain:.2f} × the speed of the plain model "
         f"({aligned / undrafted:.2f} × three models without drafts); "
-        f"Best-of-{BEST_OF} would cost {BEST_OF} ×."
+        f"Best-of-{BEST_OF}, one answer after another, would cost {BEST_OF} ×."
     )
 
 
