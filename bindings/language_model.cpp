@@ -105,8 +105,7 @@ void register_language_model(nb::module_& m) {
           "float32 logits of shape (vocab_size ** order, vocab_size); the row of a history is the "
           "number its last `order` tokens spell in base vocab_size. Evaluating a history with a "
           "token of `fails_on` raises EvaluationError, and each batch takes at least "
-          "`batch_seconds`, "
-          "to rehearse failures and slow models.");
+          "`batch_seconds`, to rehearse failures and slow models.");
 
   nb::class_<Threadpool>(m, "Threadpool", "Worker threads shared by contexts.")
       .def(nb::init<int>(), "n_threads"_a);

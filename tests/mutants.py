@@ -161,7 +161,7 @@ MUTANTS = (
     Mutant(
         "one uniform for all decisions of a round",
         ROUND,
-        "const std::size_t position = request.generated + request.round.accepted;",
+        "const std::size_t position = request.generated + request.round.accepted.size();",
         "const std::size_t position = request.generated;",
     ),
     Mutant(
@@ -331,7 +331,7 @@ MUTANTS = (
     Mutant(
         "the accepted branch not followed",
         ROUND,
-        "    request.follow(round.accepted, decision.token);\n",
+        "    request.follow(round.accepted.size(), decision.token);\n",
         "",
     ),
     Mutant(

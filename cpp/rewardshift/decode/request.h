@@ -54,9 +54,8 @@ struct Round {
   std::span<const float* const>& rows_of(Role role) { return rows[static_cast<std::size_t>(role)]; }
   RoleLogits bonus;  ///< the rows at K+1, where all drafts were accepted
   std::vector<EmittedToken> emitted;
-  std::size_t accepted = 0;
-  std::vector<std::size_t> accepted_numbers;  ///< of the accepted, in the order they were drawn
-  std::size_t rejected = 0;                   ///< 0 or 1
+  std::vector<std::size_t> accepted;  ///< the accepted drafts' numbers, in the order drawn
+  std::size_t rejected = 0;           ///< 0 or 1
   int empty_residuals = 0;
   bool wants_bonus = false;  ///< all drafts were accepted and the text goes on
   /// What the table is to learn of each emitted token: the goal's most probable tokens there.

@@ -161,7 +161,7 @@ void Decoder::verify(Request& request) {
   request.block.children_of(row, children_);
   while (!children_.empty()) {
     const RoleLogits rows = rows_at(request, row);
-    const Goal goal = goal_at(request, round.accepted, rows);
+    const Goal goal = goal_at(request, round.accepted.size(), rows);
     const Decision decision = decide_at(request, row, goal);
     const Origin origin = decision.accepted ? Origin::draft : Origin::correction;
     round.emitted.push_back(describe(request, decision.token, origin, rows, goal));
@@ -170,10 +170,9 @@ void Decoder::verify(Request& request) {
       ++round.rejected;
       return;
     }
-    request.follow(round.accepted, decision.token);
+    request.follow(round.accepted.size(), decision.token);
     row = request.block.row_after(row, decision.token);
-    ++round.accepted;
-    round.accepted_numbers.push_back(request.block.numbers[row - 1]);
+    round.accepted.push_back(request.block.numbers[row - 1]);
     if (ends(decision.token)) return;
     request.block.children_of(row, children_);
   }
@@ -183,7 +182,7 @@ void Decoder::verify(Request& request) {
 
 /// Decides on the drafts that follow a row, of which goal_ is the goal.
 Decision Decoder::decide_at(const Request& request, std::size_t row, const Goal& goal) {
-  const std::size_t position = request.generated + request.round.accepted;
+  const std::size_t position = request.generated + request.round.accepted.size();
   const double residual = request.uniforms(position, Purpose::residual);
   if (!request.drafts_trees()) {
     return decide(children_.front(), goal_, request.block.proposal(row),
@@ -245,7 +244,7 @@ void Decoder::keep_bonus_rows() {
 
 void Decoder::add_bonus(Request& request) {
   const RoleLogits& rows = request.round.bonus;
-  const std::size_t accepted = request.round.accepted;
+  const std::size_t accepted = request.round.accepted.size();
   const Goal goal = goal_at(request, accepted, rows);
   const Token token = sample(goal_, request.uniforms(request.generated + accepted, Purpose::goal));
   request.round.emitted.push_back(describe(request, token, Origin::bonus, rows, goal));
@@ -266,8 +265,8 @@ void Decoder::emit() {
       }
       commit(*request, std::move(round.emitted[i]));
     }
-    request->statistics.count_round(request->block.tokens.size(), round.accepted, round.rejected,
-                                    request->generated - before);
+    request->statistics.count_round(request->block.tokens.size(), round.accepted.size(),
+                                    round.rejected, request->generated - before);
     request->statistics.empty_residuals += round.empty_residuals;
     learn(*request);
     if (!request->is_finished()) request->event.text += request->text.take();
@@ -278,8 +277,8 @@ void Decoder::emit() {
 void Decoder::learn(Request& request) {
   if (request.drafts_from_table() && !request.drafts_trees()) return;  // the table knew nothing
   const Round& round = request.round;
-  const DraftOutcome outcome{request.draft_kind, request.block.tokens.size(),
-                             round.accepted_numbers, round.rejected > 0};
+  const DraftOutcome outcome{request.draft_kind, request.block.tokens.size(), round.accepted,
+                             round.rejected > 0};
   request.acceptances.count(outcome);
   policy_.learn(outcome);
 }
