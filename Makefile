@@ -18,7 +18,7 @@ CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
 .DELETE_ON_ERROR:
 
 demo: install
-	$(BIN)/python -m rewardshift.demo
+	$(BIN)/python -m rewardshift.cli.demo
 
 test: install
 	$(BIN)/python -m pytest

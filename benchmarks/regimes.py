@@ -35,9 +35,9 @@ from rewardshift.bench import (
     table,
 )
 from rewardshift.cli.render import stdout
-from rewardshift.files import replacing
+from rewardshift.files.atomic import replacing
+from rewardshift.files.json_values import plain
 from rewardshift.models import smollm2, smollm2_q4_0
-from rewardshift.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,10 +24,10 @@ from rewardshift.bench import (
     table,
     together,
 )
+from rewardshift.chat.turns import prompt_tokens
 from rewardshift.cli.render import stdout
 from rewardshift.embedded import default_roles
 from rewardshift.evaluate import evaluation_prompts
-from rewardshift.turns import prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

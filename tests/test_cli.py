@@ -23,8 +23,8 @@ import rewardshift
 from rewardshift import Decoder, NgramTable
 from rewardshift.cli import doctor, render
 from rewardshift.cli.app import app
+from rewardshift.cli.demo import Demo
 from rewardshift.cli.origins import OriginTracker, pieces
-from rewardshift.demo import Demo
 from rewardshift.results import TokenInfo
 from tests.support.tiny_gguf import (
     CHATML_TEMPLATE,

@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-MODULES = ["rewardshift.chat_template", "rewardshift.decoder"]
+MODULES = ["rewardshift.chat.template", "rewardshift.decoder"]
 
 
 @pytest.mark.parametrize("name", MODULES)

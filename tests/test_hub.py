@@ -17,8 +17,9 @@ import pytest
 from gguf import GGUFReader, GGUFWriter
 
 import rewardshift
-from rewardshift import Decoder, ModelLoadError, hub
-from rewardshift.hub import HubFile, local_path, parse
+from rewardshift import Decoder, ModelLoadError
+from rewardshift.sources import hub
+from rewardshift.sources.hub import HubFile, local_path, parse
 from tests.support.stand_in_hub import StandInHub
 from tests.support.tiny_gguf import spm_vocab, write_lora
 

@@ -201,7 +201,7 @@ def test_cancelling_ends_it_and_leaves_what_was_there(
         assert not done.is_set(), "quantising was done before it could be cancelled"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rewardshift.loading, "_wait", interrupted)
+    monkeypatch.setattr("rewardshift.loading.watched._wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quantize(large_source, path, "Q4_K_M", n_threads=1, overwrite=True)
     assert path.read_bytes() == b"precious"

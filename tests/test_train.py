@@ -19,6 +19,7 @@ from tests.support.tiny_gguf import CHATML_TEMPLATE, TinyModel, bpe_vocab
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # more would wait for each other: the models are tiny
 
+from rewardshift.chat.turns import end_of_turn, opening_of_user_turn  # noqa: E402
 from rewardshift.train import corpus, export, loss, pairs  # noqa: E402
 from rewardshift.train.align import AlignOptions, align, split  # noqa: E402
 from rewardshift.train.distill import (  # noqa: E402
@@ -31,7 +32,6 @@ from rewardshift.train.distill import (  # noqa: E402
 from rewardshift.train.muon import Muon  # noqa: E402
 from rewardshift.train.rounding import rounded, standing_in  # noqa: E402
 from rewardshift.train.student import Shape, new_student, projection, read_model  # noqa: E402
-from rewardshift.turns import end_of_turn, opening_of_user_turn  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path

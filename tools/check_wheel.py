@@ -100,7 +100,7 @@ def run_core(python: Path, environment: dict[str, str], core: str | None) -> dic
 def probe() -> dict[str, Any]:
     """The demo's answers, and what the target makes of a passage."""
     from rewardshift import Decoder, _core
-    from rewardshift.demo import PROMPTS, Exchange
+    from rewardshift.cli.demo import PROMPTS, Exchange
     from rewardshift.models import smollm2, smollm2_q4_0
 
     exchanges = [Exchange(prompt) for prompt in PROMPTS]

@@ -6,9 +6,12 @@ aligned from its reference r: pi* ∝ p · (q/r)^s.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ._core import NgramTable, TableModel
 from ._core import version as __version__
-from .chat_template import ChatTemplate, Message
+from .chat.template import ChatTemplate, Message
 from .decoder import Decoder, Prompt
 from .embedded import embedded
 from .engine import Stream
@@ -22,8 +25,11 @@ from .errors import (
     OutOfMemoryError,
     VocabularyMismatchError,
 )
-from .quantization import quantize
+from .loading.quantize import quantize
 from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 __all__ = [
     "CancelledError",
@@ -53,3 +59,18 @@ __all__ = [
     "embedded",
     "quantize",
 ]
+
+_MODULES = frozenset(
+    ("check", "costs", "evaluate", "hub", "methods", "models", "prompt_files", "rewards")
+)
+"""What the reference lists beside the names above: imported when it is first asked for."""
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -1,37 +1,5 @@
 """What a batch costs a model on this machine, by its number of rows."""
 
-from __future__ import annotations
+from .loading.costs import measure_costs
 
-from . import _core
-from .loading import StrPath, load_model
-
-
-def measure_costs(
-    path: StrPath, *, most_rows: int = 16, n_threads: int = 0, n_gpu_layers: int = -1
-) -> tuple[float, ...]:
-    """Seconds that a model takes for one batch of 1, 2, ... ``most_rows`` new tokens.
-
-    That is what verifying a block costs: K drafted tokens make K + 1 rows. Each is the fastest of
-    seven runs, in turns, behind a short history; other programs should be quiet meanwhile.
-
-    Args:
-        path: GGUF file of the model.
-        most_rows: The longest block.
-        n_threads: Threads; 0 is one per physical core.
-        n_gpu_layers: Layers kept on the GPU; -1 is all, where there is one.
-
-    Raises:
-        ModelLoadError: If the file cannot be loaded or decoded with.
-        ValueError: If ``most_rows`` is less than 1.
-    """
-    if most_rows < 1:
-        raise ValueError(f"most_rows must be at least 1, not {most_rows}")
-    model_options, options = _core.ModelOptions(), _core.ContextOptions()
-    model_options.n_gpu_layers = n_gpu_layers
-    options.n_threads = n_threads or _core.usable_cores()
-    options.n_ctx = 4 * (most_rows + 32)
-    options.n_seq_max = 1
-    model = load_model(path, model_options, progress=False)
-    context = _core.Context(model, options, _core.Threadpool(options.n_threads))
-    costs = _core.measure_costs(context, list(range(1, most_rows + 1)), 7)
-    return tuple(seconds for _, seconds in costs)
+__all__ = ["measure_costs"]

@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from . import _core
-from .chat_template import ChatTemplate, Message, template_of, with_system
-from .contexts import open_contexts
+from .chat.template import ChatTemplate, Message, template_of, with_system
 from .embedded import default_roles
 from .engine import Engine, Stream
 from .errors import ChatTemplateError
-from .hub import local_path
-from .loading import ModelCache, StrPath, forward_log, show_log
+from .loading.contexts import open_contexts
+from .loading.log import forward_log, show_log
+from .loading.models import ModelCache
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
 from .results import Chunk, Completion, Score, Work
+from .sources.hub import StrPath, local_path
 
 if TYPE_CHECKING:
     import threading

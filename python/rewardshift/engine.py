@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from . import _core
 from .errors import Error, EvaluationError
-from .loading import forward_log
+from .loading.log import forward_log
 from .results import Chunk, Completion, FinishReason, Statistics, TokenInfo
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from rewardshift import __version__
+from rewardshift._core import version as __version__
 
 from . import (
     align,

@@ -10,7 +10,8 @@ from typing import Annotated, Protocol
 import typer
 from rich.table import Table
 
-from rewardshift import Decoder, __version__, _core
+from rewardshift import _core
+from rewardshift._core import version as __version__
 from rewardshift.bench import (
     PROMPTS,
     SpeedReport,
@@ -21,8 +22,9 @@ from rewardshift.bench import (
     require_matplotlib,
     save_plot,
 )
+from rewardshift.decoder import Decoder
+from rewardshift.files.json_values import plain
 from rewardshift.options import SamplingOptions, target_only
-from rewardshift.plain import plain
 from rewardshift.prompt_files import read_prompts
 
 from .command import command

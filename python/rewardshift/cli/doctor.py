@@ -8,7 +8,8 @@ from pathlib import Path
 
 import typer
 
-from rewardshift import __version__, _core
+from rewardshift import _core
+from rewardshift._core import version as __version__
 
 from .command import command
 from .encode import print_json

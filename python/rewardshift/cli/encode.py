@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 
-from rewardshift.plain import plain
+from rewardshift.files.json_values import plain
 from rewardshift.results import Completion, Score, Statistics
 
 

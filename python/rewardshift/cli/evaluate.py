@@ -28,9 +28,9 @@ from rewardshift.evaluate import (
     write_report,
 )
 from rewardshift.evaluate.report import gained, reached
-from rewardshift.files import replacing
+from rewardshift.files.atomic import replacing
+from rewardshift.files.json_values import plain
 from rewardshift.methods import GSI, STAND, BestOfN, Method, TreeBoN
-from rewardshift.plain import plain
 from rewardshift.prompt_files import read_prompts
 
 from .command import command

@@ -9,7 +9,7 @@ import typer
 
 from rewardshift import _core
 from rewardshift.errors import ModelLoadError, VocabularyMismatchError
-from rewardshift.loading import load_model
+from rewardshift.loading.models import load_model
 
 from .command import FAILED, command
 from .encode import print_json

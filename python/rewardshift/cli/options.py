@@ -12,11 +12,12 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from rewardshift import NgramTable, _core
-from rewardshift.chat_template import Message, with_system
+from rewardshift import _core
+from rewardshift._core import NgramTable
+from rewardshift.chat.template import Message, with_system
 from rewardshift.decoder import Decoder
 from rewardshift.embedded import default_roles
-from rewardshift.loading import show_log
+from rewardshift.loading.log import show_log
 from rewardshift.options import RuleName, SamplingOptions
 
 _SAMPLING, _LOADING, _PROMPT, _OUTPUT = "Sampling", "Models", "Prompt", "Output"

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from rewardshift import _core
 from rewardshift.costs import measure_costs
-from rewardshift.files import cache_root
 from rewardshift.hub import local_path
-from rewardshift.quantization import quantize as write_quantised
+from rewardshift.loading.quantize import quantize as write_quantised
+from rewardshift.sources.cache import cache_root
 
 from .command import command
 from .encode import print_json

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rewardshift.run_options import require_same
+from rewardshift.files.run_options import require_same
 
 from .run import MAY_CHANGE, OPTIONS, SAMPLES
 from .samples import read_samples

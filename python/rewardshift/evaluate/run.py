@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardshift import _core
+from rewardshift.chat.turns import prompt_tokens
 from rewardshift.decoder import Decoder
-from rewardshift.files import replacing
+from rewardshift.files.atomic import replacing
+from rewardshift.files.run_options import keep_options
 from rewardshift.methods import CARDS, Question
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
-from rewardshift.run_options import keep_options
-from rewardshift.turns import prompt_tokens
 
 from .prompts import evaluation_prompts
 from .samples import Sample, drop_half_line, read_samples, write_sample

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from rewardshift.plain import plain
+from rewardshift.files.json_values import plain
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rewardshift import NgramTable
+from rewardshift._core import NgramTable
 
 from . import checks
 from .meter import Meter

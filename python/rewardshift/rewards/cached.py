@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewardshift.files import json_rows
+from rewardshift.files.json_lines import json_rows
 
 from .reward import scores
 

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from rewardshift import _core
-from rewardshift.chat_template import template_of
+from rewardshift.chat.template import template_of
 from rewardshift.errors import ChatTemplateError
-from rewardshift.loading import forward_log, load_model
+from rewardshift.loading.log import forward_log
+from rewardshift.loading.models import load_model
 from rewardshift.options import split_load_options
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from rewardshift.chat_template import ChatTemplate
-    from rewardshift.loading import StrPath
+    from rewardshift.chat.template import ChatTemplate
     from rewardshift.options import LoadOptions
+    from rewardshift.sources.hub import StrPath
 
     from .reward import Exchange
 

@@ -11,7 +11,7 @@ from rewardshift.errors import ChatTemplateError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rewardshift.chat_template import Message
+    from rewardshift.chat.template import Message
     from rewardshift.decoder import Decoder, Prompt
 
     from .reward import Exchange

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from rewardshift.chat.turns import prompt_tokens
 from rewardshift.decoder import Decoder
-from rewardshift.turns import prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from typing_extensions import Unpack
 
-    from rewardshift.loading import StrPath
     from rewardshift.options import LoadOptions
+    from rewardshift.sources.hub import StrPath
 
     from .reward import Exchange
 

@@ -21,8 +21,8 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 from trl import DPOConfig, DPOTrainer
 
+from rewardshift.files.run_options import keep_options
 from rewardshift.progress import bars, is_shown
-from rewardshift.run_options import keep_options
 
 from .curves import draw_alignment
 from .export import write_adapter

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.chat.turns import opening_of_user_turn, prompt_tokens
 from rewardshift.decoder import Decoder
 from rewardshift.errors import EvaluationError
-from rewardshift.files import replacing
+from rewardshift.files.atomic import replacing
+from rewardshift.files.run_options import keep_options
 from rewardshift.progress import bars, is_shown
-from rewardshift.run_options import keep_options
-from rewardshift.turns import opening_of_user_turn, prompt_tokens
 
 from .topics import everyday_prompt
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rewardshift.files.run_options import keep_options
 from rewardshift.progress import bars, is_shown
-from rewardshift.run_options import keep_options
 
 from . import loss
 from .corpus import load

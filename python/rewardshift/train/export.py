@@ -11,7 +11,7 @@ from gguf.quants import quantize
 from gguf.tensor_mapping import get_tensor_name_map
 
 from rewardshift.errors import ModelLoadError
-from rewardshift.files import replacing
+from rewardshift.files.atomic import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.chat.turns import end_of_turn, prompt_tokens
 from rewardshift.decoder import Decoder
-from rewardshift.files import replacing
+from rewardshift.files.atomic import replacing
+from rewardshift.files.run_options import require_same
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
-from rewardshift.run_options import require_same
-from rewardshift.turns import end_of_turn, prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

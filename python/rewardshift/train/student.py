@@ -140,7 +140,7 @@ def read_model(path: Path) -> PreTrainedModel:
 
 def save_checkpoint(path: Path, student: LlamaForCausalLM, **state: object) -> None:
     """Writes weights and whatever else a run needs to go on."""
-    from rewardshift.files import replacing
+    from rewardshift.files.atomic import replacing
 
     with replacing(path) as fresh:
         torch.save({"student": student.state_dict(), **state}, fresh)

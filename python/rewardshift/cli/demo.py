@@ -1,4 +1,4 @@
-"""Plain and aligned answers of a small real model, side by side: ``python -m rewardshift.demo``.
+"""Plain and aligned answers of a small real model: ``python -m rewardshift.cli.demo``.
 
 The target is SmolLM2-135M-Instruct. The embedded pair, a student of it before and after DPO for
 positive words, aligns it while it decodes, and drafts for it.
@@ -23,19 +23,20 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from .cli.origins import pieces
-from .cli.render import amount, coloured, legend, stdout
-from .decoder import Decoder
-from .embedded import Roles, embedded
-from .errors import Error, EvaluationError
-from .rewards import Reward, VaderReward, scores
-from .turns import prompt_tokens
+from rewardshift.chat.turns import prompt_tokens
+from rewardshift.decoder import Decoder
+from rewardshift.embedded import Roles, embedded
+from rewardshift.errors import Error, EvaluationError
+from rewardshift.rewards import Reward, VaderReward, scores
+
+from .origins import pieces
+from .render import amount, coloured, legend, stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .options import SamplingOptions
-    from .results import Completion, TokenInfo
+    from rewardshift.options import SamplingOptions
+    from rewardshift.results import Completion, TokenInfo
 
 PROMPTS = (
     "What should I do this weekend?",
@@ -276,7 +277,7 @@ class Demo:
         console.print(heading(self.roles))
         for part in (*(answers(e, columns=True) for e in exchanges), *closing(exchanges)):
             console.print(part)
-        svg = console.export_svg(title="python -m rewardshift.demo")
+        svg = console.export_svg(title="python -m rewardshift.cli.demo")
         svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
         svg = svg.replace("Fira Code, monospace", _FONTS)
         return _LEADING_SPACES.sub(_indent, svg)

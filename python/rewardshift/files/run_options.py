@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rewardshift.files import replacing
+from .atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
-from .errors import ChatTemplateError
+from rewardshift.errors import ChatTemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from . import _core
+    from rewardshift import _core
 
 
 class Message(TypedDict):

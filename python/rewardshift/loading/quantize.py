@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import _core
-from .files import replacing
-from .hub import local_path
-from .loading import StrPath, watched
+from rewardshift import _core
+from rewardshift.files.atomic import replacing
+from rewardshift.sources.hub import StrPath, local_path
+
+from .watched import watched
 
 
 def quantize(

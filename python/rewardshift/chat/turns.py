@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .chat_template import Message
-    from .decoder import Decoder
+    from rewardshift.decoder import Decoder
+
+    from .template import Message
 
 _MARK = "\x1ahere\x1a"
 

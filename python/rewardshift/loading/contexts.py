@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _core
+from rewardshift import _core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""GGUF files become models and contexts, and are written again."""

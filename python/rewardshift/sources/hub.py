@@ -1,0 +1,276 @@
+"""Model files by their name on the Hugging Face hub, such as ``owner/repo:file.gguf``.
+
+``owner/repo@revision:file.gguf`` pins a branch, a tag or a commit. Files are fetched by
+huggingface_hub (the extra ``hub``) into its cache, and its settings hold: HF_TOKEN, HF_HOME,
+HF_ENDPOINT, HF_HUB_OFFLINE. What was fetched is compared with the SHA-256 that the hub has
+published for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rewardshift.errors import ModelLoadError
+from rewardshift.progress import bars, is_shown
+
+from .cache import cache_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress
+
+StrPath = str | os.PathLike[str]
+"""A path to a file, or a name on the hub."""
+
+_NAME = re.compile(
+    r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)"  # neither a drive, nor ./ or ../, nor deeper folders
+    r"(?:@(?P<revision>[^:]+))?"
+    r"(?::(?P<file>.*))?"
+)
+_PART = re.compile(r"(.*-)\d{5}(-of-(\d{5})\.gguf)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_WILDCARDS = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """Where a file is on the hub.
+
+    Attributes:
+        repo: Owner and name of the repository.
+        file: Its path there; empty where none was named.
+        revision: A branch, a tag or a commit; None is the main branch.
+    """
+
+    repo: str
+    file: str = ""
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        """The name that ``parse`` reads."""
+        revision = "" if self.revision is None else f"@{self.revision}"
+        return f"{self.repo}{revision}{self.file and f':{self.file}'}"
+
+    def parts(self) -> list[HubFile]:
+        """All files of a model that is split into several, the first one first; else this one."""
+        if (split := _PART.fullmatch(self.file)) is None:
+            return [self]
+        before, after, count = split.groups()
+        names = (f"{before}{number:05}{after}" for number in range(1, int(count) + 1))
+        return [replace(self, file=name) for name in names]
+
+
+def parse(name: StrPath) -> HubFile | None:
+    """What a name says, read as one on the hub; None if it can only be a path."""
+    text = os.fspath(name).replace(os.sep, "/")
+    found = _NAME.fullmatch(text)
+    if found is None or (found["file"] is None and text.endswith(".gguf")):
+        return None
+    return HubFile(found["repo"], found["file"] or "", found["revision"])
+
+
+def local_path(name: StrPath, *, progress: bool | None = None) -> Path:
+    """The file of a name: a path, or what a name on the hub stands for, fetched if need be.
+
+    What exists here wins. A path that does not exist and is no name on the hub is returned too, for
+    whoever opens it to complain.
+
+    Args:
+        name: The path or name.
+        progress: Whether to show progress bars; None shows them on a terminal.
+
+    Raises:
+        ModelLoadError: As ``fetch``.
+    """
+    path = Path(name)
+    if path.exists() or (wanted := parse(name)) is None:
+        return path
+    return fetch(wanted, progress=progress)
+
+
+def fetch(wanted: HubFile, *, progress: bool | None = None) -> Path:
+    """The file in huggingface_hub's cache, put there first if need be, with its checksum verified.
+
+    Of a model that is split into several files, all are fetched; the first stands for them.
+
+    Args:
+        wanted: The file.
+        progress: Whether to show progress bars; None shows them on a terminal.
+
+    Raises:
+        ModelLoadError: If the file cannot be had, or is not what the hub has published.
+    """
+    try:
+        import huggingface_hub  # noqa: F401
+    except ImportError:
+        raise ModelLoadError(
+            f"{wanted}: no such file; to fetch it from the hub, pip install 'rewardshift[hub]'"
+        ) from None
+    with _errors_explained(wanted):
+        if not wanted.file or _WILDCARDS & set(wanted.file):
+            raise ModelLoadError(f"{wanted} names no file: {_choices(wanted)}")
+        with bars(of_bytes=True, shown=is_shown(progress)) as display:
+            files = [_fetch_one(part, display) for part in wanted.parts()]
+        return files[0]
+
+
+def _fetch_one(wanted: HubFile, display: Progress) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    path = Path(
+        hf_hub_download(
+            wanted.repo,
+            wanted.file,
+            revision=wanted.revision,
+            tqdm_class=_bar_class(display, f"fetching {Path(wanted.file).name}"),
+        )
+    )
+    _verify(path, wanted, display)
+    return path
+
+
+def _bar_class(display: Progress, what: str) -> type:
+    """A class of bars for huggingface_hub that show in our display."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        monitor_interval = 0  # no thread that watches bars
+
+        def __init__(self, *args: object, **options: object) -> None:
+            # A bar "with a GUI" prints nothing; whether anything shows is the display's to say.
+            options |= {"gui": True, "disable": False}
+            self._task = display.add_task(what, total=None)
+            super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+            self._shown = True
+            self.display()
+
+        def display(self, *_: object, **__: object) -> None:
+            display.update(self._task, completed=self.n, total=self.total)
+
+        def close(self) -> None:
+            self.disable = True
+            if self._shown:  # tqdm closes once more when it is collected
+                self._shown = False
+                display.remove_task(self._task)
+
+    return Bar
+
+
+# --- checksums ----------------------------------------------------------------------------------
+
+
+def _verify(path: Path, wanted: HubFile, display: Progress) -> None:
+    """Compares a file with the SHA-256 that the hub has published, unless it has passed before.
+
+    Raises:
+        ModelLoadError: If it differs; it is then removed from the cache.
+    """
+    passed = cache_root() / "verified" / hashlib.sha256(str(path).encode()).hexdigest()
+    state = _state(path)
+    if passed.exists() and passed.read_text() == state:
+        return
+    expected = _published_sha256(path, wanted)
+    if expected is None:  # a small file, which the hub keeps in git
+        return
+    actual = _sha256(path, display)
+    if actual != expected:
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise ModelLoadError(
+            f"{wanted} is damaged: its sha256 should be {expected} and is {actual}. It was removed "
+            "from the cache; try again"
+        )
+    with contextlib.suppress(OSError):  # then it is only checked again
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.write_text(state)
+
+
+def _state(path: Path) -> str:
+    """What changes when somebody writes to the file."""
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def _published_sha256(path: Path, wanted: HubFile) -> str | None:
+    """The sum that the hub gave when the file was fetched: the name of the blob behind the link.
+
+    Where the cache has no links, the hub is asked again.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    if path.is_symlink():
+        etag: str | None = path.readlink().name  # one step: the blob may be a link itself
+    else:
+        url = hf_hub_url(wanted.repo, wanted.file, revision=wanted.revision)
+        etag = get_hf_file_metadata(url).etag
+    return etag if etag is not None and _SHA256.fullmatch(etag) else None
+
+
+def _sha256(path: Path, display: Progress) -> str:
+    digest = hashlib.sha256()
+    task = display.add_task(f"checking {path.name}", total=path.stat().st_size)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            display.advance(task, len(block))
+    display.remove_task(task)
+    return digest.hexdigest()
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _errors_explained(wanted: HubFile) -> Iterator[None]:
+    """Makes a ModelLoadError that says what to do of whatever huggingface_hub raises."""
+    from huggingface_hub import constants, errors
+
+    try:
+        yield
+    except ModelLoadError:
+        raise
+    except errors.GatedRepoError as error:
+        raise ModelLoadError(
+            f"{wanted}: {wanted.repo} is gated: accept its terms at {constants.ENDPOINT}/"
+            f"{wanted.repo}, and set HF_TOKEN to a token of yours"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelLoadError(
+            f"{wanted}: no such file here, and the hub shows no repository {wanted.repo}: check "
+            "the name; if it is private, set HF_TOKEN"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelLoadError(
+            f"{wanted}: {wanted.repo} has no branch, tag or commit {wanted.revision!r}"
+        ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        with _errors_explained(wanted):
+            choices = _choices(wanted)
+        raise ModelLoadError(f"{wanted}: no such file there: {choices}") from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+        raise ModelLoadError(f"{wanted}: not in the cache, and {why}") from error
+    except Exception as error:  # whatever its HTTP library raises
+        raise ModelLoadError(f"{wanted} cannot be fetched: {error}") from error
+
+
+def _choices(wanted: HubFile) -> str:
+    """Which GGUF files the repository has."""
+    from huggingface_hub import HfApi
+
+    names = sorted(
+        name
+        for name in HfApi().list_repo_files(wanted.repo, revision=wanted.revision)
+        if name.endswith(".gguf")
+    )
+    if not names:
+        return f"{wanted.repo} has no GGUF files"
+    return f"{wanted.repo} has {', '.join(names)}"
