@@ -125,7 +125,13 @@ void register_language_model(nb::module_& m) {
             const nb::gil_scoped_release released;
             self.apply(std::move(adapter), scale);
           },
-          "adapter"_a, "scale"_a, "Decodes with a LoRA adapter from now on.");
+          "adapter"_a, "scale"_a, "Decodes with a LoRA adapter from now on.")
+      .def(
+          "keep",
+          [](Context& self, const std::vector<Token>& tokens) { return self.keep(tokens); },
+          "tokens"_a,
+          "Drops everything but what sequence 0 holds of the beginning `tokens`; returns how many "
+          "tokens of it that is.");
 
   nb::class_<Classifier>(m, "Classifier", "A GGUF model with a classification head.")
       .def(

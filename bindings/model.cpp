@@ -73,6 +73,7 @@ void register_model(nb::module_& m) {
                      const auto source = model.chat_template();
                      return source ? std::optional<nb::str>(to_str(*source)) : std::nullopt;
                    })
+      .def_prop_ro("is_on_cpu", &Model::is_on_cpu, "Whether no layer is on another device.")
       .def("require_decodable", &Model::require_decodable)
       .def(
           "tokenize",

@@ -71,15 +71,16 @@ void register_options(nb::module_& m) {
           "or 3 where a seed is given: texts depend on it.")
       .def_rw("drafter", &RequestParams::drafter, nb::arg().none(),
               "An NgramTable that drafts instead of the draft model, and learns from what is "
-              "emitted; requests that share it must differ in seed or stream.")
+              "emitted; requests that share it must differ in seed or substream.")
       .def_rw("tree_width", &RequestParams::tree_width,
               "Most branches of the tree that a round's drafts make, 1 to 64; 1 is a chain. Each "
               "takes the place of a request (n_seq_max).")
       .def_rw("seed", &RequestParams::seed, "Seed of the random numbers, 64 bits.")
       .def_rw("reproducible", &RequestParams::reproducible,
               "Lets nothing that is measured choose the draft length, on which texts depend.")
-      .def_rw("stream", &RequestParams::stream,
-              "Distinguishes requests that share a seed, 32 bits.")
+      .def_rw("substream", &RequestParams::substream,
+              "Tells requests of one seed apart: their random numbers have nothing in common. 32 bits; "
+              "request i of generate_batch adds i.")
       .def_rw("stop", &RequestParams::stop, "The text ends before the first of these strings.")
       .def_rw("top_logprobs", &RequestParams::top_logprobs,
               "How many of the goal's most probable tokens to report per position.")

@@ -167,7 +167,7 @@ MUTANTS = (
     Mutant(
         "all streams draw alike",
         RNG,
-        "                  stream_, static_cast",
+        "                  substream_, static_cast",
         "                  0, static_cast",
     ),
     # the round

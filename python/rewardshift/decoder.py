@@ -12,16 +12,23 @@ from .chat.template import ChatTemplate, Message, template_of, with_system
 from .embedded import default_roles
 from .engine import Engine, Stream
 from .errors import ChatTemplateError
-from .loading.contexts import open_contexts
+from .lanes import CHUNK
+from .loading.contexts import Contexts, Lora
 from .loading.log import forward_log, show_log
 from .loading.models import ModelCache
-from .options import LoadOptions, SamplingOptions, request_params, split_load_options
+from .options import (
+    LoadOptions,
+    SamplingOptions,
+    is_deterministic,
+    request_params,
+    split_load_options,
+)
 from .results import Chunk, Completion, Score, Work
 from .sources.hub import StrPath, local_path
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
@@ -118,15 +125,14 @@ class Decoder:
             model.require_decodable()
             _core.require_same_vocabulary(models["target"], "target", model, role)
 
-        contexts = open_contexts(
-            models,
-            context_options,
-            draft_lora=None if lora is None else str(lora),
-            draft_lora_scale=1.0 if draft_lora_scale is None else draft_lora_scale,
+        scale = 1.0 if draft_lora_scale is None else draft_lora_scale
+        contexts = Contexts(
+            models, context_options, lora=None if lora is None else Lora(str(lora), scale)
         )
         self._models = models
         self._seed = seed
-        self._open(contexts["target"], contexts.get("draft"), contexts.get("reference"))
+        self._contexts: Contexts | None = contexts
+        self._open(contexts.shared(), lambda: contexts.apart(models, n_batch=CHUNK))
         if draft is not None:
             self._engine.calibrate()
         forward_log()
@@ -142,7 +148,9 @@ class Decoder:
         self = cls.__new__(cls)
         self._models = {}
         self._seed = None
-        self._open(target, draft, reference)
+        self._contexts = None
+        roles = {"target": target, "draft": draft, "reference": reference}
+        self._open({role: model for role, model in roles.items() if model is not None})
         return self
 
     @classmethod
@@ -151,7 +159,17 @@ class Decoder:
         self = cls.__new__(cls)
         self._models = {"target": whole._models[role]} if whole._models else {}
         self._seed = whole._seed
-        self._open(whole._engine.models[role], None, None, lock=whole._engine.lock)
+        self._contexts = contexts = whole._contexts
+
+        def open_apart() -> dict[str, _core.Context]:
+            assert contexts is not None  # noqa: S101 - or nobody would ask
+            return {"target": contexts.apart([role], n_batch=CHUNK)[role]}
+
+        self._open(
+            {"target": whole._engine.models[role]},
+            None if contexts is None else open_apart,
+            lock=whole._engine.lock,
+        )
         return self
 
     def alone(self, role: Role) -> Self:
@@ -171,13 +189,12 @@ class Decoder:
 
     def _open(
         self,
-        target: _core.LanguageModel,
-        draft: _core.LanguageModel | None,
-        reference: _core.LanguageModel | None,
+        models: Mapping[str, _core.LanguageModel],
+        open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
         *,
         lock: threading.RLock | None = None,
     ) -> None:
-        self._engine = Engine(target, draft, reference, lock=lock)
+        self._engine = Engine(models, open_apart=open_apart, lock=lock)
         self._roles = set(self._engine.models)
         self._template: ChatTemplate | None = None
 
@@ -216,7 +233,9 @@ class Decoder:
     ) -> list[Completion]:
         """Generates a response to each prompt, decoding them together.
 
-        Request i draws from stream i of the seed: its random numbers do not depend on the others.
+        Request i draws from substream i of the seed: its random numbers do not depend on the
+        others. Where a seed is given, requests are ``deterministic``, one after another; with
+        ``deterministic=False`` they share batches, which is faster.
         The arguments are those of ``generate``, with a list of prompts for each role.
 
         Samples of one prompt can draft for each other through a table that they share (STAND): the
@@ -246,7 +265,7 @@ class Decoder:
         requests: list[int] = []
         try:
             for i, (p, q, r) in enumerate(zip(prompts, drafts, references, strict=True)):
-                requests.append(self._submit(p, q, r, options, stream=i, seed_of=common))
+                requests.append(self._submit(p, q, r, options, place=i, seed_of=common))
         except BaseException:
             self._engine.abandon(requests)
             raise
@@ -340,7 +359,7 @@ class Decoder:
 
     def cancel(self, request: int) -> None:
         """Ends a request; its last chunk, with what there is, comes with the next step."""
-        self._engine.core.cancel(request)
+        self._engine.cancel(request)
 
     @property
     def has_work(self) -> bool:
@@ -439,7 +458,11 @@ class Decoder:
         for role, model in self._engine.models.items():
             work = Work(model.evaluated_tokens, model.evaluated_batches)
             found.setdefault(id(model), (role, work))
-        return dict(found.values())
+        total = dict(found.values())
+        for role, model in self._engine.own_models.items():
+            work = Work(model.evaluated_tokens, model.evaluated_batches)
+            total[role] = total[role] + work if role in total else work
+        return total
 
     def forget(self) -> None:
         """Drops what the models' caches hold, so that what comes next is evaluated anew.
@@ -504,13 +527,14 @@ class Decoder:
         reference_prompt: Prompt | None,
         options: SamplingOptions,
         *,
-        stream: int = 0,
+        place: int = 0,
         seed_of: _core.RequestParams | None = None,
         claimed: bool = True,
     ) -> int:
         self._require_shiftable(draft_prompt, reference_prompt, options)
         tokens = self._ids(prompt)
-        params = request_params(self._with_seed(options), stream=stream)
+        params = request_params(self._with_seed(options))
+        params.substream += place
         if seed_of is not None:
             params.seed, params.reproducible = seed_of.seed, seed_of.reproducible
         follows_costs = params.num_draft_tokens is None and not params.reproducible
@@ -522,6 +546,7 @@ class Decoder:
             self._role_ids(draft_prompt),
             self._role_ids(reference_prompt),
             params,
+            apart=is_deterministic(self._with_seed(options)),
             claimed=claimed,
             complete=complete,
         )

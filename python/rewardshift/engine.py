@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
-from . import _core
 from .errors import Error, EvaluationError
+from .lanes import Apart, Asked, Together
 from .loading.log import forward_log
 from .results import Chunk, Completion, FinishReason, Statistics, TokenInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
+
+    from . import _core
 
 
 class Stream:
@@ -66,13 +68,14 @@ class _Request:
 
     prompt_tokens: int
     seed: int
+    substream: int
     complete: Callable[[Completion], Completion] | None
     steps: list[TokenInfo] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
 
 
 class Engine:
-    """The core's decoder, shared by callers that wait for their own requests only.
+    """What decodes, shared by callers that wait for their own requests only.
 
     A request is *claimed* by whoever follows it: its chunks are kept for that caller, whoever
     happens to advance the engine. Chunks of other requests come out of ``step``.
@@ -80,25 +83,23 @@ class Engine:
 
     def __init__(
         self,
-        target: _core.LanguageModel,
-        draft: _core.LanguageModel | None,
-        reference: _core.LanguageModel | None,
+        models: Mapping[str, _core.LanguageModel],
         *,
+        open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
         lock: threading.RLock | None = None,
     ) -> None:
         """Decodes with these roles.
 
         Args:
-            target: The model of p.
-            draft: The model of q.
-            reference: The model of r.
+            models: By role.
+            open_apart: Makes the contexts of requests that are decoded apart from all others; None
+                where the models compute the same whoever is beside them.
             lock: That of another engine with the same models; None is a new one.
         """
-        roles = {"target": target, "draft": draft, "reference": reference}
-        self._models = {role: model for role, model in roles.items() if model is not None}
-        self._core: _core.Decoder | None = _core.Decoder(
-            target, draft, reference, _core.DecoderOptions()
-        )
+        self._models = dict(models)
+        self._together: Together | None = Together(models)
+        self._apart = None if open_apart is None else Apart(open_apart)
+        self._next_id = 0
         self._requests: dict[int, _Request] = {}
         self._claimed: dict[int, deque[Chunk]] = {}
         self._unclaimed: list[Chunk] = []
@@ -125,18 +126,20 @@ class Engine:
         with self._alone():
             for model in self.models.values():
                 model.forget()
+            if self._apart is not None:
+                self._apart.forget()
 
     @property
     def core(self) -> _core.Decoder:
-        """The core's decoder; raises Error once closed, and in a forked child."""
+        """The core's decoder of shared batches; raises Error once closed, and in a forked child."""
         if self._is_forked():
             raise Error(
                 "this Decoder was loaded before fork(), which takes no threads along: load it in "
                 "the child, or start the child by 'spawn'"
             )
-        if self._core is None:
+        if self._together is None:
             raise Error("this Decoder is closed")
-        return self._core
+        return self._together.core
 
     @property
     def models(self) -> dict[str, _core.LanguageModel]:
@@ -145,9 +148,25 @@ class Engine:
         return self._models
 
     @property
+    def own_models(self) -> Mapping[str, _core.LanguageModel]:
+        """What it decodes with apart, by role; none before the first such request."""
+        _ = self.core  # closed?
+        return {} if self._apart is None else self._apart.models
+
+    @property
     def has_work(self) -> bool:
         """Whether ``step`` would do anything."""
-        return self.core.has_work or bool(self._unclaimed)
+        _ = self.core  # closed?
+        return bool(self._unclaimed) or any(lane.has_work for lane in self._lanes)
+
+    def _lane(self, *, apart: bool) -> Together | Apart:
+        together, own = self._together, self._apart
+        assert together is not None  # noqa: S101 - or it is closed
+        return own if apart and own is not None else together
+
+    @property
+    def _lanes(self) -> list[Together | Apart]:
+        return [lane for lane in (self._together, self._apart) if lane is not None]
 
     def submit(
         self,
@@ -156,6 +175,7 @@ class Engine:
         reference: Sequence[int],
         params: _core.RequestParams,
         *,
+        apart: bool,
         claimed: bool,
         complete: Callable[[Completion], Completion] | None,
     ) -> int:
@@ -166,12 +186,16 @@ class Engine:
             draft: Likewise.
             reference: Likewise.
             params: What is asked for.
+            apart: Whether nothing else may touch what it computes.
             claimed: Whether the chunks are kept for ``follow``.
             complete: Adds to the completion what the core does not know of; must not fail.
         """
         with self._alone():
-            request = self.core.submit(target, draft, reference, params)
-            self._requests[request] = _Request(len(target), params.seed, complete)
+            _ = self.core  # closed?
+            request = self._next_id
+            self._next_id += 1
+            self._lane(apart=apart).submit(Asked(request, target, draft, reference, params))
+            self._requests[request] = _Request(len(target), params.seed, params.substream, complete)
             if claimed:
                 self._claimed[request] = deque()
         return request
@@ -182,7 +206,13 @@ class Engine:
         if not self._unclaimed:
             self._advance()
         chunks, self._unclaimed = self._unclaimed, []
-        return chunks
+        return sorted(chunks, key=lambda chunk: chunk.id)
+
+    def cancel(self, request: int) -> None:
+        """Ends a request; its last chunk comes with the next step. Unknown ones are ignored."""
+        _ = self.core  # closed?
+        for lane in self._lanes:
+            lane.cancel(request)
 
     def follow(self, request: int) -> Stream:
         """The chunks of a claimed request."""
@@ -219,15 +249,15 @@ class Engine:
         with self.lock:  # waits for a step in another thread
             for request in requests:
                 self._claimed.pop(request, None)
-                if self._requests.pop(request, None) is not None and self._core is not None:
-                    self._core.cancel(request)
+                if self._requests.pop(request, None) is not None and self._together is not None:
+                    self.cancel(request)
 
     def close(self) -> None:
         """Lets go of the core, after the step that another thread may be in."""
         if self._is_forked():
             return
         with self.lock:
-            self._core = None
+            self._together = self._apart = None
             self._models = {}
             self._requests.clear()
             self._claimed.clear()
@@ -247,11 +277,11 @@ class Engine:
 
     def _advance(self) -> None:
         with self._alone():
-            self.core.step()
-            for event in self.core.take_events():
-                if event.id in self._requests:
-                    chunk = self._chunk(event)
-                    self._claimed.get(event.id, self._unclaimed).append(chunk)
+            for lane in self._lanes:
+                for request, event in lane.step():
+                    if request in self._requests:
+                        chunk = self._chunk(request, event)
+                        self._claimed.get(request, self._unclaimed).append(chunk)
         forward_log()
 
     @contextmanager
@@ -268,18 +298,18 @@ class Engine:
         finally:
             self.lock.release()
 
-    def _chunk(self, event: _core.Event) -> Chunk:
-        request = self._requests[event.id]
+    def _chunk(self, number: int, event: _core.Event) -> Chunk:
+        request = self._requests[number]
         tokens = tuple(
             TokenInfo.from_core(token, self.core.piece(token.id).decode(errors="replace"))
             for token in event.tokens
         )
         request.steps += tokens
         request.text += event.text
-        chunk = Chunk(event.id, event.text.decode(errors="replace"), tokens)
+        chunk = Chunk(number, event.text.decode(errors="replace"), tokens)
         if event.finish is None:
             return chunk
-        del self._requests[event.id]
+        del self._requests[number]
         if event.finish == "error":
             return replace(chunk, error=event.error)
         completion = Completion(
@@ -289,6 +319,7 @@ class Engine:
             steps=tuple(request.steps),
             statistics=Statistics.from_core(event.statistics, request.steps),
             seed=request.seed,
+            substream=request.substream,
             prompt_tokens=request.prompt_tokens,
         )
         if request.complete is not None:

@@ -48,16 +48,24 @@ class LoadOptions(ModelOptions, ContextOptions, total=False):
 class SamplingOptions(TypedDict, total=False):
     """What a request can be told.
 
-    All but three are fields of the core's ``RequestParams``. ``echo`` puts the prompt into the
+    All but four are fields of the core's ``RequestParams``. ``echo`` puts the prompt into the
     result, with its scores (for which all roles see the target's prompt); ``logprobs`` is OpenAI's
-    other name for ``top_logprobs``; a ``seed`` of None or -1 draws one. Texts depend on how many
-    tokens are drafted: left to the decoder, ``num_draft_tokens`` is what is fastest here and now,
-    unless a seed is given; then it is always 3. So it is for drafts of a table (``drafter``) and
-    for trees (``tree_width`` above 1): left to the decoder, they are drawn where that is faster.
+    other name for ``top_logprobs``; a ``seed`` of None or -1 draws one.
+
+    ``deterministic`` makes the text follow from the request alone, in one build and with one set of
+    loading options: whatever was decoded before, whoever is decoded beside it, however busy the
+    machine is. Such requests are decoded one at a time, in caches of their own. None is so where a
+    seed is given; False shares batches with others, whose shapes decide how logits are rounded.
+
+    Texts depend on how many tokens are drafted: left to the decoder, ``num_draft_tokens`` is what
+    is fastest here and now, unless a seed is given; then it is always 3. So it is for drafts of a
+    table (``drafter``) and for trees (``tree_width`` above 1): left to the decoder, they are drawn
+    where that is faster.
     """
 
     echo: bool
     logprobs: int | None
+    deterministic: bool | None
 
     max_tokens: int | None
     temperature: float
@@ -75,6 +83,7 @@ class SamplingOptions(TypedDict, total=False):
     drafter: _core.NgramTable | None
     tree_width: int
     seed: int | None
+    substream: int
     stop: str | Sequence[str] | None
     top_logprobs: int
     entropy: bool
@@ -116,7 +125,24 @@ def split_load_options(
     return model, context
 
 
-def request_params(options: Mapping[str, Any], *, stream: int = 0) -> _core.RequestParams:
+_NO_SEED = (None, -1)
+
+
+def is_deterministic(options: Mapping[str, Any]) -> bool:
+    """Whether the text is to follow from the request alone: as asked for, or by an explicit seed.
+
+    Raises:
+        TypeError: If ``deterministic`` is neither.
+    """
+    wanted = options.get("deterministic")
+    if wanted is None:
+        return options.get("seed") not in _NO_SEED
+    if not isinstance(wanted, bool):
+        raise _wrong_type("deterministic", wanted)
+    return wanted
+
+
+def request_params(options: Mapping[str, Any]) -> _core.RequestParams:
     """The core's parameters from a user's options; draws a seed if there is none.
 
     A seed that is given is meant to fix the text: then nothing measured chooses the draft length.
@@ -125,12 +151,13 @@ def request_params(options: Mapping[str, Any], *, stream: int = 0) -> _core.Requ
         TypeError: For unknown names and wrong types.
     """
     _require_known(options, SamplingOptions)
-    values = {**options, "stream": stream}
+    values = dict(options)
     values.pop("echo", None)
     if (alias := values.pop("logprobs", None)) is not None:
         values.setdefault("top_logprobs", alias)
-    values["reproducible"] = values.get("seed") not in (None, -1)
-    if not values["reproducible"]:
+    values.pop("deterministic", None)
+    values["reproducible"] = is_deterministic(options) or values.get("seed") not in _NO_SEED
+    if values.get("seed") in _NO_SEED:
         values["seed"] = secrets.randbits(64)
     if values.get("max_tokens", 0) is None:
         values["max_tokens"] = -1

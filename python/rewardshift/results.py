@@ -115,6 +115,10 @@ class Work:
     tokens: int
     batches: int
 
+    def __add__(self, other: Work) -> Work:
+        """Both together."""
+        return Work(self.tokens + other.tokens, self.batches + other.batches)
+
     def __sub__(self, earlier: Work) -> Work:
         """What came after an earlier reading."""
         return Work(self.tokens - earlier.tokens, self.batches - earlier.batches)
@@ -222,8 +226,10 @@ class Completion:
             ``max_tokens`` or a full context, "cancelled".
         steps: The generated tokens, one by one.
         statistics: Costs and decisions.
-        seed: The seed used. The same again gives the same text, if ``num_draft_tokens`` was given
-            too; a seed that is given fixes the text by itself.
+        seed: The seed used.
+        substream: Which of the seed's random numbers; of request i of a batch, i. Where the request
+            was ``deterministic``, as it is where a seed was given, ``generate`` with both gives the
+            same text again, by itself or beside others.
         prompt_tokens: Number of tokens of the target's prompt.
         prompt_scores: With ``echo``, the scores of the prompt after its first token.
     """
@@ -234,6 +240,7 @@ class Completion:
     steps: tuple[TokenInfo, ...]
     statistics: Statistics
     seed: int
+    substream: int
     prompt_tokens: int
     prompt_scores: Score | None = None
 

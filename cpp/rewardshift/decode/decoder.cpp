@@ -50,15 +50,7 @@ RequestId Decoder::submit(Prompt prompt, RequestParams params) {
   const double strength = resolve_strength(params);
   require_drafts(params);
   complete(prompt);
-  const std::size_t longest =
-      std::max({prompt.target.size(), prompt.draft.size(), prompt.reference.size()});
-  if (longest >= context_size_) {
-    std::ostringstream message;
-    message << "the prompt has " << longest << " tokens; with one token of response it needs a "
-            << "context of " << longest + 1 << ", and there are " << context_size_
-            << " (raise n_ctx)";
-    throw ContextOverflowError(message.str(), longest + 1, context_size_);
-  }
+  const std::size_t longest = require_room(prompt);
 
   auto request =
       std::make_unique<Request>(next_id_++, std::move(prompt), std::move(params), strength);
@@ -69,6 +61,23 @@ RequestId Decoder::submit(Prompt prompt, RequestParams params) {
   requests_.push_back(std::move(request));
   has_work_ = true;
   return requests_.back()->id;
+}
+
+/// Tokens of the longest role's prompt. Throws ContextOverflowError, which says whose it is, unless
+/// a token of response fits behind it.
+std::size_t Decoder::require_room(const Prompt& prompt) const {
+  const std::array<std::size_t, kRoles> sizes = {prompt.target.size(), prompt.draft.size(),
+                                                 prompt.reference.size()};
+  const auto longest = std::ranges::max_element(sizes);  // the target's, if it is as long as any
+  if (*longest >= context_size_) {
+    const auto role = static_cast<Role>(longest - sizes.begin());
+    std::ostringstream message;
+    message << "the " << name_of(role) << "'s prompt has " << *longest << " tokens; with one token "
+            << "of response it needs a context of " << *longest + 1 << ", and there are "
+            << context_size_ << " (raise n_ctx)";
+    throw ContextOverflowError(message.str(), *longest + 1, context_size_);
+  }
+  return *longest;
 }
 
 /// Whether the drafts that are asked for can be made.

@@ -89,6 +89,7 @@ class Decoder {
   // decoder.cpp: what may run, and where
   void complete(Prompt& prompt) const;
   double resolve_strength(const RequestParams& params) const;
+  std::size_t require_room(const Prompt& prompt) const;
   void require_drafts(const RequestParams& params) const;
   int sequence_of(const Request& request, Role role, std::size_t branch = 0) const;
   std::size_t reserved(const Request& request) const;

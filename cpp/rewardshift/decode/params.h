@@ -38,7 +38,7 @@ struct RequestParams {
   /// a second, by measured times and acceptance.
   std::optional<int> num_draft_tokens;
   /// Drafts come from this table instead of the draft model, and it learns what is emitted.
-  /// Requests that share a table must differ in seed or stream.
+  /// Requests that share a table must differ in seed or substream.
   std::shared_ptr<NgramTable> drafter;
   /// Most branches of the tree that the drafts of a round make; 1 is a chain. Each takes one of the
   /// models' sequences for as long as the request is under way.
@@ -48,7 +48,7 @@ struct RequestParams {
   /// depends on it, so only then does the seed fix the text.
   bool reproducible = false;
   /// Distinguishes requests that share a seed, such as the samples of one batch.
-  std::uint32_t stream = 0;
+  std::uint32_t substream = 0;
   std::vector<std::string> stop;  ///< the text ends before the first of these
   int top_logprobs = 0;           ///< most probable tokens of the goal to report per position
   bool entropy = false;           ///< report the target's entropy per position

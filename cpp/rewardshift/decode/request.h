@@ -69,7 +69,7 @@ struct Request {
       : id(id),
         params(std::move(request_params)),
         strength(request_strength),
-        uniforms(params.seed, params.stream),
+        uniforms(params.seed, params.substream),
         history{std::move(prompt.target), std::move(prompt.draft), std::move(prompt.reference)},
         text(params.stop) {
     event.id = id;

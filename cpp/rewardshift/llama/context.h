@@ -75,6 +75,11 @@ class Context final : public LanguageModel {
   std::uint64_t evaluated_batches() const override { return batches_; }
   void forget() override;
 
+  /// Drops everything but what sequence 0 holds of the beginning `tokens`; returns how many tokens
+  /// of it that is. Nothing else being left, they lie in the cache's first cells, in order, as they
+  /// would if they had been evaluated in an empty one.
+  std::size_t keep(std::span<const Token> tokens);
+
  private:
   struct Sequence {
     std::vector<Token> cached;         ///< what its cells hold

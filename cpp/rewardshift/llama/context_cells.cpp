@@ -96,6 +96,13 @@ void Context::make_room() {
   }
 }
 
+std::size_t Context::keep(std::span<const Token> tokens) {
+  context_.get_deleter().home.require();
+  for (int other = 1; other < max_sequences(); ++other) drop_tail(other, 0);
+  drop_tail(0, common_prefix(sequences_.front().cached, tokens));
+  return sequences_.front().cached.size();
+}
+
 void Context::drop_tail(int sequence, std::size_t keep) {
   auto& cached = sequences_[static_cast<std::size_t>(sequence)].cached;
   if (keep == cached.size()) return;

@@ -27,7 +27,7 @@ Block philox4x32(Block counter, std::uint32_t key0, std::uint32_t key1) {
 double Uniforms::operator()(std::uint64_t position, Purpose purpose, std::uint32_t index) const {
   const Block block =
       philox4x32({static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32),
-                  stream_, static_cast<std::uint32_t>(purpose) | (index << 8)},
+                  substream_, static_cast<std::uint32_t>(purpose) | (index << 8)},
                  static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32));
   const std::uint64_t bits = (std::uint64_t{block[0]} << 32) | block[1];
   return static_cast<double>(bits >> 11) * 0x1.0p-53;

@@ -1,0 +1,199 @@
+"""Who is decoded with whom: together, in shared batches, or apart from all others."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+CHUNK = 128
+"""Prompt tokens that a request which is apart evaluates at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: its number, a prompt for each role, and what is asked for.
+
+    An empty prompt of the draft or the reference stands for the target's.
+    """
+
+    id: int
+    target: Sequence[int]
+    draft: Sequence[int]
+    reference: Sequence[int]
+    params: _core.RequestParams
+
+    def submit_to(self, core: _core.Decoder) -> int:
+        """Queues it there; raises what is wrong with it."""
+        return core.submit(self.target, self.draft, self.reference, self.params)
+
+    def prompt_of(self, role: str) -> Sequence[int]:
+        """What the role sees."""
+        own: Sequence[int] = getattr(self, role)
+        return own or self.target
+
+
+def decoder_of(
+    models: Mapping[str, _core.LanguageModel], options: _core.DecoderOptions | None = None
+) -> _core.Decoder:
+    """The core's decoder of these roles."""
+    return _core.Decoder(
+        models["target"],
+        models.get("draft"),
+        models.get("reference"),
+        options or _core.DecoderOptions(),
+    )
+
+
+class Together:
+    """Requests share batches and caches: most tokens a second.
+
+    What a request's neighbours are, and what was decoded before, changes the shapes of batches and
+    where its cells lie, and with them how its logits are rounded.
+    """
+
+    def __init__(self, models: Mapping[str, _core.LanguageModel]) -> None:
+        """Decodes with these roles."""
+        self.core = decoder_of(models)
+        self._ids: dict[int, int] = {}  # by the core's
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return self.core.has_work
+
+    def submit(self, asked: Asked) -> None:
+        """Queues a request."""
+        self._ids[asked.submit_to(self.core)] = asked.id
+
+    def step(self) -> Iterator[tuple[int, _core.Event]]:
+        """Advances all requests; what is new, with whose it is."""
+        self.core.step()
+        for event in self.core.take_events():
+            yield self._ids[event.id], event
+            if event.finish is not None:
+                del self._ids[event.id]
+
+    def cancel(self, request: int) -> None:
+        """Ends a request; its last event comes with the next step."""
+        for own, asked in self._ids.items():
+            if asked == request:
+                self.core.cancel(own)
+
+
+class Apart:
+    """One request at a time, in caches that hold nothing else: equal to the last bit, always.
+
+    Whatever the order of requests, each finds its prompt's beginning in the cache's first cells,
+    evaluated in the same chunks, or evaluates it so.
+    """
+
+    def __init__(self, open_models: Callable[[], Mapping[str, _core.Context]]) -> None:
+        """Args: ``open_models`` makes the contexts, once the first request comes."""
+        self._open_models = open_models
+        self._caches: dict[str, OwnCache] = {}
+        self._asked: deque[Asked] = deque()
+        self._running: _core.Decoder | None = None  # plays the first of them
+        self._ended: list[tuple[int, _core.Decoder]] = []  # cancelled before their turn came
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self._asked or self._ended)
+
+    @property
+    def models(self) -> dict[str, _core.Context]:
+        """By role; none before the first request."""
+        return {role: cache.context for role, cache in self._caches.items()}
+
+    def submit(self, asked: Asked) -> None:
+        """Queues a request."""
+        if not self._caches:
+            self._caches = {role: OwnCache(c) for role, c in self._open_models().items()}
+        asked.submit_to(self._decoder())  # which says now what is wrong with it
+        self._asked.append(asked)
+
+    def step(self) -> Iterator[tuple[int, _core.Event]]:
+        """Advances the first request; what is new, with whose it is."""
+        while self._ended:
+            request, core = self._ended[0]
+            core.step()
+            del self._ended[0]
+            for event in core.take_events():
+                yield request, event
+        if not self._asked:
+            return
+        first = self._asked[0]
+        if self._running is None:
+            self._running = self._begin(first)
+        self._running.step()
+        for event in self._running.take_events():
+            if event.finish is not None:
+                self._running = None
+                self._asked.popleft()
+            yield first.id, event
+
+    def cancel(self, request: int) -> None:
+        """Ends a request; its last event comes with the next step."""
+        asked = next((asked for asked in self._asked if asked.id == request), None)
+        if asked is None:
+            return
+        if asked is self._asked[0] and self._running is not None:
+            self._running.cancel(0)
+            return
+        core = self._decoder()
+        core.cancel(asked.submit_to(core))
+        self._ended.append((request, core))
+        self._asked.remove(asked)
+
+    def forget(self) -> None:
+        """Drops what the caches hold."""
+        for cache in self._caches.values():
+            cache.context.forget()
+
+    def _decoder(self) -> _core.Decoder:
+        options = _core.DecoderOptions()
+        options.prefill_chunk = CHUNK
+        return decoder_of(self.models, options)
+
+    def _begin(self, asked: Asked) -> _core.Decoder:
+        """A decoder that knows of no other request, over caches that are as if there was none."""
+        for role, cache in self._caches.items():
+            cache.restart(asked.prompt_of(role))
+        core = self._decoder()
+        asked.submit_to(core)
+        return core
+
+
+class OwnCache:
+    """A context that one request at a time has to itself, and the prompt of the latest."""
+
+    def __init__(self, context: _core.Context) -> None:
+        """A new context, which holds nothing."""
+        self.context = context
+        self._prompt: Sequence[int] = ()
+
+    def restart(self, prompt: Sequence[int]) -> None:
+        """Keeps of the last prompt what evaluating this one anew would compute, bit for bit."""
+        kept = prompt[: reusable(self._prompt, prompt)]
+        self._prompt = ()
+        self.context.keep(kept)
+        self._prompt = prompt
+
+
+def reusable(before: Sequence[int], now: Sequence[int]) -> int:
+    """Tokens of a prompt that were evaluated before in the very batches that it would be.
+
+    A prompt is evaluated in chunks, all but its last token, which its first round evaluates. So the
+    same prompt is reused whole, and another one up to the last chunk that both have in common.
+    """
+    most = min(len(before), len(now)) - 1
+    common = next((i for i in range(most) if before[i] != now[i]), max(most, 0))
+    if common == len(before) - 1 == len(now) - 1:
+        return common
+    return common // CHUNK * CHUNK
