@@ -245,11 +245,13 @@ def test_a_real_model_says_the_same_again(
     options: dict[str, Any], smollm2: tuple[str, str]
 ) -> None:
     target, small = smollm2
+    prompt = "Once upon a time there was a fox who could not sleep. " * 14  # some 180 tokens
     with Decoder(target, small, small, n_ctx=1024, **options) as decoder:
         found = set()
         for i in range(6):
-            found.add(fingerprint(decoder.generate("Once upon a time", max_tokens=24, seed=3)))
-            decoder.generate("The " * (3 + 40 * i), max_tokens=5)
+            decoder.generate(prompt[: 100 * i + 7], seed=i, max_tokens=3)
+            found.add(fingerprint(decoder.generate(prompt, max_tokens=16, seed=3)))
+            decoder.generate(prompt[: 110 * i + 5], max_tokens=3)
         assert len(found) == 1
 
 
