@@ -60,7 +60,9 @@ def answers(
     found: list[Completion] = []
     for start in range(0, len(prompts), AT_ONCE):
         group = prompts[start : start + AT_ONCE]
-        found += decoder.generate_batch(group, seed=1000 * seed + start, **options)
+        found += decoder.generate_batch(
+            group, seed=1000 * seed + start, deterministic=False, **options
+        )
     return [
         Response(c.text, [s.target_logprob for s in c.steps], [s.origin for s in c.steps])
         for c in found

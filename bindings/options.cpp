@@ -130,7 +130,8 @@ void register_options(nb::module_& m) {
       .def_rw("n_threads_batch", &llama::ContextOptions::n_threads_batch,
               "Threads for batches; 0 is as n_threads.")
       .def_rw("flash_attn", &llama::ContextOptions::flash_attn, nb::arg().none(),
-              "Flash attention; None is where the backend supports it.")
+              "Flash attention; None is wherever a GPU supports it, and on the processor, where it is "
+              "slower, only for quantised values.")
       .def_rw("type_k", &llama::ContextOptions::type_k, "ggml type of cached keys, such as 'f16'.")
       .def_rw("type_v", &llama::ContextOptions::type_v,
               "ggml type of cached values; quantised ones need flash attention.");

@@ -219,9 +219,9 @@ def test_a_role_alone_reads_text_and_shares_weights_and_cache(files: Files) -> N
     paths = [files.model(seed=seed).path for seed in range(3)]
     with Decoder(*paths, **EXACT) as d, d.alone("draft") as lone:
         assert lone.tokenize("ab") == d.tokenize("ab")
-        d.generate(PROMPT, max_tokens=4, seed=1)
+        d.generate(PROMPT, max_tokens=4, num_draft_tokens=3)
         before = d.work
-        lone.generate([*PROMPT, 5], max_tokens=1, seed=1)
+        lone.generate([*PROMPT, 5], max_tokens=1)
         after = d.work
         assert after["draft"].tokens - before["draft"].tokens <= 2  # the prompt was there
         assert (after["target"], after["reference"]) == (before["target"], before["reference"])

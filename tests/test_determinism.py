@@ -6,6 +6,7 @@ bear none. Cache types are those of use (f16), weights are F32 and tiny.
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from rewardshift import Decoder, NgramTable
 from rewardshift.lanes import CHUNK, reusable
+from tests.support.engine import run_python
 from tests.support.tiny_gguf import spm_vocab, write_lora
 
 if TYPE_CHECKING:
@@ -216,6 +218,62 @@ def test_a_role_alone_is_repeated_too(files: Files, tmp_path: Path) -> None:
             decoder.generate(prompt_of(33), seed=seed, **OPTIONS)
             found.add(fingerprint(draft.generate(prompt_of(50), seed=3, **OPTIONS)))
         assert len(found) == 1
+
+
+INTERRUPTED = """
+import json, os, random, signal, threading, time
+from rewardshift import Decoder
+
+def opinions(completion):
+    return [(step.id, step.logprob, step.draft_logprob) for step in completion.steps]
+
+draws, found, breaks = random.Random(0), set(), 0
+with Decoder(*PATHS) as decoder:
+    def play():
+        request, completion, breaks = decoder.submit(PROMPT, seed=3, **OPTIONS), None, 0
+        while completion is None:
+            try:
+                for chunk in decoder.step():
+                    completion = chunk.completion
+            except KeyboardInterrupt:
+                breaks += 1
+        return completion, breaks
+
+    play()
+    start = time.perf_counter()
+    wanted = opinions(play()[0])
+    seconds = time.perf_counter() - start
+    while breaks < 20:
+        decoder.forget()
+        timer = threading.Timer(draws.random() * seconds, os.kill, (os.getpid(), signal.SIGINT))
+        try:
+            timer.start()
+            completion, broken = play()
+            timer.join()
+            time.sleep(0.01)  # the signal, if it comes so late
+        except KeyboardInterrupt:  # between two steps
+            while decoder.has_work:
+                decoder.step()
+            continue
+        breaks += broken
+        found.add(opinions(completion) == wanted)
+print(json.dumps(sorted(found)))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_interrupted_and_gone_on_with(files: Files) -> None:
+    big = {"n_embd": 256, "n_ff": 1024, "n_layer": 6}  # whose rounds take long enough to be hit
+    models = files.trio(**SPEC | big)
+    given = {
+        "PATHS": [str(model.path) for model in models],
+        "PROMPT": prompt_of(20),
+        "OPTIONS": {"max_tokens": 40, "temperature": 1.0, "num_draft_tokens": 1, "strength": 0},
+    }
+    constants = "".join(f"{name} = {value!r}\n" for name, value in given.items())
+    process = run_python(constants + INTERRUPTED)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert json.loads(process.stdout) == [True]
 
 
 @pytest.fixture

@@ -62,11 +62,10 @@ def law(target: Role, draft: Role, reference: Role, **shaping: Any) -> Law:
 def sample(decoder: Decoder, prompt: tuple[int, ...], **options: Any) -> Counter[Response]:
     """Responses to many copies of a prompt, decoded together."""
     count, at_once = Counter(), 500
+    options = {"max_tokens": MAX_TOKENS, "deterministic": False, **options}
     for i in range(SAMPLES // at_once):
         extra = {k: [options[k]] * at_once for k in ("draft_prompts",) if k in options}
-        completions = decoder.generate_batch(
-            [prompt] * at_once, **{"max_tokens": MAX_TOKENS, **options, "seed": i, **extra}
-        )
+        completions = decoder.generate_batch([prompt] * at_once, **{**options, "seed": i, **extra})
         count.update(completion.tokens for completion in completions)
     return count
 
@@ -87,11 +86,26 @@ def test_responses_follow_the_law_that_numpy_computes(files: Files, arch: str, k
     assert oracle.chi_square(observed, expected, SAMPLES) > FALSE_ALARM
 
 
+@pytest.mark.statistical
+def test_requests_decoded_apart_follow_it_too(files: Files) -> None:
+    models, prompt = small_trio(files, "llama"), (1, 3, 4, 3)
+    expected = law(*(Role(model, prompt) for model in models), temperature=0.9, strength=1.3)
+    with Decoder(*(m.path for m in models), **EXACT) as decoder:
+        observed = sample(
+            decoder, prompt, deterministic=True, num_draft_tokens=2, temperature=0.9, strength=1.3
+        )
+    assert oracle.chi_square(observed, expected, SAMPLES) > FALSE_ALARM
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_these_models_accept_some_drafts_and_reject_some(files: Files, arch: str) -> None:
     with Decoder(*(m.path for m in small_trio(files, arch)), **EXACT) as decoder:
         completions = decoder.generate_batch(
-            [(1, 3, 4, 3)] * 200, max_tokens=MAX_TOKENS, num_draft_tokens=4, seed=0
+            [(1, 3, 4, 3)] * 200,
+            max_tokens=MAX_TOKENS,
+            num_draft_tokens=4,
+            seed=0,
+            deterministic=False,
         )
     drafted = sum(c.statistics.drafted for c in completions)
     accepted = sum(c.statistics.accepted for c in completions)
@@ -178,7 +192,7 @@ def test_requests_with_different_parameters_in_one_batch_keep_their_laws(files: 
     counts: list[Counter[Response]] = [Counter() for _ in kinds]
     with Decoder(*(m.path for m in models), **EXACT) as decoder:
         kind_of = {
-            decoder.submit(**kind, max_tokens=MAX_TOKENS, seed=seed): i
+            decoder.submit(**kind, max_tokens=MAX_TOKENS, seed=seed, deterministic=False): i
             for seed in range(SAMPLES // 2)
             for i, kind in enumerate(kinds)
         }

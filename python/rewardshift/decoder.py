@@ -397,7 +397,7 @@ class Decoder:
             tokens,
             params,
         )
-        return Score.from_core(scores, tokens)
+        return Score.from_core(scores, tokens, self._roles)
 
     # --- vocabulary ---------------------------------------------------------------------------
 

@@ -99,6 +99,8 @@ class Apart:
         self._caches: dict[str, OwnCache] = {}
         self._asked: deque[Asked] = deque()
         self._running: _core.Decoder | None = None  # plays the first of them
+        self._told = 0  # events of that one so far
+        self._was_interrupted = False
         self._ended: list[tuple[int, _core.Decoder]] = []  # cancelled before their turn came
 
     @property
@@ -130,13 +132,33 @@ class Apart:
             return
         first = self._asked[0]
         if self._running is None:
-            self._running = self._begin(first)
-        self._running.step()
+            self._running, self._told, self._was_interrupted = self._begin(first), 0, False
+        if self._was_interrupted and first.params.drafter is None:
+            self._replay(first)
+        try:
+            self._running.step()
+        except BaseException:
+            self._was_interrupted = True
+            raise
         for event in self._running.take_events():
             if event.finish is not None:
                 self._running = None
                 self._asked.popleft()
+            self._told += 1
             yield first.id, event
+
+    def _replay(self, asked: Asked) -> None:
+        """Plays a request that Ctrl-C broke off once more, up to where it was.
+
+        Going on would evaluate in two batches what it otherwise evaluates in one. Only a table of
+        drafts, which has learned from the first time, makes another text of it.
+        """
+        core = self._begin(asked)
+        told: list[_core.Event] = []
+        while len(told) < self._told:
+            core.step()
+            told += core.take_events()
+        self._running, self._was_interrupted = core, False
 
     def cancel(self, request: int) -> None:
         """Ends a request; its last event comes with the next step."""
@@ -145,6 +167,7 @@ class Apart:
             return
         if asked is self._asked[0] and self._running is not None:
             self._running.cancel(0)
+            self._was_interrupted = False  # what broke off is not gone on with
             return
         core = self._decoder()
         core.cancel(asked.submit_to(core))

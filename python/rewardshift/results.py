@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from . import _core
 
@@ -327,17 +327,19 @@ class Score:
         return float(np.sum(self.draft_logprobs - self.reference_logprobs))
 
     @classmethod
-    def from_core(cls, scores: _core.Scores, tokens: Sequence[int]) -> Score:
-        """Takes over what the core computed."""
+    def from_core(
+        cls, scores: _core.Scores, tokens: Sequence[int], roles: Collection[str]
+    ) -> Score:
+        """Takes over what the core computed for the roles that there are."""
 
-        def array(values: Sequence[float]) -> np.ndarray | None:
-            return np.asarray(values) if len(values) else None
+        def array(values: Sequence[float]) -> np.ndarray:
+            return np.asarray(values, dtype=np.float64)
 
         return cls(
             tokens=tuple(tokens),
-            target_logprobs=np.asarray(scores.target),
-            draft_logprobs=array(scores.draft),
-            reference_logprobs=array(scores.reference),
-            goal_logprobs=np.asarray(scores.goal),
-            log_z=np.asarray(scores.log_z),
+            target_logprobs=array(scores.target),
+            draft_logprobs=array(scores.draft) if "draft" in roles else None,
+            reference_logprobs=array(scores.reference) if "reference" in roles else None,
+            goal_logprobs=array(scores.goal),
+            log_z=array(scores.log_z),
         )

@@ -125,10 +125,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   params.n_threads_batch = threads_batch_;
   params.type_k = *cache_type(options.type_k);
   params.type_v = *cache_type(options.type_v);
-  if (options.flash_attn) {
-    params.flash_attn_type =
-        *options.flash_attn ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
-  }
+  choose_attention(options.flash_attn, is_on_cpu_, params);
   params.kv_unified = is_unified_;  // then sequences share cells: a common prompt is stored once
   params.swa_full = true;           // a pruned sliding window could not be rolled back
   require_fitting_cache(params, facts);

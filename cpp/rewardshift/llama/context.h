@@ -29,7 +29,9 @@ struct ContextOptions {
   bool classifies = false;         ///< rows are what a classification head says, not logits
   int n_threads = 0;               ///< for single rows; 0 is one per physical core
   int n_threads_batch = 0;         ///< for batches; 0 is as n_threads
-  std::optional<bool> flash_attn;  ///< unset is where the backend supports it
+  /// Unset is wherever a GPU supports it. On the processor it is slow, the more so the longer the
+  /// history, and adds up by thread; there it is used for quantised values only, which need it.
+  std::optional<bool> flash_attn;
   std::string type_k = "f16";      ///< of cached keys: f32, f16, bf16, q8_0, q4_0, ...
   std::string type_v = "f16";      ///< of cached values; quantised ones need flash attention
 };

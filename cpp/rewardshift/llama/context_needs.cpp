@@ -1,5 +1,6 @@
 #include "rewardshift/llama/context_needs.h"
 
+#include <algorithm>
 #include <array>
 #include <tuple>
 
@@ -41,6 +42,17 @@ std::optional<ggml_type> cache_type(const std::string& name) {
     if (name == ggml_type_name(type)) return type;
   }
   return std::nullopt;
+}
+
+void choose_attention(std::optional<bool> wanted, bool is_on_cpu, llama_context_params& params) {
+  constexpr std::uint32_t kScoredAtOnce = 128;  // as fast as more, on all processors measured
+  if (!wanted && is_on_cpu && !ggml_is_quantized(params.type_v)) {
+    wanted = false;
+    params.n_ubatch = std::min(params.n_ubatch, kScoredAtOnce);
+  }
+  if (!wanted) return;  // llama.cpp asks the backend
+  params.flash_attn_type =
+      *wanted ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
 }
 
 void require_fitting_cache(const llama_context_params& params, const ModelFacts& facts) {

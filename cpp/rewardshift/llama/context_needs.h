@@ -14,6 +14,10 @@ namespace rewardshift::llama {
 /// The type of a cache by its name; none that the CPU backend cannot write rows of.
 std::optional<ggml_type> cache_type(const std::string& name);
 
+/// Whether to use flash attention: as the user wants it, or see ContextOptions. Without it, fewer
+/// tokens are evaluated at once, whose scores would need much memory.
+void choose_attention(std::optional<bool> wanted, bool is_on_cpu, llama_context_params& params);
+
 /// Throws std::invalid_argument unless quantised cache types fit the model's heads.
 void require_fitting_cache(const llama_context_params& params, const ModelFacts& facts);
 

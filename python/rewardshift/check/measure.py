@@ -190,12 +190,13 @@ class _Asker:
             shifted = self.draft_system is not None and strength > 0
             found += self.decoder.generate_batch(
                 [target for target, _ in asked],
-                draft_prompts=[draft or [] for _, draft in asked] if shifted else None,
+                draft_prompts=[draft or target for target, draft in asked] if shifted else None,
                 temperature=temperature,
                 strength=strength,
                 num_draft_tokens=num_draft_tokens,
                 max_tokens=self.options.max_tokens,
                 seed=self.options.seed + start,
+                deterministic=False,  # many at once
             )
         return found
 

@@ -80,7 +80,8 @@ class ARGS:
                 max_tokens=1,
                 temperature=1.0,
                 top_logprobs=min(self.k, decoder.vocab_size),
-                seed=0,  # what it draws is not looked at
+                seed=0,
+                deterministic=False,  # what it draws is not looked at
             ),
         )
         return sampled.steps[0].top_logprobs

@@ -17,6 +17,7 @@ class Sampling(TypedDict):
     seed: int
     max_tokens: int
     temperature: float
+    deterministic: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,14 @@ class Question:
 
     @property
     def options(self) -> Sampling:
-        """Seed, length and temperature, as the decoder takes them."""
+        """Seed, length and temperature, as the decoder takes them.
+
+        Requests share batches and caches, because what methods cost is compared: the same seed
+        draws the same random numbers, but logits are rounded as their neighbours have it.
+        """
         return {
             "seed": self.seed,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
+            "deterministic": False,
         }

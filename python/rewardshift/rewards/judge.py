@@ -73,6 +73,7 @@ class JudgeReward:
             top_logprobs=2,
             logit_bias={yes: _LIFT, no: _LIFT},
             seed=0,
+            deterministic=False,  # what it draws is not looked at
         )
         found = []
         for tokens, answer in zip(asked, answers, strict=True):

@@ -173,9 +173,14 @@ def _responses(
             text, seed = waiting.pop(), int(rng.integers(2**63))
             if text is None and tries > 0:
                 tries -= 1
-                questions.add(
-                    decoder.submit(opening, max_tokens=_LONGEST_PROMPT, temperature=1.0, seed=seed)
+                request = decoder.submit(
+                    opening,
+                    max_tokens=_LONGEST_PROMPT,
+                    temperature=1.0,
+                    seed=seed,
+                    deterministic=False,  # many at once
                 )
+                questions.add(request)
                 continue
             tokens = prompt_tokens(decoder, everyday_prompt(rng) if text is None else text)
             temperature = next(temperatures)
@@ -185,6 +190,7 @@ def _responses(
                 temperature=temperature,
                 top_logprobs=options.top_k,
                 seed=seed,
+                deterministic=False,
             )
             answers[request] = tokens, temperature
         for chunk in decoder.step():

@@ -120,6 +120,7 @@ def _pairs_of(
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         seed=seed,
+        deterministic=False,  # many at once
     )
     found = scores(
         reward,
