@@ -165,8 +165,9 @@ def test_a_question_keeps_its_tokens_and_says_how_they_are_to_be_answered() -> N
     question = Question("ab", tokens, seed=5, max_tokens=6, temperature=0.0)
     tokens[0] = 9
     assert question.tokens == (3, 4)
-    assert question.options == {"seed": 5, "max_tokens": 6, "temperature": 0.0}
-    assert question == Question("ab", [3, 4], **question.options)
+    asked = {"seed": 5, "max_tokens": 6, "temperature": 0.0}
+    assert question.options == asked | {"deterministic": False}
+    assert question == Question("ab", [3, 4], **asked)
     assert len({question, dataclasses.replace(question, seed=7)}) == 2
 
 

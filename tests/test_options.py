@@ -24,7 +24,12 @@ def fields(struct: type) -> set[str]:
     [
         (ModelOptions, _core.ModelOptions, set(), set()),
         (ContextOptions, _core.ContextOptions, set(), {"n_histories"}),
-        (SamplingOptions, _core.RequestParams, {"echo", "logprobs"}, {"stream", "reproducible"}),
+        (
+            SamplingOptions,
+            _core.RequestParams,
+            {"echo", "logprobs", "deterministic"},
+            {"reproducible"},
+        ),
     ],
 )
 def test_names_are_the_same_on_both_sides(
