@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ._core import NgramTable, TableModel
 from ._core import version as __version__
 from .chat.template import ChatTemplate, Message
-from .decoder import Decoder, Prompt
+from .decoder import Decoder
 from .embedded import embedded
 from .engine import Stream
 from .errors import (
@@ -26,6 +26,7 @@ from .errors import (
     VocabularyMismatchError,
 )
 from .loading.quantize import quantize
+from .prompts import Prompt
 from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
 
 if TYPE_CHECKING:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast
 
-from . import _core
-from .chat.template import ChatTemplate, Message, template_of, with_system
 from .embedded import default_roles
 from .engine import Engine, Stream
-from .errors import ChatTemplateError
 from .lanes import CHUNK
-from .loading.contexts import Contexts, Lora
 from .loading.log import forward_log, show_log
-from .loading.models import ModelCache
+from .loading.roles import load_roles
 from .options import (
     LoadOptions,
     SamplingOptions,
@@ -23,18 +17,20 @@ from .options import (
     request_params,
     split_load_options,
 )
+from .prompts import Prompt, Prompts
 from .results import Chunk, Completion, Score, Work
-from .sources.hub import StrPath, local_path
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
-Prompt = str | Sequence[int]
-"""Text, or token ids."""
+    from . import _core
+    from .chat.template import Message
+    from .loading.contexts import Contexts
+    from .sources.hub import StrPath
 
 Role = Literal["target", "draft", "reference"]
 
@@ -101,39 +97,22 @@ class Decoder:
         """
         if verbose:
             show_log()
-        model_options, context_options = split_load_options(options)
+        split_options = split_load_options(options)
         if target is None:
             if (draft, reference, draft_lora) != (None, None, None):
                 raise ValueError("draft, reference and draft_lora need a target")
             roles = default_roles()
             target, reference = roles["target"], roles["reference"]
             draft_lora = roles["draft_lora"]
-        if draft_lora is not None:
-            draft, reference = draft or reference, reference or draft
-            if draft is None:
-                raise ValueError("draft_lora needs a draft or a reference to adapt")
-        elif draft_lora_scale is not None:
-            raise ValueError("draft_lora_scale needs a draft_lora")
-        if reference is not None and draft is None:
-            raise ValueError("a reference needs a draft, or a draft_lora, to be the reference of")
-
-        lora = None if draft_lora is None else local_path(draft_lora, progress=progress)
-        cache = ModelCache(model_options, progress=progress)
-        paths = {"target": target, "draft": draft, "reference": reference}
-        models = {role: cache.get(path) for role, path in paths.items() if path is not None}
-        for role, model in models.items():
-            model.require_decodable()
-            _core.require_same_vocabulary(models["target"], "target", model, role)
-
-        scale = 1.0 if draft_lora_scale is None else draft_lora_scale
-        contexts = Contexts(
-            models, context_options, lora=None if lora is None else Lora(str(lora), scale)
+        files = {"target": target, "draft": draft, "reference": reference, "draft_lora": draft_lora}
+        models, contexts = load_roles(
+            files, draft_lora_scale=draft_lora_scale, options=split_options, progress=progress
         )
         self._models = models
         self._seed = seed
         self._contexts: Contexts | None = contexts
         self._open(contexts.shared(), lambda: contexts.apart(models, n_batch=CHUNK))
-        if draft is not None:
+        if "draft" in models:
             self._engine.calibrate()
         forward_log()
 
@@ -196,7 +175,10 @@ class Decoder:
     ) -> None:
         self._engine = Engine(models, open_apart=open_apart, lock=lock)
         self._roles = set(self._engine.models)
-        self._template: ChatTemplate | None = None
+        core = self._engine.core
+        self._own_prompts: Prompts | None = Prompts(
+            self._models.get("target"), vocab_size=core.vocab_size, piece=core.piece
+        )
 
     # --- whole responses ----------------------------------------------------------------------
 
@@ -339,14 +321,7 @@ class Decoder:
 
         Arguments and errors as ``chat``.
         """
-
-        def prompt(shown: Sequence[Message]) -> list[int]:
-            return self.tokenize(self._chat_template.render(shown), add_special=False)
-
-        return (
-            prompt(messages),
-            None if draft_system is None else prompt(with_system(messages, draft_system)),
-        )
+        return self._prompts.of_messages(messages, draft_system=draft_system)
 
     def step(self) -> list[Chunk]:
         """Advances all requests by one step and returns what is new, in order of submission.
@@ -388,12 +363,13 @@ class Decoder:
                 scores are those of temperature 1, as for generated tokens.
         """
         self._require_shiftable(draft_prompt, reference_prompt, options)
-        tokens = self._ids(continuation, add_special=False)
+        prompts = self._prompts
+        tokens = prompts.ids(continuation, add_special=False)
         params = request_params({"temperature": 1.0, **options})
         scores = self._engine.core.score(
-            self._ids(prompt),
-            self._role_ids(draft_prompt),
-            self._role_ids(reference_prompt),
+            prompts.ids(prompt),
+            prompts.role_ids(draft_prompt),
+            prompts.role_ids(reference_prompt),
             tokens,
             params,
         )
@@ -414,7 +390,7 @@ class Decoder:
         Raises:
             ValueError: If the model has no tokenizer, or no tokens for the text.
         """
-        return self._text_model.tokenize(text, add_special, parse_special)
+        return self._prompts.model.tokenize(text, add_special, parse_special)
 
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """The text of token ids; bytes that are no UTF-8 show as U+FFFD.
@@ -423,10 +399,7 @@ class Decoder:
             tokens: Ids.
             special: Whether control tokens show; those of models that are no files never do.
         """
-        if not self._models:
-            pieces = map(self._engine.core.piece, self._ids(tokens))
-            return b"".join(pieces).decode(errors="replace")
-        return self._text_model.detokenize(self._ids(tokens), special).decode(errors="replace")
+        return self._prompts.text(tokens, special=special)
 
     @property
     def end_of_generation(self) -> tuple[int, ...]:
@@ -435,7 +408,7 @@ class Decoder:
             models = self._engine.models.values()
             ids = range(self.vocab_size)
             return tuple(i for i in ids if any(model.is_end_of_generation(i) for model in models))
-        return tuple(self._text_model.facts.end_of_generation)
+        return tuple(self._prompts.model.facts.end_of_generation)
 
     @property
     def context_size(self) -> int:
@@ -478,6 +451,8 @@ class Decoder:
         """Frees the models and their memory; every later call but this raises ``Error``."""
         self._engine.close()
         self._models = {}
+        self._contexts = None
+        self._own_prompts = None
 
     def __enter__(self) -> Self:
         """The decoder itself."""
@@ -495,30 +470,9 @@ class Decoder:
     # --- how it is done -----------------------------------------------------------------------
 
     @property
-    def _text_model(self) -> _core.Model:
+    def _prompts(self) -> Prompts:
         _ = self._engine.core  # closed?
-        if "target" not in self._models:
-            raise ValueError("this Decoder's models have no text; give token ids")
-        return self._models["target"]
-
-    def _ids(self, prompt: Prompt, *, add_special: bool = True) -> list[int]:
-        if isinstance(prompt, str):
-            return self.tokenize(prompt, add_special=add_special)
-        if isinstance(prompt, bytes):
-            raise TypeError(f"a prompt is text or token ids, not {prompt!r}")
-        try:
-            tokens = [operator.index(token) for token in prompt]
-        except TypeError:
-            raise TypeError(f"a prompt is text or token ids, not {prompt!r}") from None
-        size = self.vocab_size
-        for token in tokens:
-            if not 0 <= token < size:
-                raise ValueError(f"token {token} is outside the vocabulary [0, {size})")
-        return tokens
-
-    def _role_ids(self, prompt: Prompt | None) -> list[int]:
-        """A role's own prompt; none is the target's, which the core stands in for nothing."""
-        return [] if prompt is None else self._ids(prompt)
+        return cast("Prompts", self._own_prompts)
 
     def _submit(
         self,
@@ -532,7 +486,8 @@ class Decoder:
         claimed: bool = True,
     ) -> int:
         self._require_shiftable(draft_prompt, reference_prompt, options)
-        tokens = self._ids(prompt)
+        prompts = self._prompts
+        tokens = prompts.ids(prompt)
         params = request_params(self._with_seed(options))
         params.substream += place
         if seed_of is not None:
@@ -543,8 +498,8 @@ class Decoder:
         complete = self._prepended(tokens, options) if options.get("echo") else None
         return self._engine.submit(
             tokens,
-            self._role_ids(draft_prompt),
-            self._role_ids(reference_prompt),
+            prompts.role_ids(draft_prompt),
+            prompts.role_ids(reference_prompt),
             params,
             apart=is_deterministic(self._with_seed(options)),
             claimed=claimed,
@@ -591,17 +546,6 @@ class Decoder:
             )
 
         return prepend
-
-    @property
-    def _chat_template(self) -> ChatTemplate:
-        if self._template is None:
-            model = self._text_model
-            self._template = template_of(model)
-            if self._template is None:
-                raise ChatTemplateError(
-                    f"{model.path} has no chat template; use generate() with a prompt of your own"
-                )
-        return self._template
 
 
 _SHAPING = (

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rewardshift.chat.template import Message
-    from rewardshift.decoder import Decoder, Prompt
+    from rewardshift.decoder import Decoder
+    from rewardshift.prompts import Prompt
 
     from .reward import Exchange
 
