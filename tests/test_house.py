@@ -17,14 +17,18 @@ PACKAGE = Path(rewardshift.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 
 FLOORS = (
-    {"_core", "_variants", "errors"},
-    {"progress", "files"},
+    {"_core", "_variants", "boundary", "errors", "spelling"},
+    {"progress", "files", "tables", "vocabulary"},
     {"sources"},
-    {"options", "results", "loading"},
+    {"options", "results"},
+    {"loading"},
+    {"chat.messages", "chat.own_tokens"},
     {"chat.template"},
     {"lanes"},
     {"engine", "models", "hub", "costs", "prompt_files"},
     {"embedded", "prompts"},
+    {"requests"},
+    {"opened"},
     {"decoder"},
     {"chat.turns"},
     {"rewards", "bench"},

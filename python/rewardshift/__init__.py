@@ -9,9 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._core import NgramTable, TableModel
 from ._core import version as __version__
-from .chat.template import ChatTemplate, Message
+from .chat.messages import Message
+from .chat.template import ChatTemplate
 from .decoder import Decoder
 from .embedded import embedded
 from .engine import Stream
@@ -28,6 +28,7 @@ from .errors import (
 from .loading.quantize import quantize
 from .prompts import Prompt
 from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
+from .tables import NgramTable, TableModel
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rewardshift import _core
+from rewardshift.boundary import require_number, warn
 from rewardshift.sources.hub import StrPath, local_path
 
 from .contexts import Contexts, Lora
-from .models import ModelCache
+from .models import ModelCache, name_for_core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,7 @@ def load_roles(
 
     Raises:
         ModelLoadError: If a file cannot be loaded or decoded with.
+        TypeError: If the factor is no number.
         ValueError: If roles are missing that others need.
         VocabularyMismatchError: If the roles' vocabularies differ.
     """
@@ -51,6 +53,8 @@ def load_roles(
             raise ValueError("draft_lora needs a draft or a reference to adapt")
     elif draft_lora_scale is not None:
         raise ValueError("draft_lora_scale needs a draft_lora")
+    if draft_lora_scale is not None:
+        require_number(draft_lora_scale=draft_lora_scale)
     if reference is not None and draft is None:
         raise ValueError("a reference needs a draft, or a draft_lora, to be the reference of")
 
@@ -61,6 +65,18 @@ def load_roles(
     for role, model in models.items():
         model.require_decodable()
         _core.require_same_vocabulary(models["target"], "target", model, role)
+    _warn_of_size(models, context_options)
     scale = 1.0 if draft_lora_scale is None else draft_lora_scale
-    adapter = None if lora is None else Lora(str(lora), scale)
+    adapter = None if lora is None else Lora(name_for_core(lora), scale)
     return LoadedRoles(models, Contexts(models, context_options, lora=adapter))
+
+
+def _warn_of_size(models: Mapping[str, _core.Model], options: _core.ContextOptions) -> None:
+    """Warns of a context that requests as long as a role was trained for could not fill."""
+    for role, model in models.items():
+        trained = model.facts.context_size_trained
+        if 0 < trained * options.n_seq_max < options.n_ctx:
+            warn(
+                f"n_ctx={options.n_ctx} is more than n_seq_max={options.n_seq_max} requests of the "
+                f"{trained} tokens that the {role} was trained for"
+            )
