@@ -39,6 +39,7 @@ PUBLIC_MODULES = (
     "rewardshift.prompt_files",
     "rewardshift.results",
     "rewardshift.rewards",
+    "rewardshift.spelling",
 )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import reprlib
 import warnings
-from collections.abc import Mapping
-from numbers import Real
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ T = TypeVar("T")
 
 _REFUSAL = "incompatible function arguments"
 """What nanobind says of arguments that no overload takes, before it lists them all."""
+
+NO_SEQUENCE = (str, bytes, bytearray, memoryview, AbstractSet, Mapping)
+"""What can be iterated over and yet is no list of anything: one thing, or things in no order."""
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
@@ -87,11 +92,27 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=depth + 1)
 
 
-def require_truth(**given: object) -> None:
-    """Raises TypeError, with the value, unless each is True or False."""
+def require_truth(*, or_none: bool = False, **given: object) -> None:
+    """Raises TypeError, with the value, unless each is True or False, or None where that may be."""
     for name, value in given.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} must be True or False, not {shown(value)}")
+        if not isinstance(value, bool) and not (or_none and value is None):
+            raise TypeError(
+                f"{name} must be True or False{' or None' if or_none else ''}, not {shown(value)}"
+            )
+
+
+def require_text(**given: object) -> None:
+    """Raises TypeError, with the value, unless each is text."""
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be text, not {shown(value)}")
+
+
+def require_whole(**given: object) -> None:
+    """Raises TypeError, with the value, unless each is a whole number."""
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name} must be a whole number, not {shown(value)}")
 
 
 def require_number(**given: object) -> None:
@@ -99,6 +120,24 @@ def require_number(**given: object) -> None:
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} must be a number, not {shown(value)}")
+
+
+def token_ids(tokens: object, refusal: str) -> list[int]:
+    """Token ids in their order.
+
+    Args:
+        tokens: Any iterable of whole numbers that has an order.
+        refusal: How the error begins for what is none; the value follows.
+    """
+    if isinstance(tokens, Iterable) and not isinstance(tokens, NO_SEQUENCE):
+        given = list(tokens)
+        try:
+            found = [operator.index(token) for token in given]
+        except TypeError:
+            found = None
+        if found is not None and not any(isinstance(token, bool) for token in given):
+            return found
+    raise TypeError(f"{refusal} {shown(tokens)}")
 
 
 class StaysHere:

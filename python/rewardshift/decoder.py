@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core
-from .boundary import shown
+from .boundary import require_truth, shown
 from .embedded import default_roles
 from .lanes import CHUNK
 from .loading.log import forward_log, show_log
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from .chat.messages import Messages
+    from .chat.messages import Messages, Tools
     from .engine import Stream
     from .results import Completion, Score
     from .sources.hub import StrPath
-
-    Tools = Iterable[Mapping[str, Any]]
 
 Role = Literal["target", "draft", "reference"]
 
@@ -93,6 +91,8 @@ class Decoder(Opened):
             UserWarning: If ``n_ctx`` is more than requests as long as a role was trained for could
                 fill. A request that may grow longer than that is warned of when it is made.
         """
+        require_truth(verbose=verbose)
+        require_truth(progress=progress, or_none=True)
         if verbose:
             show_log()
         split_options = split_load_options(options)

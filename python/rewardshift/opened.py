@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, cast
 
-from .boundary import StaysHere, require_truth, shown
+from .boundary import StaysHere, require_text, require_truth, require_whole
 from .engine import Engine
 from .prompts import Prompts
 from .requests import Requests
@@ -59,10 +58,8 @@ class Opened(StaysHere):
 
     def cancel(self, request: int) -> None:
         """Ends a request; its last chunk, with what there is, comes with the next step."""
-        try:
-            self._engine.cancel(operator.index(request))
-        except TypeError:
-            raise TypeError(f"cancel takes a request's id, not {shown(request)}") from None
+        require_whole(request=request)
+        self._engine.cancel(request)
 
     @property
     def has_work(self) -> bool:
@@ -85,8 +82,7 @@ class Opened(StaysHere):
         Raises:
             ValueError: If the model has no tokenizer, or no tokens for the text.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"tokenize takes text, not {shown(text)}")
+        require_text(text=text)
         require_truth(add_special=add_special, parse_special=parse_special)
         return self._prompts.vocabulary.tokenize(
             text, add_special=add_special, parse_special=parse_special

@@ -15,8 +15,6 @@ from . import _core
 from .boundary import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from typing_extensions import Unpack
 
 RuleName = Literal["exact", "paper", "speculative"]
@@ -76,7 +74,7 @@ class SamplingOptions(TypedDict, total=False):
     top_k: int
     top_p: float
     min_p: float
-    logit_bias: Mapping[int, float]
+    logit_bias: Mapping[int, float] | None
     repeat_penalty: float
     frequency_penalty: float
     presence_penalty: float
@@ -88,7 +86,7 @@ class SamplingOptions(TypedDict, total=False):
     tree_width: int
     seed: int | None
     substream: int
-    stop: str | Sequence[str] | None
+    stop: str | Iterable[str] | None
     top_logprobs: int
     entropy: bool
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .boundary import described, require_truth, shown
+from .boundary import NO_SEQUENCE, described, require_truth, token_ids
 from .chat.messages import checked_messages, checked_tools, with_system
 from .chat.template import ChatTemplate, template_of
 from .errors import ChatTemplateError
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from . import _core
-    from .chat.messages import Messages
+    from .chat.messages import Messages, Tools
 
 Prompt = str | Sequence[int]
 """Text, or token ids."""
-
-_UNORDERED = (bytes, bytearray, memoryview, AbstractSet, Mapping)
-"""What can be iterated over and yet is no sequence of token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +109,7 @@ class Prompts:
 
     def given_ids(self, tokens: Iterable[int], refusal: str) -> list[int]:
         """Token ids as given, checked; the refusal begins the error for what is none."""
-        if isinstance(tokens, (str, *_UNORDERED)):
-            raise TypeError(f"{refusal} {shown(tokens)}")
-        try:
-            given = list(tokens)
-            found = [operator.index(token) for token in given]
-        except TypeError:
-            raise TypeError(f"{refusal} {shown(tokens)}") from None
-        if any(isinstance(token, bool) for token in given):
-            raise TypeError(f"{refusal} {shown(tokens)}")
+        found = token_ids(tokens, refusal)
         for token in found:
             if not 0 <= token < self._vocab_size:
                 raise ValueError(f"token {token} is outside the vocabulary [0, {self._vocab_size})")
@@ -133,7 +120,7 @@ class Prompts:
         messages: Messages,
         *,
         draft_system: str | None,
-        tools: Iterable[Mapping[str, Any]] | None,
+        tools: Tools | None,
         chat_template_kwargs: Mapping[str, Any] | None,
     ) -> tuple[list[int], list[int] | None]:
         """The target's prompt, and the draft's if it sees another one."""
@@ -177,7 +164,7 @@ def many(prompts: Iterable[Any], name: str) -> list[Any]:
     Raises:
         TypeError: If they have no order, or are one prompt.
     """
-    if isinstance(prompts, (str, *_UNORDERED)) or not isinstance(prompts, Iterable):
+    if isinstance(prompts, NO_SEQUENCE) or not isinstance(prompts, Iterable):
         raise TypeError(f"{name} must be a list of prompts, not {described(prompts)}")
     return list(prompts)
 

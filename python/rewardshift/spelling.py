@@ -22,7 +22,9 @@ class Stretch(NamedTuple):
 
 def longest_first(spellings: Iterable[str]) -> tuple[str, ...]:
     """In the order in which llama.cpp looks for them."""
-    return tuple(sorted(spellings, key=lambda spelling: -len(spelling.encode())))
+    return tuple(
+        sorted(spellings, key=lambda spelling: -len(spelling.encode(errors="surrogatepass")))
+    )
 
 
 def spelled_in(text: str, spellings: Sequence[str]) -> list[tuple[int, int]]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+import math
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
 
 from . import _core
-from .boundary import StaysHere, called
+from .boundary import (
+    NO_SEQUENCE,
+    StaysHere,
+    called,
+    require_number,
+    require_whole,
+    shown,
+    token_ids,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
-
-Whole = TypeVar("Whole")
 
 
 class TableModel(_core.TableModel):
@@ -55,14 +62,20 @@ class TableModel(_core.TableModel):
         Raises:
             ValueError: If the table's size does not fit vocabulary and order.
         """
+        require_whole(order=order, max_sequences=max_sequences, context_size=context_size)
+        require_number(batch_seconds=batch_seconds)
+        if not 0 <= batch_seconds < math.inf:
+            raise ValueError(f"batch_seconds must be at least 0, and finite, not {batch_seconds}")
+        if isinstance(pieces, NO_SEQUENCE):
+            raise TypeError(f"pieces must be a list of texts, not {shown(pieces)}")
         called(
             "TableModel",
             super().__init__,
             logits=logits,
             order=order,
-            end_of_generation=_all(set, end_of_generation),
-            pieces=_all(list, pieces),
-            fails_on=_all(set, fails_on),
+            end_of_generation=_set_of(end_of_generation, "end_of_generation"),
+            pieces=pieces,
+            fails_on=_set_of(fails_on, "fails_on"),
             max_sequences=max_sequences,
             context_size=context_size,
             batch_seconds=batch_seconds,
@@ -78,10 +91,12 @@ class TableModel(_core.TableModel):
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token adds to the text."""
+        require_whole(token=token)
         return called("piece", lambda token: _core.TableModel.piece(self, token), token=token)
 
     def is_end_of_generation(self, token: int) -> bool:
         """Whether a token ends a response."""
+        require_whole(token=token)
         return called("is_end_of_generation", super().is_end_of_generation, token=token)
 
     __reduce__ = StaysHere.__reduce__
@@ -108,7 +123,8 @@ class NgramTable(_core.NgramTable):
             history: Token ids.
             next: The most probable tokens after it, with their probabilities.
         """
-        called("add", super().add, history=history, next=next)
+        before = token_ids(history, "history must be token ids, not")
+        called("add", super().add, history=before, next=next)
 
     def after(self, history: Sequence[int]) -> list[tuple[int, float]]:
         """The average of what followed the longest ending of a history that was ever seen.
@@ -117,7 +133,8 @@ class NgramTable(_core.NgramTable):
             Up to 10 pairs of token and probability, most probable first. Endings are of 4 tokens at
             most.
         """
-        return called("after", super().after, history=history)
+        before = token_ids(history, "history must be token ids, not")
+        return called("after", super().after, history=before)
 
     def __len__(self) -> int:
         """How many n-grams were seen."""
@@ -126,8 +143,6 @@ class NgramTable(_core.NgramTable):
     __reduce__ = StaysHere.__reduce__
 
 
-def _all(kind: Callable[[Iterable[object]], Whole], values: object) -> Whole | object:
-    """All of some values, if they are many; what is one goes to the core, which refuses it."""
-    if isinstance(values, Iterable) and not isinstance(values, (str, bytes)):
-        return kind(values)
-    return values
+def _set_of(tokens: Iterable[int], name: str) -> set[int]:
+    given = list(tokens) if isinstance(tokens, AbstractSet) else tokens
+    return set(token_ids(given, f"{name} must be token ids, not"))

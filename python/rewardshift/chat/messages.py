@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from rewardshift.boundary import described, half_a_pair
+from rewardshift.boundary import NO_SEQUENCE, described, half_a_pair
 from rewardshift.errors import ChatTemplateError
 
 
@@ -21,7 +21,16 @@ class _Turn(TypedDict):
 
 
 class Message(_Turn, total=False):
-    """One turn of a conversation; what it has besides goes to the template as it is."""
+    """One turn of a conversation; what it has besides goes to the template as it is.
+
+    Attributes:
+        role: Who speaks, in the words of the template: "system", "user", "assistant", "tool".
+        content: Text, or text parts, ``{"type": "text", "text": ...}`` each, which are joined. With
+            ``tool_calls`` it may be None or left out.
+        name: Of who speaks, or of the tool that answers.
+        tool_calls: What the assistant called.
+        tool_call_id: Which call a tool answers.
+    """
 
     content: str | Sequence[TextPart] | None
     name: str
@@ -31,6 +40,9 @@ class Message(_Turn, total=False):
 
 Messages = Iterable[Mapping[str, Any]]
 """A conversation: mappings with a role and a content, such as ``Message``."""
+
+Tools = Iterable[Mapping[str, Any]]
+"""What a model may call, as JSON schemas."""
 
 
 def checked_messages(messages: Messages) -> list[dict[str, Any]]:
@@ -44,7 +56,7 @@ def checked_messages(messages: Messages) -> list[dict[str, Any]]:
         ChatTemplateError: If there is none, or one is no such message; it says which, counted from
             1.
     """
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+    if isinstance(messages, NO_SEQUENCE) or not isinstance(messages, Iterable):
         raise ChatTemplateError(
             f"a conversation is {described(messages)}; give a list of messages, such as "
             '[{"role": "user", "content": "Hello"}]'
@@ -55,7 +67,7 @@ def checked_messages(messages: Messages) -> list[dict[str, Any]]:
     return found
 
 
-def checked_tools(tools: Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+def checked_tools(tools: Tools | None) -> list[dict[str, Any]] | None:
     """The tools that a template may offer to the model; None for none.
 
     Raises:
@@ -63,7 +75,7 @@ def checked_tools(tools: Iterable[Mapping[str, Any]] | None) -> list[dict[str, A
     """
     if tools is None:
         return None
-    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+    if isinstance(tools, NO_SEQUENCE) or not isinstance(tools, Iterable):
         raise ChatTemplateError(f"tools is {described(tools)}; give a list of mappings")
     found = []
     for i, tool in enumerate(tools, 1):
@@ -115,7 +127,7 @@ def _text(where: str, content: object) -> str:
         if (wrong := half_a_pair(content)) is not None:
             raise ChatTemplateError(f"{where}: content must be Unicode; {wrong}")
         return str(content)
-    if not isinstance(content, Sequence) or isinstance(content, (bytes, bytearray, memoryview)):
+    if not isinstance(content, Sequence) or isinstance(content, NO_SEQUENCE):
         raise ChatTemplateError(
             f"{where}: content is {described(content)}; give text, or a list of text parts"
         )

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rewardshift.boundary import shown
+from rewardshift.boundary import require_text, require_truth, shown
 from rewardshift.errors import ChatTemplateError
 
 from .messages import checked_messages, checked_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
 
     from rewardshift.spelling import Stretch
     from rewardshift.vocabulary import Vocabulary
 
-    from .messages import Messages
+    from .messages import Messages, Tools
 
 _OURS = frozenset(("messages", "tools", "bos_token", "eos_token"))
 """What a template is given anyway, and takes from nobody else."""
@@ -54,6 +54,12 @@ class ChatTemplate:
         Raises:
             ChatTemplateError: If the source is not valid Jinja.
         """
+        require_text(source=source, bos_token=bos_token, eos_token=eos_token)
+        if isinstance(control_tokens, (str, bytes)) or not isinstance(control_tokens, Iterable):
+            raise TypeError(f"control_tokens must be texts, not {shown(control_tokens)}")
+        for spelling in control_tokens:
+            require_text(control_tokens=spelling)
+
         from jinja2 import TemplateError
         from jinja2.ext import loopcontrols
         from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -93,7 +99,7 @@ class ChatTemplate:
         self,
         messages: Messages,
         *,
-        tools: Iterable[Mapping[str, Any]] | None = None,
+        tools: Tools | None = None,
         add_generation_prompt: bool = True,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> str:
@@ -120,11 +126,12 @@ class ChatTemplate:
         self,
         messages: Messages,
         *,
-        tools: Iterable[Mapping[str, Any]] | None = None,
+        tools: Tools | None = None,
         add_generation_prompt: bool = True,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> list[Stretch]:
         """The same in parts, which tell the template's own control tokens from text."""
+        require_truth(add_generation_prompt=add_generation_prompt)
         turns = checked_messages(messages)
         values: dict[str, Any] = {
             "add_generation_prompt": add_generation_prompt,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rewardshift import _core
-from rewardshift.boundary import called, require_truth
+from rewardshift.boundary import called, require_truth, require_whole
 from rewardshift.files.atomic import replacing
 from rewardshift.sources.hub import StrPath, local_path
 
@@ -44,14 +44,21 @@ def quantize(
     Raises:
         ValueError: If there is no such type, or the destination is the source.
         FileExistsError: If the destination exists and is not to be overwritten.
+        IsADirectoryError: If it is a directory.
         ModelLoadError: If the source cannot be read, or not be quantised so.
         Error: If the destination cannot be written, as on a full disk.
     """
     require_truth(allow_requantize=allow_requantize, overwrite=overwrite)
+    require_truth(progress=progress, or_none=True)
+    if n_threads is not None:
+        require_whole(n_threads=n_threads)
     target = Path(destination)
+    name_for_core(target)  # which says now if that can be none
     if type not in (known := _core.quantization_types()):
         raise ValueError(f"there is no type {type!r}; choose one of {', '.join(known)}")
     original = local_path(source, progress=progress)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a directory; name the file to write")
     if target.exists():
         if original.exists() and target.samefile(original):
             raise ValueError(f"a model cannot be written over itself: {target}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
 from rewardshift import _core
-from rewardshift.boundary import require_number, warn
+from rewardshift.boundary import require_number, shown, warn
 from rewardshift.sources.hub import StrPath, local_path
 
 from .contexts import Contexts, Lora
@@ -47,8 +48,12 @@ def load_roles(
     target, draft, reference, draft_lora = (
         files[name] for name in ("target", "draft", "reference", "draft_lora")
     )
+    for name, path in files.items():
+        if path is not None and not isinstance(path, (str, PathLike)):
+            raise TypeError(f"{name} must be a file, or its name on the hub, not {shown(path)}")
     if draft_lora is not None:
-        draft, reference = draft or reference, reference or draft
+        draft = reference if draft is None else draft
+        reference = draft if reference is None else reference
         if draft is None:
             raise ValueError("draft_lora needs a draft or a reference to adapt")
     elif draft_lora_scale is not None:
