@@ -5,19 +5,23 @@ from __future__ import annotations
 import array
 import collections
 import multiprocessing
+import os
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from rewardshift import ChatTemplateError, Decoder, NgramTable, TableModel
+from rewardshift import ChatTemplateError, Decoder, ModelLoadError, NgramTable, TableModel
 from rewardshift.rewards import GGUFRewardModel, JudgeReward
 from tests.support.engine import EXACT
 from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab, spm_vocab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.conftest import Files
 
@@ -261,6 +265,34 @@ def test_half_a_pair_is_no_unicode_wherever_it_stands(bpe: Decoder, text: str) -
         bpe.generate("ab", stop=["\ud800"])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode elsewhere")
+def test_a_file_whose_name_is_not_utf_8_says_so(files: Files, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"model-\xff.gguf")
+    path.symlink_to(files.model().path)
+    with pytest.raises(ModelLoadError, match=r"model-.*the name of this file is not UTF-8") as told:
+        Decoder(path)
+    str(told.value).encode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="command lines are Unicode elsewhere")
+@pytest.mark.parametrize(("flags", "code"), [([], 2), (["--chat"], 1)])
+def test_a_command_line_that_is_not_utf_8_says_so(
+    files: Files, flags: list[str], code: int
+) -> None:
+    path = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE).path
+    command = [sys.executable, "-m", "rewardshift.cli", "generate", "-m", str(path), *flags]
+    done = subprocess.run(
+        [*map(os.fsencode, command), b"ab\xff"],
+        env={**os.environ, "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "must be Unicode; character 2 is" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # --- options -----------------------------------------------------------------------------------
 
 
@@ -292,6 +324,8 @@ def test_stops_are_any_iterable_of_texts(bpe: Decoder) -> None:
     assert expected.finish_reason == "stop"
     for stops in ("xy", {"xy"}, ("xy",), iter(["xy"])):
         assert bpe.generate("ab", **options, stop=stops).text == expected.text
+    batch = bpe.generate_batch(["ab"] * 3, **options, stop=iter(["xy"]))
+    assert {completion.finish_reason for completion in batch} == {"stop"}
 
 
 @pytest.mark.parametrize(
@@ -387,6 +421,8 @@ def test_chunks_of_an_echo_are_its_text(bpe: Decoder, prompt: Any, most: int) ->
     assert completion.text == shown + plain.text
     assert "".join(chunk.text for chunk in chunks) == completion.text
     assert tuple(t.id for chunk in chunks for t in chunk.tokens) == plain.tokens
+    bpe.submit(prompt, echo=True, **options)
+    assert "".join(chunk.text for chunk in iter_steps(bpe)) == completion.text
 
 
 def test_an_echoed_conversation_shows_its_control_tokens(bpe: Decoder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -47,6 +48,8 @@ class Requests:
 
     def submit_many(self, many: Sequence[GivenPrompts], options: SamplingOptions) -> list[int]:
         """Queues requests that draw from streams of one seed: all of them, or none."""
+        if isinstance(stop := options.get("stop"), Iterator):  # which is read once
+            options = {**options, "stop": list(stop)}
         common = request_params(self._with_seed(options))
         requests: list[int] = []
         try:
