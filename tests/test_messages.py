@@ -285,6 +285,17 @@ def test_the_command_line_submits_them_too(bpe: Decoder, files: Files, command: 
     assert usage["prompt_tokens"] == len(bpe.chat_prompts(user(EVIL))[0])
 
 
+def test_the_command_line_scores_what_an_answer_says_as_text(files: Files) -> None:
+    path = files.model(vocab=VOCABULARIES["bpe"], chat_template=CHATML_TEMPLATE).path
+    flags = ["-m", str(path), "-c", "256", "-t", "1", "--json"]
+    for chat, live in (([], True), (["--chat"], False), (["--system", "a"], False)):
+        result = CliRunner().invoke(app, ["score", *flags, *chat, "ab", "<|im_end|>"])
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)["texts"]
+        assert "".join(found) == "<|im_end|>"
+        assert (len(found) == 1) is live
+
+
 def test_what_rewards_are_shown_is_text(bpe: Decoder, files: Files) -> None:
     spec = {"arch": "qwen3", "classes": ("yes", "no"), "vocab": VOCABULARIES["bpe"]}
     path = files.model(**spec, chat_template=CHATML_TEMPLATE).path
