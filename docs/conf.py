@@ -57,6 +57,7 @@ nitpick_ignore = [
     *(("py:class", name) for name in ("Mapping", "Path", "Self", "Sequence", "Unpack")),
     *(("py:class", f"collections.abc.{name}") for name in ("Mapping", "Sequence", "Set")),
     ("py:class", "collections.abc.Callable"),
+    ("py:class", "rewardshift.chat.messages.TextPart"),
     ("py:class", "rewardshift.methods.question.Sampling"),
     *(("py:class", name) for name in ("Engine", "Exchange", "Role", "np.ndarray", "numpy.ndarray")),
     *(("py:class", name) for name in ("os.PathLike", "pathlib.Path", "StrPath", "TracebackType")),

@@ -39,6 +39,7 @@ PUBLIC_MODULES = (
     "rewardshift.prompt_files",
     "rewardshift.results",
     "rewardshift.rewards",
+    "rewardshift.spelling",
 )
 
 
@@ -74,14 +75,11 @@ def show_types(
 
 
 def adjust_signature(
-    _app: Sphinx, _what: str, name: str, thing: Any, *_: object
+    _app: Sphinx, _what: str, _name: str, thing: Any, *_: object
 ) -> tuple[str, str] | None:
-    """Shows no constructor of results, and a legible one of the one bound class."""
+    """Shows no constructor of results."""
     if isinstance(thing, type) and dataclasses.is_dataclass(thing):
         return "", ""
-    if name == "rewardshift.TableModel.__init__":
-        signature = thing.__doc__.partition(" -> ")[0].removeprefix("__init__")
-        return re.sub(r"ndarray\[.*?\]", "numpy.ndarray", signature).replace("self, ", ""), ""
     return None
 
 

@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-MODULES = ["rewardshift.chat.template", "rewardshift.decoder"]
+MODULES = ["rewardshift.chat.template", "rewardshift.decoder", "rewardshift.tables"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._core import NgramTable, TableModel
 from ._core import version as __version__
-from .chat.template import ChatTemplate, Message
-from .decoder import Decoder, Prompt
+from .chat.messages import Message
+from .chat.template import ChatTemplate
+from .decoder import Decoder
 from .embedded import embedded
 from .engine import Stream
 from .errors import (
@@ -26,7 +26,9 @@ from .errors import (
     VocabularyMismatchError,
 )
 from .loading.quantize import quantize
+from .prompts import Prompt
 from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
+from .tables import NgramTable, TableModel
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core
-from .chat.template import ChatTemplate, Message, template_of, with_system
+from .boundary import require_truth, shown
 from .embedded import default_roles
-from .engine import Engine, Stream
-from .errors import ChatTemplateError
 from .lanes import CHUNK
-from .loading.contexts import Contexts, Lora
 from .loading.log import forward_log, show_log
-from .loading.models import ModelCache
-from .options import (
-    LoadOptions,
-    SamplingOptions,
-    is_deterministic,
-    request_params,
-    split_load_options,
-)
-from .results import Chunk, Completion, Score, Work
-from .sources.hub import StrPath, local_path
+from .loading.roles import load_roles
+from .opened import Opened
+from .options import LoadOptions, SamplingOptions, request_params, split_load_options
+from .prompts import GivenPrompts, Prompt, many, many_of_role
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
+    from collections.abc import Iterable, Mapping
 
     from typing_extensions import Self, Unpack
 
-Prompt = str | Sequence[int]
-"""Text, or token ids."""
+    from .chat.messages import Messages, Tools
+    from .engine import Stream
+    from .results import Completion, Score
+    from .sources.hub import StrPath
 
 Role = Literal["target", "draft", "reference"]
 
 
-class Decoder:
+class Decoder(Opened):
     """Samples from a target as if it had been aligned the way a small draft was.
 
     With ``target``, ``draft`` and ``reference`` it decodes pi* ∝ p · (q/r)^s by reward-shifted
@@ -98,42 +86,32 @@ class Decoder:
             ModelLoadError: If a file cannot be loaded or decoded with.
             VocabularyMismatchError: If the roles' vocabularies differ; it names the first token.
             OutOfMemoryError: If the contexts do not fit the memory.
+
+        Warns:
+            UserWarning: If ``n_ctx`` is more than requests as long as a role was trained for could
+                fill. A request that may grow longer than that is warned of when it is made.
         """
+        require_truth(verbose=verbose)
+        require_truth(progress=progress, or_none=True)
         if verbose:
             show_log()
-        model_options, context_options = split_load_options(options)
+        split_options = split_load_options(options)
+        request_params({"seed": seed})  # which says now if that can be none
         if target is None:
             if (draft, reference, draft_lora) != (None, None, None):
                 raise ValueError("draft, reference and draft_lora need a target")
             roles = default_roles()
             target, reference = roles["target"], roles["reference"]
             draft_lora = roles["draft_lora"]
-        if draft_lora is not None:
-            draft, reference = draft or reference, reference or draft
-            if draft is None:
-                raise ValueError("draft_lora needs a draft or a reference to adapt")
-        elif draft_lora_scale is not None:
-            raise ValueError("draft_lora_scale needs a draft_lora")
-        if reference is not None and draft is None:
-            raise ValueError("a reference needs a draft, or a draft_lora, to be the reference of")
-
-        lora = None if draft_lora is None else local_path(draft_lora, progress=progress)
-        cache = ModelCache(model_options, progress=progress)
-        paths = {"target": target, "draft": draft, "reference": reference}
-        models = {role: cache.get(path) for role, path in paths.items() if path is not None}
-        for role, model in models.items():
-            model.require_decodable()
-            _core.require_same_vocabulary(models["target"], "target", model, role)
-
-        scale = 1.0 if draft_lora_scale is None else draft_lora_scale
-        contexts = Contexts(
-            models, context_options, lora=None if lora is None else Lora(str(lora), scale)
+        files = {"target": target, "draft": draft, "reference": reference, "draft_lora": draft_lora}
+        models, contexts = load_roles(
+            files, draft_lora_scale=draft_lora_scale, options=split_options, progress=progress
         )
         self._models = models
         self._seed = seed
-        self._contexts: Contexts | None = contexts
+        self._contexts = contexts
         self._open(contexts.shared(), lambda: contexts.apart(models, n_batch=CHUNK))
-        if draft is not None:
+        if "draft" in models:
             self._engine.calibrate()
         forward_log()
 
@@ -144,12 +122,20 @@ class Decoder:
         draft: _core.LanguageModel | None = None,
         reference: _core.LanguageModel | None = None,
     ) -> Self:
-        """A decoder over models that are no files, like ``TableModel``: prompts are token ids."""
+        """A decoder over models that are no files, like ``TableModel``: prompts are token ids.
+
+        Raises:
+            TypeError: If one is no model.
+        """
         self = cls.__new__(cls)
         self._models = {}
         self._seed = None
         self._contexts = None
         roles = {"target": target, "draft": draft, "reference": reference}
+        for role, model in roles.items():
+            is_missing = model is None and role != "target"
+            if not is_missing and not isinstance(model, _core.LanguageModel):
+                raise TypeError(f"the {role} must be a model like TableModel, not {shown(model)}")
         self._open({role: model for role, model in roles.items() if model is not None})
         return self
 
@@ -183,20 +169,9 @@ class Decoder:
             ValueError: If there is no such role.
         """
         models = self._engine.models
-        if role not in models:
-            raise ValueError(f"there is no {role!r} here, only {', '.join(models)}")
+        if not isinstance(role, str) or role not in models:
+            raise ValueError(f"there is no {shown(role)} here, only {', '.join(models)}")
         return self._of_role(self, role)
-
-    def _open(
-        self,
-        models: Mapping[str, _core.LanguageModel],
-        open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
-        *,
-        lock: threading.RLock | None = None,
-    ) -> None:
-        self._engine = Engine(models, open_apart=open_apart, lock=lock)
-        self._roles = set(self._engine.models)
-        self._template: ChatTemplate | None = None
 
     # --- whole responses ----------------------------------------------------------------------
 
@@ -206,6 +181,8 @@ class Decoder:
         *,
         draft_prompt: Prompt | None = None,
         reference_prompt: Prompt | None = None,
+        add_special: bool = True,
+        parse_special: bool = True,
         **options: Unpack[SamplingOptions],
     ) -> Completion:
         """Generates one response.
@@ -214,21 +191,27 @@ class Decoder:
             prompt: What the target sees, as text or token ids.
             draft_prompt: What the draft sees instead, to shift by prompt.
             reference_prompt: What the reference sees instead.
+            add_special: Whether text gets the begin- and end-of-text tokens that the model wants,
+                where it does not have them already.
+            parse_special: Whether control tokens are recognised in text.
             **options: As in ``rewardshift.options.SamplingOptions``.
 
         Raises:
             ContextOverflowError: If the prompt leaves no room for a token.
             EvaluationError: If a model's logits are not a distribution.
         """
-        request = self._submit(prompt, draft_prompt, reference_prompt, options)
+        given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
+        request = self._requests.submit(given, options)
         return self._engine.finish([request])[0]
 
     def generate_batch(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Iterable[Prompt],
         *,
-        draft_prompts: Sequence[Prompt] | None = None,
-        reference_prompts: Sequence[Prompt] | None = None,
+        draft_prompts: Iterable[Prompt | None] | None = None,
+        reference_prompts: Iterable[Prompt | None] | None = None,
+        add_special: bool = True,
+        parse_special: bool = True,
         **options: Unpack[SamplingOptions],
     ) -> list[Completion]:
         """Generates a response to each prompt, decoding them together.
@@ -236,7 +219,8 @@ class Decoder:
         Request i draws from substream i of the seed: its random numbers do not depend on the
         others. Where a seed is given, requests are ``deterministic``, one after another; with
         ``deterministic=False`` they share batches, which is faster.
-        The arguments are those of ``generate``, with a list of prompts for each role.
+        The arguments are those of ``generate``, with any iterable of prompts for each role; None
+        among a role's is the target's.
 
         Samples of one prompt can draft for each other through a table that they share (STAND): the
         responses follow the same law, in fewer rounds.
@@ -257,38 +241,44 @@ class Decoder:
             >>> samples[0].statistics.rounds > samples[-1].statistics.rounds
             True
         """
-        drafts = _as_many(draft_prompts, prompts, "draft_prompts")
-        references = _as_many(reference_prompts, prompts, "reference_prompts")
-        if isinstance(prompts, (str, bytes)):
-            raise TypeError(f"generate_batch takes a list of prompts, not {prompts!r}")
-        common = request_params(self._with_seed(options))
-        requests: list[int] = []
-        try:
-            for i, (p, q, r) in enumerate(zip(prompts, drafts, references, strict=True)):
-                requests.append(self._submit(p, q, r, options, place=i, seed_of=common))
-        except BaseException:
-            self._engine.abandon(requests)
-            raise
-        return self._engine.finish(requests)
+        targets = many(prompts, "prompts")
+        drafts = many_of_role(draft_prompts, "draft_prompts", requests=len(targets))
+        references = many_of_role(reference_prompts, "reference_prompts", requests=len(targets))
+        given = [
+            GivenPrompts(*of_roles, add_special, parse_special)
+            for of_roles in zip(targets, drafts, references, strict=True)
+        ]
+        return self._engine.finish(self._requests.submit_many(given, options))
 
     def chat(
         self,
-        messages: Sequence[Message],
+        messages: Messages,
         *,
         draft_system: str | None = None,
+        tools: Tools | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[SamplingOptions],
     ) -> Completion:
         """Answers a conversation, rendered by the target's own chat template.
 
+        What messages say is text: control tokens that they spell are not recognised.
+
         Args:
-            messages: ``{"role": ..., "content": ...}`` each.
+            messages: Any iterable of ``Message``: ``{"role": ..., "content": ...}`` each.
             draft_system: The system message that only the draft sees, to shift by prompt.
+            tools: What the model may call, as JSON schemas, for the template.
+            chat_template_kwargs: What else the template is to know, by name.
             **options: As in ``rewardshift.options.SamplingOptions``.
 
         Raises:
             ChatTemplateError: If the target has no chat template, or it refuses the messages.
         """
-        prompts = self.chat_prompts(messages, draft_system=draft_system)
+        prompts = self.chat_prompts(
+            messages,
+            draft_system=draft_system,
+            tools=tools,
+            chat_template_kwargs=chat_template_kwargs,
+        )
         return self.generate(prompts[0], draft_prompt=prompts[1], **options)
 
     # --- responses as they grow ---------------------------------------------------------------
@@ -299,24 +289,33 @@ class Decoder:
         *,
         draft_prompt: Prompt | None = None,
         reference_prompt: Prompt | None = None,
+        add_special: bool = True,
+        parse_special: bool = True,
         **options: Unpack[SamplingOptions],
     ) -> Stream:
         """Like ``generate``, but yields each step's chunk; the last one has the completion.
 
         Closing or dropping the stream cancels the request.
         """
-        request = self._submit(prompt, draft_prompt, reference_prompt, options)
-        return self._engine.follow(request)
+        given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
+        return self._engine.follow(self._requests.submit(given, options))
 
     def stream_chat(
         self,
-        messages: Sequence[Message],
+        messages: Messages,
         *,
         draft_system: str | None = None,
+        tools: Tools | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[SamplingOptions],
     ) -> Stream:
         """Like ``chat``, but yields each step's chunk; the last one has the completion."""
-        prompts = self.chat_prompts(messages, draft_system=draft_system)
+        prompts = self.chat_prompts(
+            messages,
+            draft_system=draft_system,
+            tools=tools,
+            chat_template_kwargs=chat_template_kwargs,
+        )
         return self.stream(prompts[0], draft_prompt=prompts[1], **options)
 
     # --- for applications with a loop of their own ---------------------------------------------
@@ -327,44 +326,32 @@ class Decoder:
         *,
         draft_prompt: Prompt | None = None,
         reference_prompt: Prompt | None = None,
+        add_special: bool = True,
+        parse_special: bool = True,
         **options: Unpack[SamplingOptions],
     ) -> int:
         """Queues a request and returns its id; ``step`` advances it. Arguments as ``generate``."""
-        return self._submit(prompt, draft_prompt, reference_prompt, options, claimed=False)
+        given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
+        return self._requests.submit(given, options, claimed=False)
 
     def chat_prompts(
-        self, messages: Sequence[Message], *, draft_system: str | None = None
+        self,
+        messages: Messages,
+        *,
+        draft_system: str | None = None,
+        tools: Tools | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> tuple[list[int], list[int] | None]:
         """What ``chat`` submits: the target's prompt, and the draft's if it sees another one.
 
         Arguments and errors as ``chat``.
         """
-
-        def prompt(shown: Sequence[Message]) -> list[int]:
-            return self.tokenize(self._chat_template.render(shown), add_special=False)
-
-        return (
-            prompt(messages),
-            None if draft_system is None else prompt(with_system(messages, draft_system)),
+        return self._prompts.of_messages(
+            messages,
+            draft_system=draft_system,
+            tools=tools,
+            chat_template_kwargs=chat_template_kwargs,
         )
-
-    def step(self) -> list[Chunk]:
-        """Advances all requests by one step and returns what is new, in order of submission.
-
-        Empty when nothing became known (a long prompt takes several steps) and when there is
-        nothing to do; ``has_work`` tells the two apart. Ctrl-C raises KeyboardInterrupt and loses
-        nothing: the next step goes on.
-        """
-        return self._engine.step()
-
-    def cancel(self, request: int) -> None:
-        """Ends a request; its last chunk, with what there is, comes with the next step."""
-        self._engine.cancel(request)
-
-    @property
-    def has_work(self) -> bool:
-        """Whether a step would do anything."""
-        return self._engine.has_work
 
     # --- scoring ------------------------------------------------------------------------------
 
@@ -375,6 +362,8 @@ class Decoder:
         *,
         draft_prompt: Prompt | None = None,
         reference_prompt: Prompt | None = None,
+        add_special: bool = True,
+        parse_special: bool = True,
         **options: Unpack[SamplingOptions],
     ) -> Score:
         """Log-probabilities of a continuation under each role and pi*, and the implicit reward.
@@ -384,237 +373,13 @@ class Decoder:
             continuation: Text (tokenised on its own, without a begin-of-text token) or token ids.
             draft_prompt: What the draft sees instead, to shift by prompt.
             reference_prompt: What the reference sees instead.
+            add_special: As for ``generate``; the continuation gets no such tokens.
+            parse_special: As for ``generate``, in the continuation too.
             **options: Those that shape the goal; the temperature is 1 unless given, and at 0 the
                 scores are those of temperature 1, as for generated tokens.
-        """
-        self._require_shiftable(draft_prompt, reference_prompt, options)
-        tokens = self._ids(continuation, add_special=False)
-        params = request_params({"temperature": 1.0, **options})
-        scores = self._engine.core.score(
-            self._ids(prompt),
-            self._role_ids(draft_prompt),
-            self._role_ids(reference_prompt),
-            tokens,
-            params,
-        )
-        return Score.from_core(scores, tokens, self._roles)
-
-    # --- vocabulary ---------------------------------------------------------------------------
-
-    def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
-    ) -> list[int]:
-        """Token ids of a text.
-
-        Args:
-            text: Any text.
-            add_special: Whether to add the begin- and end-of-text tokens the model wants.
-            parse_special: Whether control tokens are recognised in the text.
 
         Raises:
-            ValueError: If the model has no tokenizer, or no tokens for the text.
+            TypeError: Also for options that would be ignored, such as ``max_tokens``.
         """
-        return self._text_model.tokenize(text, add_special, parse_special)
-
-    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
-        """The text of token ids; bytes that are no UTF-8 show as U+FFFD.
-
-        Args:
-            tokens: Ids.
-            special: Whether control tokens show; those of models that are no files never do.
-        """
-        if not self._models:
-            pieces = map(self._engine.core.piece, self._ids(tokens))
-            return b"".join(pieces).decode(errors="replace")
-        return self._text_model.detokenize(self._ids(tokens), special).decode(errors="replace")
-
-    @property
-    def end_of_generation(self) -> tuple[int, ...]:
-        """The ids that end a response; a ``logit_bias`` of -inf on them makes it go on."""
-        if not self._models:
-            models = self._engine.models.values()
-            ids = range(self.vocab_size)
-            return tuple(i for i in ids if any(model.is_end_of_generation(i) for model in models))
-        return tuple(self._text_model.facts.end_of_generation)
-
-    @property
-    def context_size(self) -> int:
-        """Tokens that all requests under way hold together."""
-        return self._engine.core.context_size
-
-    @property
-    def vocab_size(self) -> int:
-        """Ids below this are known to all roles."""
-        return self._engine.core.vocab_size
-
-    @property
-    def work(self) -> dict[str, Work]:
-        """What each role's model has evaluated so far, for whichever decoder and request.
-
-        The difference of two readings is what lay between them. A model that plays two roles is
-        counted once, as the first of target, draft and reference.
-        """
-        found: dict[int, tuple[str, Work]] = {}
-        for role, model in self._engine.models.items():
-            work = Work(model.evaluated_tokens, model.evaluated_batches)
-            found.setdefault(id(model), (role, work))
-        total = dict(found.values())
-        for role, model in self._engine.own_models.items():
-            work = Work(model.evaluated_tokens, model.evaluated_batches)
-            total[role] = total[role] + work if role in total else work
-        return total
-
-    def forget(self) -> None:
-        """Drops what the models' caches hold, so that what comes next is evaluated anew.
-
-        It changes no result, only ``work`` and time: for comparisons in which nobody is to profit
-        from the prompts that another one read.
-        """
-        self._engine.forget()
-
-    # --- life ---------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Frees the models and their memory; every later call but this raises ``Error``."""
-        self._engine.close()
-        self._models = {}
-
-    def __enter__(self) -> Self:
-        """The decoder itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes it."""
-        self.close()
-
-    # --- how it is done -----------------------------------------------------------------------
-
-    @property
-    def _text_model(self) -> _core.Model:
-        _ = self._engine.core  # closed?
-        if "target" not in self._models:
-            raise ValueError("this Decoder's models have no text; give token ids")
-        return self._models["target"]
-
-    def _ids(self, prompt: Prompt, *, add_special: bool = True) -> list[int]:
-        if isinstance(prompt, str):
-            return self.tokenize(prompt, add_special=add_special)
-        if isinstance(prompt, bytes):
-            raise TypeError(f"a prompt is text or token ids, not {prompt!r}")
-        try:
-            tokens = [operator.index(token) for token in prompt]
-        except TypeError:
-            raise TypeError(f"a prompt is text or token ids, not {prompt!r}") from None
-        size = self.vocab_size
-        for token in tokens:
-            if not 0 <= token < size:
-                raise ValueError(f"token {token} is outside the vocabulary [0, {size})")
-        return tokens
-
-    def _role_ids(self, prompt: Prompt | None) -> list[int]:
-        """A role's own prompt; none is the target's, which the core stands in for nothing."""
-        return [] if prompt is None else self._ids(prompt)
-
-    def _submit(
-        self,
-        prompt: Prompt,
-        draft_prompt: Prompt | None,
-        reference_prompt: Prompt | None,
-        options: SamplingOptions,
-        *,
-        place: int = 0,
-        seed_of: _core.RequestParams | None = None,
-        claimed: bool = True,
-    ) -> int:
-        self._require_shiftable(draft_prompt, reference_prompt, options)
-        tokens = self._ids(prompt)
-        params = request_params(self._with_seed(options))
-        params.substream += place
-        if seed_of is not None:
-            params.seed, params.reproducible = seed_of.seed, seed_of.reproducible
-        follows_costs = params.num_draft_tokens is None and not params.reproducible
-        if params.drafter is not None and follows_costs and self._models:
-            self._engine.calibrate_once()  # where there is a draft, loading it did
-        complete = self._prepended(tokens, options) if options.get("echo") else None
-        return self._engine.submit(
-            tokens,
-            self._role_ids(draft_prompt),
-            self._role_ids(reference_prompt),
-            params,
-            apart=is_deterministic(self._with_seed(options)),
-            claimed=claimed,
-            complete=complete,
-        )
-
-    def _require_shiftable(
-        self,
-        draft_prompt: Prompt | None,
-        reference_prompt: Prompt | None,
-        options: SamplingOptions,
-    ) -> None:
-        """A prompt that would be for nobody, or shift nothing, is a mistake to point out."""
-        if draft_prompt is not None and "draft" not in self._roles:
-            raise ValueError("draft_prompt needs a draft model")
-        if reference_prompt is not None and "reference" not in self._roles:
-            raise ValueError("reference_prompt needs a reference model")
-        lossless = options.get("strength") == 0 or options.get("rule") == "speculative"
-        if draft_prompt is not None and "reference" not in self._roles and not lossless:
-            raise ValueError(
-                "to shift by prompt the Decoder needs a reference: give it the draft's file as "
-                "reference too, or strength=0 to draft without a shift"
-            )
-
-    def _with_seed(self, options: SamplingOptions) -> SamplingOptions:
-        return options if "seed" in options else {**options, "seed": self._seed}
-
-    def _prepended(
-        self, prompt: Sequence[int], options: SamplingOptions
-    ) -> Callable[[Completion], Completion]:
-        """What ``echo`` makes of a completion: the prompt, scored beforehand, comes first."""
-        text = self.detokenize(prompt) if self._models else ""
-        scores = None
-        if len(prompt) > 1:
-            shaping = cast("SamplingOptions", {k: v for k, v in options.items() if k in _SHAPING})
-            scores = self.score(prompt[:1], prompt[1:], **shaping)
-
-        def prepend(completion: Completion) -> Completion:
-            return replace(
-                completion,
-                text=text + completion.text,
-                tokens=(*prompt, *completion.tokens),
-                prompt_scores=scores,
-            )
-
-        return prepend
-
-    @property
-    def _chat_template(self) -> ChatTemplate:
-        if self._template is None:
-            model = self._text_model
-            self._template = template_of(model)
-            if self._template is None:
-                raise ChatTemplateError(
-                    f"{model.path} has no chat template; use generate() with a prompt of your own"
-                )
-        return self._template
-
-
-_SHAPING = (
-    *("strength", "rule", "temperature", "top_k", "top_p", "min_p", "logit_bias"),
-    *("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
-)
-
-
-def _as_many(
-    given: Sequence[Prompt] | None, prompts: Sequence[Prompt], name: str
-) -> Sequence[Prompt | None]:
-    if given is None:
-        return [None] * len(prompts)
-    if len(given) != len(prompts):
-        raise ValueError(f"{name} has {len(given)} prompts for {len(prompts)} requests")
-    return given
+        given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
+        return self._requests.score(given, continuation, options)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
+from .boundary import StaysHere
 from .errors import Error, EvaluationError
 from .lanes import Apart, Asked, Together
 from .loading.log import forward_log
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from . import _core
 
 
-class Stream:
+class Stream(StaysHere):
     """An iterator over the chunks of one response; the last one has the completion.
 
     Ctrl-C loses nothing: the next ``next()`` goes on. Closing it, leaving its ``with`` block or
@@ -70,6 +71,7 @@ class _Request:
     seed: int
     substream: int
     complete: Callable[[Completion], Completion] | None
+    opening: str
     steps: list[TokenInfo] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
 
@@ -177,7 +179,8 @@ class Engine:
         *,
         apart: bool,
         claimed: bool,
-        complete: Callable[[Completion], Completion] | None,
+        opening: str = "",
+        complete: Callable[[Completion], Completion] | None = None,
     ) -> int:
         """Queues a request with a prompt per role; an empty one is the target's.
 
@@ -188,6 +191,7 @@ class Engine:
             params: What is asked for.
             apart: Whether nothing else may touch what it computes.
             claimed: Whether the chunks are kept for ``follow``.
+            opening: What the text begins with, before what is generated.
             complete: Adds to the completion what the core does not know of; must not fail.
         """
         with self._alone():
@@ -195,7 +199,9 @@ class Engine:
             request = self._next_id
             self._next_id += 1
             self._lane(apart=apart).submit(Asked(request, target, draft, reference, params))
-            self._requests[request] = _Request(len(target), params.seed, params.substream, complete)
+            self._requests[request] = _Request(
+                len(target), params.seed, params.substream, complete, opening
+            )
             if claimed:
                 self._claimed[request] = deque()
         return request
@@ -305,8 +311,9 @@ class Engine:
             for token in event.tokens
         )
         request.steps += tokens
-        request.text += event.text
-        chunk = Chunk(number, event.text.decode(errors="replace"), tokens)
+        request.text += request.opening.encode() + event.text
+        chunk = Chunk(number, request.opening + event.text.decode(errors="replace"), tokens)
+        request.opening = ""
         if event.finish is None:
             return chunk
         del self._requests[number]

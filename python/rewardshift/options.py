@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import operator
 import secrets
+from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from . import _core
+from .boundary import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from typing_extensions import Unpack
 
 RuleName = Literal["exact", "paper", "speculative"]
@@ -72,7 +74,7 @@ class SamplingOptions(TypedDict, total=False):
     top_k: int
     top_p: float
     min_p: float
-    logit_bias: Mapping[int, float]
+    logit_bias: Mapping[int, float] | None
     repeat_penalty: float
     frequency_penalty: float
     presence_penalty: float
@@ -84,9 +86,18 @@ class SamplingOptions(TypedDict, total=False):
     tree_width: int
     seed: int | None
     substream: int
-    stop: str | Sequence[str] | None
+    stop: str | Iterable[str] | None
     top_logprobs: int
     entropy: bool
+
+
+GOAL_OPTIONS = frozenset(
+    (
+        *("strength", "rule", "temperature", "top_k", "top_p", "min_p", "logit_bias"),
+        *("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
+    )
+)
+"""Of ``SamplingOptions`` those that shape the law; the others say how to sample from it."""
 
 
 def target_only(**options: Unpack[SamplingOptions]) -> SamplingOptions:
@@ -96,16 +107,38 @@ def target_only(**options: Unpack[SamplingOptions]) -> SamplingOptions:
 
 Struct = TypeVar("Struct")
 
+_ALL: dict[str, Any] = {**LoadOptions.__annotations__, **SamplingOptions.__annotations__}
 
-def fill(struct: Struct, values: Mapping[str, Any]) -> Struct:
-    """Sets the struct's fields; raises TypeError for values of a wrong type."""
+
+def fill(
+    struct: Struct, values: Mapping[str, Any], *, given: Mapping[str, Any] | None = None
+) -> Struct:
+    """Sets the struct's fields.
+
+    Args:
+        struct: Of the core.
+        values: By field.
+        given: The same as the user gave them, for the error.
+
+    Raises:
+        TypeError: For values of a wrong type; it names the first.
+    """
     name = ""
     try:
         for name, value in values.items():
+            _require_no_truth(name, value)
             setattr(struct, name, value)
     except TypeError:
-        raise _wrong_type(name, values[name]) from None
+        raise _wrong_type(name, (given or values).get(name, values[name])) from None
     return struct
+
+
+def _require_no_truth(name: str, value: object) -> None:
+    """Raises TypeError for True and False where a number is asked for: the core would take them."""
+    annotation = _ALL.get(name)
+    is_number = annotation is not None and "bool" not in annotation.__forward_arg__
+    if is_number and isinstance(value, bool):
+        raise TypeError(name)
 
 
 def split_load_options(
@@ -152,8 +185,11 @@ def request_params(options: Mapping[str, Any]) -> _core.RequestParams:
     """
     _require_known(options, SamplingOptions)
     values = dict(options)
-    values.pop("echo", None)
+    if not isinstance(echo := values.pop("echo", False), bool):
+        raise _wrong_type("echo", echo)
     if (alias := values.pop("logprobs", None)) is not None:
+        if isinstance(alias, bool):
+            raise _wrong_type("logprobs", alias)
         values.setdefault("top_logprobs", alias)
     values.pop("deterministic", None)
     values["reproducible"] = is_deterministic(options) or values.get("seed") not in _NO_SEED
@@ -165,17 +201,46 @@ def request_params(options: Mapping[str, Any]) -> _core.RequestParams:
     try:
         for name, convert in (("stop", _stop_list), ("logit_bias", _bias_pairs)):
             values[name] = convert(values.get(name))
-    except (TypeError, ValueError):
+    except (TypeError, OverflowError):
         raise _wrong_type(name, values[name]) from None
-    return fill(_core.RequestParams(), values)
+    return fill(_core.RequestParams(), values, given=options)
 
 
-def _stop_list(stop: str | Sequence[str] | None) -> list[str]:
-    return [stop] if isinstance(stop, str) else list(stop or ())
+def require_goal_options(options: Mapping[str, Any]) -> None:
+    """Raises TypeError for options that would be ignored where nothing is sampled."""
+    _require_known(options, SamplingOptions)
+    if ignored := [name for name in options if name not in GOAL_OPTIONS]:
+        raise TypeError(
+            f"score has no use for {', '.join(ignored)}: nothing is sampled; it takes "
+            f"{', '.join(sorted(GOAL_OPTIONS))}"
+        )
 
 
-def _bias_pairs(bias: Mapping[int, float] | None) -> list[tuple[int, float]]:
-    return [(int(token), float(value)) for token, value in dict(bias or {}).items()]
+def _stop_list(stop: object) -> list[str]:
+    """One string or several."""
+    if stop is None or isinstance(stop, str):
+        return [] if stop is None else [stop]
+    if not isinstance(stop, Iterable) or isinstance(stop, Mapping):
+        raise TypeError
+    found = list(stop)
+    if not all(isinstance(text, str) for text in found):
+        raise TypeError
+    return found
+
+
+def _bias_pairs(bias: object) -> list[tuple[int, float]]:
+    """Pairs of token and bias; ids may be text, as JSON has them."""
+    if bias is None:
+        return []
+    if not isinstance(bias, Mapping):
+        raise TypeError
+    pairs = []
+    for token, value in bias.items():
+        if isinstance(token, bool) or isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError
+        is_spelled = isinstance(token, str) and token.isdecimal()
+        pairs.append((int(token) if is_spelled else operator.index(token), float(value)))
+    return pairs
 
 
 def _require_known(options: Mapping[str, Any], known: type) -> None:
@@ -186,4 +251,4 @@ def _require_known(options: Mapping[str, Any], known: type) -> None:
 
 
 def _wrong_type(name: str, value: object) -> TypeError:
-    return TypeError(f"{name} cannot be {value!r}")
+    return TypeError(f"{name} cannot be {shown(value)}")

@@ -44,6 +44,7 @@ class TinyVocab:
     eos: int
     merges: tuple[str, ...] = ()
     add_bos: bool = True
+    add_eos: bool = False
     add_space_prefix: bool = False
 
     @property
@@ -71,6 +72,7 @@ def spm_vocab(
     *,
     byte_tokens: bool = False,
     add_bos: bool = True,
+    add_eos: bool = False,
     add_space_prefix: bool = False,
 ) -> TinyVocab:
     """A SentencePiece-like vocabulary: <unk> <s> </s> a b ▁ c d ab ▁a cd and newline.
@@ -80,6 +82,7 @@ def spm_vocab(
         byte_tokens: Insert the 256 tokens <0x00> to <0xFF> after </s>. Without them llama.cpp
             cannot tokenize text that has a character outside the vocabulary.
         add_bos: Whether a tokenizer puts <s> before the text.
+        add_eos: Whether a tokenizer puts </s> behind the text.
         add_space_prefix: Whether a tokenizer puts a space before the text.
     """
     special = ["<unk>", "<s>", "</s>"]
@@ -96,6 +99,7 @@ def spm_vocab(
         bos=1,
         eos=2,
         add_bos=add_bos,
+        add_eos=add_eos,
         add_space_prefix=add_space_prefix,
     )
 
@@ -139,6 +143,7 @@ class TinySpec:
         classes: Names of the outputs of a classification head; `qwen3` can have one.
         nan_output: Token id whose logit is NaN at every position.
         nan_embedding: Token id that turns every logit at its own and later positions into NaN.
+        name: Of the model; llama.cpp lets some names change how text is read.
     """
 
     arch: Arch = "llama"
@@ -160,6 +165,7 @@ class TinySpec:
     classes: tuple[str, ...] = ()
     nan_output: int | None = None
     nan_embedding: int | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses a window that the architecture would silently ignore."""
@@ -201,6 +207,8 @@ def write_model(path: Path, spec: TinySpec | None = None) -> TinyModel:
     writer = GGUFWriter(path, spec.arch)
     _add_architecture(writer, spec)
     _add_vocab(writer, spec.vocab)
+    if spec.name is not None:
+        writer.add_name(spec.name)
     if spec.chat_template is not None:
         writer.add_chat_template(spec.chat_template)
     _finish(writer, weights)
@@ -365,6 +373,7 @@ def _add_vocab(writer: GGUFWriter, vocab: TinyVocab) -> None:
     writer.add_bos_token_id(vocab.bos)
     writer.add_eos_token_id(vocab.eos)
     writer.add_add_bos_token(vocab.add_bos)
+    writer.add_add_eos_token(vocab.add_eos)
     writer.add_add_space_prefix(vocab.add_space_prefix)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rewardshift.decoder import Decoder
 
-    from .template import Message
+    from .messages import Message
 
 _MARK = "\x1ahere\x1a"
 

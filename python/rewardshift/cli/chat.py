@@ -17,7 +17,7 @@ from .render import stderr
 from .respond import respond
 
 if TYPE_CHECKING:
-    from rewardshift.chat.template import Message
+    from rewardshift.chat.messages import Message
     from rewardshift.results import Completion
 
 

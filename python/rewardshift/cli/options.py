@@ -14,7 +14,7 @@ import typer
 
 from rewardshift import _core
 from rewardshift._core import NgramTable
-from rewardshift.chat.template import Message, with_system
+from rewardshift.chat.messages import Message, with_system
 from rewardshift.decoder import Decoder
 from rewardshift.embedded import default_roles
 from rewardshift.loading.log import show_log

@@ -40,7 +40,13 @@ def score(
         raise ValueError("there is nothing to score: the continuation is empty")
     with load.open() as decoder:
         target_prompt, draft_prompt = prompting.prompts(decoder, before)
-        result = decoder.score(target_prompt, text, draft_prompt=draft_prompt, **options)
+        result = decoder.score(
+            target_prompt,
+            text,
+            draft_prompt=draft_prompt,
+            parse_special=not (prompting.chat or prompting.any),  # what a message says is text
+            **options,
+        )
         texts = [decoder.detokenize([token], special=True) for token in result.tokens]
     if output.json:
         print_json(score_object(result, texts))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rewardshift import _core
+from rewardshift.boundary import require_whole
+from rewardshift.options import split_load_options
 
 from .models import load_model
 
@@ -30,13 +32,18 @@ def measure_costs(
         ModelLoadError: If the file cannot be loaded or decoded with.
         ValueError: If ``most_rows`` is less than 1.
     """
+    require_whole(most_rows=most_rows)
     if most_rows < 1:
         raise ValueError(f"most_rows must be at least 1, not {most_rows}")
-    model_options, options = _core.ModelOptions(), _core.ContextOptions()
-    model_options.n_gpu_layers = n_gpu_layers
-    options.n_threads = n_threads or _core.usable_cores()
-    options.n_ctx = 4 * (most_rows + 32)
-    options.n_seq_max = 1
+    model_options, options = split_load_options(
+        {
+            "n_gpu_layers": n_gpu_layers,
+            "n_threads": n_threads,
+            "n_ctx": 4 * (most_rows + 32),
+            "n_seq_max": 1,
+        }
+    )
+    options.n_threads = options.n_threads or _core.usable_cores()
     model = load_model(path, model_options, progress=False)
     context = _core.Context(model, options, _core.Threadpool(options.n_threads))
     costs = _core.measure_costs(context, list(range(1, most_rows + 1)), 7)

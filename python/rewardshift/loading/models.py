@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rewardshift import _core
+from rewardshift.boundary import shown
+from rewardshift.errors import ModelLoadError
 from rewardshift.sources.hub import StrPath, local_path
 
 from .watched import watched
@@ -28,10 +30,28 @@ def load_model(
     """
     file = local_path(path, progress=progress)
 
+    name = name_for_core(file)
+
     def load(monitor: _core.Monitor) -> _core.Model:
-        return _core.Model.load(str(file), options or _core.ModelOptions(), monitor)
+        return _core.Model.load(name, options or _core.ModelOptions(), monitor)
 
     return watched(load, f"loading {file.name}", progress=progress)
+
+
+def name_for_core(file: Path) -> str:
+    """A path as the core takes it.
+
+    Raises:
+        ModelLoadError: If it is not UTF-8.
+    """
+    name = str(file)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ModelLoadError(
+            f"{shown(name)}: the name of this file is not UTF-8; rename it, or link to it"
+        ) from None
+    return name
 
 
 class ModelCache:

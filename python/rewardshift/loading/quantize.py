@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rewardshift import _core
+from rewardshift.boundary import called, require_truth, require_whole
 from rewardshift.files.atomic import replacing
 from rewardshift.sources.hub import StrPath, local_path
 
+from .models import name_for_core
 from .watched import watched
 
 
@@ -42,13 +44,21 @@ def quantize(
     Raises:
         ValueError: If there is no such type, or the destination is the source.
         FileExistsError: If the destination exists and is not to be overwritten.
+        IsADirectoryError: If it is a directory.
         ModelLoadError: If the source cannot be read, or not be quantised so.
         Error: If the destination cannot be written, as on a full disk.
     """
+    require_truth(allow_requantize=allow_requantize, overwrite=overwrite)
+    require_truth(progress=progress, or_none=True)
+    if n_threads is not None:
+        require_whole(n_threads=n_threads)
     target = Path(destination)
+    name_for_core(target)  # which says now if that can be none
     if type not in (known := _core.quantization_types()):
         raise ValueError(f"there is no type {type!r}; choose one of {', '.join(known)}")
     original = local_path(source, progress=progress)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a directory; name the file to write")
     if target.exists():
         if original.exists() and target.samefile(original):
             raise ValueError(f"a model cannot be written over itself: {target}")
@@ -56,9 +66,16 @@ def quantize(
             raise FileExistsError(f"{target} exists already, and is not to be overwritten")
     threads = _core.usable_cores() if n_threads is None else n_threads
     with replacing(target) as fresh:
+        arguments = {
+            "source": name_for_core(original),
+            "destination": name_for_core(fresh),
+            "type": type,
+            "n_threads": threads,
+            "allow_requantize": allow_requantize,
+        }
 
         def write(monitor: _core.Monitor) -> None:
-            _core.quantize(str(original), str(fresh), type, threads, allow_requantize, monitor)
+            called("quantize", _core.quantize, **arguments, monitor=monitor)
 
         watched(write, f"quantising {original.name} to {type}", progress=progress)
     return target

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rewardshift._core import NgramTable
+from rewardshift.tables import NgramTable
 
 from . import checks
 from .meter import Meter

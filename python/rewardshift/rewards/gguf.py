@@ -6,17 +6,21 @@ import re
 from typing import TYPE_CHECKING
 
 from rewardshift import _core
+from rewardshift.boundary import StaysHere
 from rewardshift.chat.template import template_of
 from rewardshift.errors import ChatTemplateError
 from rewardshift.loading.log import forward_log
 from rewardshift.loading.models import load_model
 from rewardshift.options import split_load_options
+from rewardshift.spelling import Stretch
+from rewardshift.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from typing_extensions import Unpack
 
+    from rewardshift.chat.messages import Message
     from rewardshift.chat.template import ChatTemplate
     from rewardshift.options import LoadOptions
     from rewardshift.sources.hub import StrPath
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from .reward import Exchange
 
 
-class GGUFRewardModel:
+class GGUFRewardModel(StaysHere):
     """What a model's classification head says of an exchange, by llama.cpp's rank pooling.
 
     The head (``cls.output.weight``) reads the state at the last token; the score is one of its
@@ -62,6 +66,7 @@ class GGUFRewardModel:
             raise ValueError(f"the form has no {{response}} in it: {form!r}")
         model_options, context_options = split_load_options(options)
         self._model = load_model(model, model_options)
+        self._vocabulary = Vocabulary(self._model)
         self._form = form
         self._template = None if form is not None else self._own_template()
         threads = context_options.n_threads or _core.usable_cores()
@@ -88,7 +93,7 @@ class GGUFRewardModel:
             forward_log()
 
     def _own_template(self) -> ChatTemplate:
-        template = template_of(self._model)
+        template = template_of(self._vocabulary)
         if template is None:
             raise ChatTemplateError(
                 f"{self._model.path} has no chat template; say what the model reads with form="
@@ -106,15 +111,17 @@ class GGUFRewardModel:
 
     def _tokens(self, prompt: str, response: str) -> list[int]:
         if self._template is not None:
-            shown = self._template.render(
-                [
-                    {"role": "user", "content": prompt},
-                    {"role": "assistant", "content": response},
-                ],
-                add_generation_prompt=False,
-            )
-            return self._model.tokenize(shown, False, True)
+            exchange: list[Message] = [
+                {"role": "user", "content": prompt},
+                {"role": "assistant", "content": response},
+            ]
+            stretches = self._template.stretches(exchange, add_generation_prompt=False)
+            return self._vocabulary.ids_of(stretches)
+        form = re.split(r"(\{prompt\}|\{response\})", self._form or "")
         parts = {"{prompt}": prompt, "{response}": response}
-        form = self._form or ""
-        shown = re.sub(r"\{prompt\}|\{response\}", lambda m: parts[m.group()], form)
-        return self._model.tokenize(shown, True, True)
+        shown = []
+        for part in form:
+            shown += (
+                [Stretch(parts[part])] if part in parts else self._vocabulary.stretches_of(part)
+            )
+        return self._vocabulary.with_special(self._vocabulary.ids_of(shown))

@@ -11,8 +11,9 @@ from rewardshift.errors import ChatTemplateError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rewardshift.chat.template import Message
-    from rewardshift.decoder import Decoder, Prompt
+    from rewardshift.chat.messages import Message
+    from rewardshift.decoder import Decoder
+    from rewardshift.prompts import Prompt
 
     from .reward import Exchange
 
@@ -24,7 +25,8 @@ class ImplicitReward:
     al., 2023). Longer responses have larger sums. It evaluates the draft and the reference, on the
     decoder's own weights and caches, and leaves the target alone.
 
-    A response is tokenised anew from its text, without the token that ended it.
+    A response is tokenised anew from its text, without the token that ended it. Control tokens that
+    prompt or response spell are text.
 
     Args:
         decoder: With draft and reference; it is not to be closed before the reward was last used.
@@ -75,5 +77,6 @@ class ImplicitReward:
         except ChatTemplateError:
             if self._draft_system is not None:
                 raise
-            shown, shown_draft = self._decoder.tokenize(prompt), None
-        return self.per_token(shown, response, draft_prompt=shown_draft)
+            shown, shown_draft = self._decoder.tokenize(prompt, parse_special=False), None
+        said = self._decoder.tokenize(response, add_special=False, parse_special=False)
+        return self.per_token(shown, said, draft_prompt=shown_draft)

@@ -1,0 +1,175 @@
+"""What is open behind a decoder: its vocabulary, the work under way, and the way to close it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from .boundary import StaysHere, require_text, require_truth, require_whole
+from .engine import Engine
+from .prompts import Prompts
+from .requests import Requests
+from .results import Chunk, Work
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from . import _core
+    from .loading.contexts import Contexts
+
+
+class Opened(StaysHere):
+    """What every ``Decoder`` has, however it was made; not made by itself."""
+
+    _models: dict[str, _core.Model]
+    _contexts: Contexts | None
+    _seed: int | None
+
+    def _open(
+        self,
+        models: Mapping[str, _core.LanguageModel],
+        open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
+        *,
+        lock: threading.RLock | None = None,
+    ) -> None:
+        """Makes the engine; the attributes above are set before."""
+        self._engine = Engine(models, open_apart=open_apart, lock=lock)
+        core = self._engine.core
+        self._own_prompts: Prompts | None = Prompts(
+            self._models.get("target"), vocab_size=core.vocab_size, piece=core.piece
+        )
+        self._trained = {
+            role: model.facts.context_size_trained for role, model in self._models.items()
+        }
+
+    # --- the work under way ------------------------------------------------------------------
+
+    def step(self) -> list[Chunk]:
+        """Advances all requests by one step and returns what is new, in order of submission.
+
+        Empty when nothing became known (a long prompt takes several steps) and when there is
+        nothing to do; ``has_work`` tells the two apart. Ctrl-C raises KeyboardInterrupt and loses
+        nothing: the next step goes on.
+        """
+        return self._engine.step()
+
+    def cancel(self, request: int) -> None:
+        """Ends a request; its last chunk, with what there is, comes with the next step."""
+        require_whole(request=request)
+        self._engine.cancel(request)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return self._engine.has_work
+
+    # --- vocabulary ---------------------------------------------------------------------------
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            text: Any text.
+            add_special: Whether to add the begin- and end-of-text tokens that the model wants,
+                where the text does not have them already.
+            parse_special: Whether control tokens are recognised in the text; else they are text.
+
+        Raises:
+            ValueError: If the model has no tokenizer, or no tokens for the text.
+        """
+        require_text(text=text)
+        require_truth(add_special=add_special, parse_special=parse_special)
+        return self._prompts.vocabulary.tokenize(
+            text, add_special=add_special, parse_special=parse_special
+        )
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """The text of token ids; bytes that are no UTF-8 show as U+FFFD.
+
+        Args:
+            tokens: Ids.
+            special: Whether control tokens show; those of models that are no files never do.
+        """
+        return self._prompts.text(tokens, special=special)
+
+    @property
+    def end_of_generation(self) -> tuple[int, ...]:
+        """The ids that end a response; a ``logit_bias`` of -inf on them makes it go on."""
+        if not self._prompts.has_text:
+            models = self._engine.models.values()
+            ids = range(self.vocab_size)
+            return tuple(i for i in ids if any(model.is_end_of_generation(i) for model in models))
+        return tuple(self._prompts.vocabulary.model.facts.end_of_generation)
+
+    @property
+    def context_size(self) -> int:
+        """Tokens that all requests under way hold together."""
+        return self._engine.core.context_size
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids below this are known to all roles."""
+        return self._engine.core.vocab_size
+
+    @property
+    def work(self) -> dict[str, Work]:
+        """What each role's model has evaluated so far, for whichever decoder and request.
+
+        The difference of two readings is what lay between them. A model that plays two roles is
+        counted once, as the first of target, draft and reference.
+        """
+        found: dict[int, tuple[str, Work]] = {}
+        for role, model in self._engine.models.items():
+            work = Work(model.evaluated_tokens, model.evaluated_batches)
+            found.setdefault(id(model), (role, work))
+        total = dict(found.values())
+        for role, model in self._engine.own_models.items():
+            work = Work(model.evaluated_tokens, model.evaluated_batches)
+            total[role] = total[role] + work if role in total else work
+        return total
+
+    def forget(self) -> None:
+        """Drops what the models' caches hold, so that what comes next is evaluated anew.
+
+        It changes no result, only ``work`` and time: for comparisons in which nobody is to profit
+        from the prompts that another one read.
+        """
+        self._engine.forget()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Frees the models and their memory; every later call but this raises ``Error``."""
+        self._engine.close()
+        self._models = {}
+        self._contexts = None
+        self._own_prompts = None
+
+    def __enter__(self) -> Self:
+        """The decoder itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+    # --- how it is done -----------------------------------------------------------------------
+
+    @property
+    def _prompts(self) -> Prompts:
+        _ = self._engine.core  # closed?
+        return cast("Prompts", self._own_prompts)
+
+    @property
+    def _requests(self) -> Requests:
+        return Requests(self._engine, self._prompts, seed=self._seed, trained=self._trained)

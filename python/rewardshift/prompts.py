@@ -1,0 +1,185 @@
+"""What each role is to read: text, token ids and messages become token ids here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .boundary import NO_SEQUENCE, described, require_truth, token_ids
+from .chat.messages import checked_messages, checked_tools, with_system
+from .chat.template import ChatTemplate, template_of
+from .errors import ChatTemplateError
+from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from . import _core
+    from .chat.messages import Messages, Tools
+
+Prompt = str | Sequence[int]
+"""Text, or token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPrompts:
+    """The prompts of a request as its user gave them, and how text among them is read."""
+
+    target: Prompt
+    draft: Prompt | None = None
+    reference: Prompt | None = None
+    add_special: bool = True
+    parse_special: bool = True
+
+    def __post_init__(self) -> None:
+        """Checks what the core would misread."""
+        require_truth(add_special=self.add_special, parse_special=self.parse_special)
+
+
+class RolePrompts(NamedTuple):
+    """Token ids for each role; none are the target's, which the core puts in their place."""
+
+    target: list[int]
+    draft: list[int]
+    reference: list[int]
+
+
+class Prompts:
+    """The prompts of one decoder, for the vocabulary that its roles share."""
+
+    def __init__(
+        self, model: _core.Model | None, *, vocab_size: int, piece: Callable[[int], bytes]
+    ) -> None:
+        """Of the target's file.
+
+        Args:
+            model: The file; None of models that are no files, whose prompts are token ids.
+            vocab_size: Ids below this are known to all roles.
+            piece: The bytes that a token adds to the text, for models that are no files.
+        """
+        self._vocabulary = None if model is None else Vocabulary(model)
+        self._vocab_size = vocab_size
+        self._piece = piece
+        self._own_template: ChatTemplate | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The file's; raises ValueError where there is none."""
+        if self._vocabulary is None:
+            raise ValueError("this Decoder's models have no text; give token ids")
+        return self._vocabulary
+
+    @property
+    def has_text(self) -> bool:
+        """Whether text can be a prompt."""
+        return self._vocabulary is not None
+
+    def of_roles(self, given: GivenPrompts) -> RolePrompts:
+        """The token ids that each role is to read.
+
+        Raises:
+            TypeError: For what is no prompt.
+            ValueError: For ids outside the vocabulary, and for prompts without tokens.
+        """
+
+        def ids(prompt: Prompt, whose: str) -> list[int]:
+            found = self.ids(
+                prompt, add_special=given.add_special, parse_special=given.parse_special
+            )
+            if not found:
+                raise ValueError(f"the {whose}prompt has no tokens")
+            return found
+
+        return RolePrompts(
+            ids(given.target, ""),
+            [] if given.draft is None else ids(given.draft, "draft's "),
+            [] if given.reference is None else ids(given.reference, "reference's "),
+        )
+
+    def ids(
+        self, prompt: Prompt, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """The token ids of one text, or those given."""
+        if isinstance(prompt, str):
+            return self.vocabulary.tokenize(
+                prompt, add_special=add_special, parse_special=parse_special
+            )
+        return self.given_ids(prompt, "a prompt is text or token ids, not")
+
+    def given_ids(self, tokens: Iterable[int], refusal: str) -> list[int]:
+        """Token ids as given, checked; the refusal begins the error for what is none."""
+        found = token_ids(tokens, refusal)
+        for token in found:
+            if not 0 <= token < self._vocab_size:
+                raise ValueError(f"token {token} is outside the vocabulary [0, {self._vocab_size})")
+        return found
+
+    def of_messages(
+        self,
+        messages: Messages,
+        *,
+        draft_system: str | None,
+        tools: Tools | None,
+        chat_template_kwargs: Mapping[str, Any] | None,
+    ) -> tuple[list[int], list[int] | None]:
+        """The target's prompt, and the draft's if it sees another one."""
+        turns = checked_messages(messages)
+        offered = checked_tools(tools)
+
+        def prompt(seen: Messages) -> list[int]:
+            stretches = self._template.stretches(
+                seen, tools=offered, chat_template_kwargs=chat_template_kwargs
+            )
+            return self.vocabulary.ids_of(stretches)
+
+        return (
+            prompt(turns),
+            None if draft_system is None else prompt(with_system(turns, draft_system)),
+        )
+
+    def text(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """The text of token ids; bytes that are no UTF-8 show as U+FFFD."""
+        require_truth(special=special)
+        ids = self.given_ids(tokens, "tokens must be token ids, not")
+        if self._vocabulary is None:
+            return b"".join(map(self._piece, ids)).decode(errors="replace")
+        return self._vocabulary.detokenize(ids, special=special)
+
+    @property
+    def _template(self) -> ChatTemplate:
+        if self._own_template is None:
+            self._own_template = template_of(self.vocabulary)
+            if self._own_template is None:
+                raise ChatTemplateError(
+                    f"{self.vocabulary.model.path} has no chat template; use generate() with a "
+                    "prompt of your own"
+                )
+        return self._own_template
+
+
+def many(prompts: Iterable[Any], name: str) -> list[Any]:
+    """The prompts of a batch, read once.
+
+    Raises:
+        TypeError: If they have no order, or are one prompt.
+    """
+    if isinstance(prompts, NO_SEQUENCE) or not isinstance(prompts, Iterable):
+        raise TypeError(f"{name} must be a list of prompts, not {described(prompts)}")
+    return list(prompts)
+
+
+def many_of_role(
+    prompts: Iterable[Prompt | None] | None, name: str, *, requests: int
+) -> list[Prompt | None]:
+    """The prompts that a role sees in a batch, one for each request.
+
+    Raises:
+        ValueError: If there are more or fewer.
+    """
+    if prompts is None:
+        return [None] * requests
+    found = many(prompts, name)
+    if len(found) != requests:
+        raise ValueError(f"{name} has {len(found)} prompts for {requests} requests")
+    return found
