@@ -23,7 +23,7 @@ import rewardshift
 from rewardshift import Decoder, NgramTable
 from rewardshift.cli import doctor, render
 from rewardshift.cli.app import app
-from rewardshift.cli.demo import Demo
+from rewardshift.cli.demonstration import Demo
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
 from tests.support.tiny_gguf import (
@@ -168,14 +168,14 @@ def test_a_missing_file_is_one_line_on_stderr(run: Callable[..., Outcome], comma
 def test_a_bad_value_is_wrong_usage(run: Callable[..., Outcome], trio: Trio) -> None:
     outcome = run("generate", *trio.flags, "--top-p", "3", "ab")
     assert outcome.code == 2
-    assert "top_p" in outcome.err
+    assert "--top-p must be in (0, 1], not 3" in outcome.err
     assert run("generate", *trio.flags, "--rule", "golden", "ab").code == 2
 
 
 def test_too_long_a_prompt_says_what_makes_room(run: Callable[..., Outcome], trio: Trio) -> None:
     outcome = run("generate", *trio.flags, "abc" * 200)
     assert outcome.code == 1
-    assert "-c" in outcome.err
+    assert "(raise --n-ctx)" in outcome.err
 
 
 def test_verbose_shows_the_log(trio: Trio) -> None:

@@ -7,29 +7,28 @@ aligned from its reference r: pi* ∝ p · (q/r)^s.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from ._core import NgramTable, TableModel
-from ._core import version as __version__
-from .chat.template import ChatTemplate, Message
-from .decoder import Decoder, Prompt
-from .embedded import embedded
-from .engine import Stream
-from .errors import (
-    CancelledError,
-    ChatTemplateError,
-    ContextOverflowError,
-    Error,
-    EvaluationError,
-    ModelLoadError,
-    OutOfMemoryError,
-    VocabularyMismatchError,
-)
-from .loading.quantize import quantize
-from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
+from .embedded import embedded  # not when it is asked for: the module of that name would be found
 
+TYPE_CHECKING = False  # what `typing` has for checkers of types, without importing it
 if TYPE_CHECKING:
-    from types import ModuleType
+    from ._core import NgramTable, TableModel
+    from ._core import version as __version__
+    from .chat.template import ChatTemplate, Message
+    from .decoder import Decoder, Prompt
+    from .engine import Stream
+    from .errors import (
+        CancelledError,
+        ChatTemplateError,
+        ContextOverflowError,
+        Error,
+        EvaluationError,
+        ModelLoadError,
+        OutOfMemoryError,
+        VocabularyMismatchError,
+    )
+    from .loading.quantize import quantize
+    from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
 
 __all__ = [
     "CancelledError",
@@ -60,17 +59,51 @@ __all__ = [
     "quantize",
 ]
 
+_HOMES = {
+    "_core": ("NgramTable", "TableModel"),
+    "chat.template": ("ChatTemplate", "Message"),
+    "decoder": ("Decoder", "Prompt"),
+    "engine": ("Stream",),
+    "errors": (
+        *("CancelledError", "ChatTemplateError", "ContextOverflowError", "Error"),
+        *("EvaluationError", "ModelLoadError", "OutOfMemoryError", "VocabularyMismatchError"),
+    ),
+    "loading.quantize": ("quantize",),
+    "results": (
+        *("Chunk", "Completion", "Score", "Seconds", "Spread", "Statistics", "TokenInfo", "Work"),
+    ),
+}
+"""The module that each name above is from: imported when the first of them is asked for.
+
+Ctrl-C at the start of the command line is answered by `cli`, inside this package: until that
+listens, as little as possible may be imported.
+"""
 _MODULES = frozenset(
     ("check", "costs", "evaluate", "hub", "methods", "models", "prompt_files", "rewards")
 )
-"""What the reference lists beside the names above: imported when it is first asked for."""
+"""What the reference lists beside the names above."""
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _kept(name, import_module(f"{__name__}._core").version)
+    for home, names in _HOMES.items():
+        if name in names:
+            return _kept(name, getattr(import_module(f"{__name__}.{home}"), name))
+    if not name.startswith("__"):
+        try:
+            return import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _kept(name: str, value: object) -> object:
+    """The value, which is found without a search from now on."""
+    globals()[name] = value
+    return value
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *__all__, *_MODULES})

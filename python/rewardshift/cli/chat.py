@@ -10,9 +10,10 @@ from rewardshift.decoder import Decoder
 from rewardshift.errors import ContextOverflowError
 from rewardshift.options import SamplingOptions
 
-from .command import INTERRUPTED, command
+from .command import command
 from .encode import completion_object, print_json
 from .options import LoadFlags, ResponseFlags, SamplingFlags, SystemFlags, read_stdin
+from .program import INTERRUPTED
 from .render import stderr
 from .respond import respond
 
@@ -36,7 +37,8 @@ def chat(
     """
     output.set_up_log()
     options = sampling.sampling()
-    with load.open() as decoder:
+    output.require_shown(options)
+    with load.open(branches=sampling.tree_width) as decoder:
         conversation = _Conversation(decoder, systems, options, output)
         if sys.stdin.isatty():
             _converse(conversation)

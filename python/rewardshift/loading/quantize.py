@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rewardshift import _core
 from rewardshift.files.atomic import replacing
-from rewardshift.sources.hub import StrPath, local_path
+from rewardshift.files.paths import given_path
+from rewardshift.sources.hub import local_path
 
 from .watched import watched
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rewardshift.sources.hub import StrPath
+
+
+def type_named(name: str) -> str:
+    """A type of weights as llama.cpp calls it, by its name in any case.
+
+    Raises:
+        ValueError: If there is no such type.
+    """
+    kind = str(name).upper()
+    if kind not in (known := _core.quantization_types()):
+        raise ValueError(f"there is no type {name!r}; choose one of {', '.join(known)}")
+    return kind
 
 
 def quantize(
@@ -29,7 +47,7 @@ def quantize(
     Args:
         source: The file, or its name on the hub as in ``rewardshift.hub``.
         destination: The file to write.
-        type: Such as "Q4_0"; ``rewardshift quantize --help`` lists them.
+        type: Such as "Q4_0", in any case; ``rewardshift quantize --help`` lists them.
         n_threads: Threads to compute with; None takes all cores.
         allow_requantize: Whether weights that are quantised already may be quantised again. That
             loses more than quantising the original would.
@@ -45,20 +63,18 @@ def quantize(
         ModelLoadError: If the source cannot be read, or not be quantised so.
         Error: If the destination cannot be written, as on a full disk.
     """
-    target = Path(destination)
-    if type not in (known := _core.quantization_types()):
-        raise ValueError(f"there is no type {type!r}; choose one of {', '.join(known)}")
+    target, kind = given_path(destination), type_named(type)
     original = local_path(source, progress=progress)
     if target.exists():
         if original.exists() and target.samefile(original):
             raise ValueError(f"a model cannot be written over itself: {target}")
         if not overwrite:
-            raise FileExistsError(f"{target} exists already, and is not to be overwritten")
+            raise FileExistsError(f"{target} exists already; overwrite=True replaces it")
     threads = _core.usable_cores() if n_threads is None else n_threads
     with replacing(target) as fresh:
 
         def write(monitor: _core.Monitor) -> None:
-            _core.quantize(str(original), str(fresh), type, threads, allow_requantize, monitor)
+            _core.quantize(str(original), str(fresh), kind, threads, allow_requantize, monitor)
 
-        watched(write, f"quantising {original.name} to {type}", progress=progress)
+        watched(write, f"quantising {original.name} to {kind}", progress=progress)
     return target

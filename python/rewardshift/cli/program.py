@@ -1,0 +1,104 @@
+"""How a program of ours starts and ends: what it does on Ctrl-C at any moment, and its streams.
+
+What this imports, Ctrl-C during it shows as a traceback: as little as can be.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from importlib import import_module
+
+TYPE_CHECKING = False  # see the package's __init__
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+    from typing import NoReturn, TextIO
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes, beside 0."""
+
+
+def run(module: str, function: str) -> NoReturn:
+    """Imports and calls a program, and ends the process as it says: by ``sys.exit``, or with 0.
+
+    Ctrl-C ends the process at once, with a line and 130, but where ``interruptible`` says that
+    there is something to let go of. Characters that stdout cannot encode are replaced.
+
+    Args:
+        module: What to import; that takes a while.
+        function: Its function without arguments.
+    """
+    _end_at_once()
+    for stream in (sys.stdout, sys.stderr):
+        replace_what_cannot_be_encoded(stream)
+    try:
+        program = getattr(import_module(module), function)
+    except ImportError as error:  # a package is missing, or no core is for this processor
+        sys.stderr.write(f"rewardshift: {error}\n")
+        sys.exit(FAILED)
+    code: object = 0
+    try:
+        program()
+    except SystemExit as end:
+        code = end.code
+    # An interpreter that ends would answer Ctrl-C with a traceback, and while a thread that was
+    # interrupted is still in the core it must not end at all.
+    with suppress(OSError, ValueError, AttributeError):  # closed, or none
+        sys.stdout.flush()
+    if code == INTERRUPTED:
+        os._exit(INTERRUPTED)
+    sys.exit(code)  # type: ignore[arg-type]  # as it was given
+
+
+def replace_what_cannot_be_encoded(stream: TextIO | None) -> None:
+    """Makes ``?`` of such characters, unless the user has chosen a way (PYTHONIOENCODING)."""
+    if stream is not None and stream.errors == "strict" and hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it Ctrl-C is a KeyboardInterrupt: something is to be let go of, or shown."""
+    if signal.getsignal(signal.SIGINT) is not _end:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        _end_at_once()
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Within it Ctrl-C ends our programs at once: many a module makes something else of it."""
+    if not _is_ours:
+        yield
+        return
+    _end_at_once()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_is_ours = False
+"""Whether this process runs one of our programs, whose Ctrl-C is ours to answer."""
+
+
+def _end_at_once() -> None:
+    """Where a shell has Ctrl-C ignored, as in its background, it stays so."""
+    global _is_ours  # noqa: PLW0603 - signal handlers are the process's, too
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+        _is_ours = True
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    """Not an exception: what is being imported or collected might swallow it."""
+    with suppress(OSError):
+        os.write(2, b"rewardshift: interrupted\n")
+    os._exit(INTERRUPTED)
