@@ -28,6 +28,7 @@ from rewardshift.prompt_files import read_prompts
 
 from .command import command
 from .encode import print_json
+from .naming import Called
 from .options import GoalFlags, LoadFlags, OutputFlags, PromptFlags, option
 from .render import stderr, stdout
 
@@ -58,6 +59,7 @@ class BenchFlags(OutputFlags):
             text=f"Fixed draft lengths; {_LENGTHS} unless given.",
             metavar="K,K,...",
         ),
+        Called("num_draft_tokens"),
     ] = None
     counts: Annotated[
         str | None,
@@ -66,6 +68,7 @@ class BenchFlags(OutputFlags):
             text=f"Numbers of concurrent requests; {_COUNTS} unless given.",
             metavar="N,N,...",
         ),
+        Called("n_seq_max"),
     ] = None
     max_tokens: Annotated[
         int,
@@ -123,6 +126,7 @@ def bench(load: LoadFlags, prompting: PromptFlags, goal: GoalFlags, flags: Bench
     Example: rewardshift bench -m big.gguf -md small-dpo.gguf --reference small.gguf --plot k.png
     """
     flags.set_up_log()
+    load = load.completed()
     sections = _sections(load, flags)
     if flags.plot is not None:
         require_matplotlib(flags.plot)

@@ -43,7 +43,7 @@ def chat(
         if sys.stdin.isatty():
             _converse(conversation)
         else:
-            conversation.say(read_stdin())
+            conversation.say(_message())
     if output.json:
         print_json(conversation.as_object())
     if not sys.stdin.isatty() and conversation.was_interrupted:
@@ -91,6 +91,17 @@ class _Conversation:
             "messages": self._messages,
             "responses": [completion_object(c) for c in self._completions],
         }
+
+
+def _message() -> str:
+    """All of stdin.
+
+    Raises:
+        ValueError: If there is nothing.
+    """
+    if not (text := read_stdin()):
+        raise ValueError("there is no message on stdin")
+    return text
 
 
 def _converse(conversation: _Conversation) -> None:

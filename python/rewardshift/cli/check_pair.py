@@ -99,6 +99,7 @@ def check(
         max_tokens=max_tokens,
         seed=seed,
     )
+    load = load.completed()
     asked = PROMPTS if prompts is None else read_prompts(prompts)
     report = check_pair(
         load.arguments(),

@@ -6,6 +6,8 @@ import functools
 import inspect
 import logging
 import os
+import shlex
+import sys
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
@@ -22,11 +24,17 @@ from rewardshift.errors import (
 from rewardshift.files.paths import given_path
 from rewardshift.sources.hub import StrPath, named_file
 
-from .naming import flag_names, in_flags
-from .program import FAILED, INTERRUPTED, WRONG_USAGE, interruptible
+from .naming import Names
+from .program import (
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    interruptible,
+    tell_of_interruption,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 _logger = logging.getLogger("rewardshift.cli")
 _ADVICE: dict[type[Exception], str] = {
@@ -51,9 +59,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Adapts a function to typer.
 
     Each parameter whose type is a dataclass is replaced by that class's fields, which are typer
-    options; what takes long to find out is for its method ``complete``, if it has one. Ctrl-C and
-    exceptions that a user can act on become exit codes, the latter with one line on stderr, in
-    which Python's options are called by their flags.
+    options. Ctrl-C and exceptions that a user can act on become exit codes, the latter with one
+    line on stderr, in which Python's options are called by their flags.
     """
     parameters = inspect.signature(function).parameters.values()
     groups: dict[str, Any] = {
@@ -61,20 +68,17 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     }
     flat = [option for p in parameters for option in _flatten(p)]
     types = {p.name: _base(p.annotation) for p in flat}
-    names = flag_names(flat)
+    names = Names.of(p for p in flat if get_origin(p.annotation) is Annotated)
 
     @functools.wraps(function)
     def run(**values: Any) -> None:  # noqa: ANN401 - whatever the options are
         def call() -> None:
             for name, value in values.items():
-                values[name] = _read(value, types[name], names.get(name, name))
+                values[name] = _read(value, types[name], names.flags.get(name, name))
             arguments = {
                 name: group(**{f.name: values.pop(f.name) for f in fields(group)})
                 for name, group in groups.items()
             }
-            for group in arguments.values():  # once all are known to be right
-                if hasattr(group, "complete"):
-                    group.complete()
             function(**arguments, **values)
 
         _exit_on_error(call, names)
@@ -137,33 +141,44 @@ def _read(value: Any, kind: Any, flag: str) -> Any:  # noqa: ANN401
 _MODELS = (StrPath, StrPath | None, list[StrPath])
 
 
-def _exit_on_error(run: Callable[[], None], names: Mapping[str, str]) -> None:
+def _exit_on_error(run: Callable[[], None], names: Names) -> None:
     try:
         with interruptible():
             run()
     except BrokenPipeError:  # the reader has left; typer exits in silence
         raise
     except KeyboardInterrupt:
-        _complain("interrupted")
+        tell_of_interruption()
         raise typer.Exit(INTERRUPTED) from None
     except (Error, OSError, UnicodeError) as error:
         _logger.debug("details", exc_info=True)
-        _complain(in_flags(f"{error}{_advice(error, names)}", names))
+        _complain(names.put_into(f"{_said(error)}{_advice(error, names)}"))
         raise typer.Exit(FAILED) from None
     except (ValueError, TypeError) as error:
         _logger.debug("details", exc_info=True)
-        _complain(in_flags(str(error), names))
+        _complain(names.put_into(str(error)))
         raise typer.Exit(WRONG_USAGE) from None
 
 
-def _advice(error: Exception, names: Mapping[str, str]) -> str:
+def _said(error: Exception) -> str:
+    """What an error says; the system's about a file without number and quotes."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
+def _advice(error: Exception, names: Names) -> str:
     """What follows the message; nothing where the command has no such flag."""
     advice = _ADVICE.get(type(error))
-    return "" if advice is None or ("n_ctx" in advice and "n_ctx" not in names) else f"; {advice}"
+    return (
+        ""
+        if advice is None or ("n_ctx" in advice and "n_ctx" not in names.flags)
+        else f"; {advice}"
+    )
 
 
 def _complain(message: str) -> None:
-    typer.echo(f"rewardshift: {' '.join(message.split())}", err=True)
+    sys.stderr.write(f"rewardshift: {' '.join(message.split())}\n")
 
 
 # --- what cannot be parsed ----------------------------------------------------------------------
@@ -197,12 +212,27 @@ class Command(TyperCommand):
         if kind == "NoSuchOption" and (former := _FORMER.get((str(self.name), flag))):
             return f"({former})"
         takes_text = any(p.param_type_name == "argument" for p in self.params)
-        dashed = next((word for word in given if word.startswith("-") and " " in word), None)
-        if takes_text and (kind == "NoSuchOption" or dashed) and "--" not in given:
-            shown = f" -- {dashed!r}" if dashed else ""
-            return f"(Text that begins with a dash goes behind --, as the last: {shown.strip()})"
+        if takes_text and (dashed := _dashed(given, flag if kind == "NoSuchOption" else None)):
+            example = f"-- {shlex.quote(dashed)}"
+            return f"(What begins with a dash and is no option goes last, behind --: {example})"
         if kind == "UsageError" and self.name == "bench":
             return "(--json prints the measurements: rewardshift bench --json > FILE)"
         if kind == "UsageError" and self.name in ("generate", "score"):
             return "(Text of several words goes in quotes.)"
         return None
+
+
+def _dashed(given: list[str], unknown: str | None) -> str | None:
+    """The word that was taken for an option, and may be meant as text: if unknown, or a sentence.
+
+    Args:
+        given: The command's arguments.
+        unknown: The option that was seen in it, and is none.
+    """
+    words = given[: given.index("--")] if "--" in given else given
+    for word in words:
+        if unknown is not None and word.startswith(unknown):
+            return word
+        if word.startswith("-") and " " in word.partition("=")[0]:
+            return word
+    return None

@@ -30,7 +30,7 @@ from rewardshift.files.paths import given_path
 from rewardshift.rewards import Reward, VaderReward, scores
 
 from .origins import pieces
-from .program import FAILED, INTERRUPTED, interruptible
+from .program import FAILED, INTERRUPTED, interruptible, tell_of_interruption
 from .render import amount, coloured, legend, stdout
 
 if TYPE_CHECKING:
@@ -344,7 +344,7 @@ def main() -> None:
             if arguments.svg is not None:
                 arguments.svg.write_text(demo.picture(exchanges), encoding="utf-8")
     except KeyboardInterrupt:
-        sys.stderr.write("rewardshift: interrupted\n")
+        tell_of_interruption()
         sys.exit(INTERRUPTED)
     except (Error, OSError) as error:
         sys.stderr.write(f"rewardshift: {error}\n")

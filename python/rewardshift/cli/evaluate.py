@@ -193,7 +193,9 @@ def run(load: LoadFlags, flags: EvalFlags, context: typer.Context) -> None:
     require_matplotlib()
     if _is_given(context, "target") and not (flags.json or _is_given(context, "gold", "reward")):
         stderr().print(_SENTIMENT, soft_wrap=True, markup=False)
-    judges, specs, asked = flags.judges(), flags.specs(shifted=load.is_shifted), flags.asked()
+    judges, asked = flags.judges(), flags.asked()
+    load = load.completed()
+    specs = flags.specs(shifted=load.is_shifted)
     methods = {spec: method_of(spec, judges.training) for spec in specs}
     if flags.against is not None and flags.against not in methods:
         raise ValueError(f"--against {flags.against} is none of {', '.join(methods)}")
@@ -226,6 +228,13 @@ def _room(methods: Collection[Method], asked: Sequence[str], flags: EvalFlags) -
     wide = [method.n for method in methods if isinstance(method, (BestOfN, GSI, TreeBoN))]
     wide += [method.n * method.tree_width for method in methods if isinstance(method, STAND)]
     together = max([_FEWEST_ROOM, *wide])
+    options = _core.ContextOptions()
+    options.n_seq_max = together
+    try:
+        _core.validate(options)
+    except ValueError as error:
+        limit = str(error).removeprefix("n_seq_max ")
+        raise ValueError(f"--methods: answers that are sampled together {limit}") from None
     prompt = max(len(text.encode()) for text in asked) + _TEMPLATE_TOKENS
     prompt += len((flags.draft_system or "").encode())
     return {

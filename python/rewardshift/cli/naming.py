@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING
 
 from typer.models import ArgumentInfo, OptionInfo
 
@@ -24,25 +24,59 @@ class Called:
         object.__setattr__(self, "names", names)
 
 
-def flag_names(parameters: Iterable[inspect.Parameter]) -> dict[str, str]:
-    """How users write each of a command's parameters, by Python's names for it.
+@dataclass(frozen=True)
+class Names:
+    """How users write what Python's messages name.
 
-    A flag is named in full, an argument by its metavar. What ``Called`` adds is listed, too.
+    Attributes:
+        flags: A command's parameters: a flag in full, an argument by its metavar.
+        others: What ``Called`` adds.
     """
-    found: dict[str, str] = {}
-    for parameter in parameters:
-        for info in _parts(parameter.annotation)[1:]:
-            if isinstance(info, (OptionInfo, ArgumentInfo)):
-                found[parameter.name] = _written(parameter.name, info)
-    for parameter in parameters:
-        for mark in _parts(parameter.annotation)[1:]:
-            if isinstance(mark, Called):
-                found |= dict.fromkeys(mark.names, found[parameter.name])
-    return found
+
+    flags: Mapping[str, str]
+    others: Mapping[str, str]
+
+    @classmethod
+    def of(cls, parameters: Iterable[inspect.Parameter]) -> Names:
+        """Those of parameters as typer takes them."""
+        flags: dict[str, str] = {}
+        others: dict[str, str] = {}
+        for parameter in parameters:
+            marks = parameter.annotation.__metadata__
+            for info in marks:
+                if isinstance(info, (OptionInfo, ArgumentInfo)):
+                    flags[parameter.name] = _written(parameter.name, info)
+            for called in marks:
+                if isinstance(called, Called):
+                    others |= dict.fromkeys(called.names, flags[parameter.name])
+        return cls(flags, others)
+
+    def put_into(self, message: str) -> str:
+        """A message of the Python interface, with flags in place of Python's names.
+
+        Words that may be meant as words ("a draft") stay: what is replaced has an underscore, or
+        comes from ``Called``, or is given a value (``strength=0``), or begins the message and has
+        to be something. Parts of paths stay, too.
+        """
+        names = {**self.flags, **self.others}
+        unmistakable = [*self.others, *(name for name in self.flags if "_" in name)]
+        here, ends = r"(?<![\w./\\~-])", r"(?![\w/\\]|\.\w|-\w)"
+
+        def flag(found: re.Match[str]) -> str:
+            return names[found[1]]
+
+        begins = rf"^({_any(names)})(?= (?:must|cannot|needs|-?\d|'))"
+        message = re.sub(begins, flag, message)
+        if unmistakable:
+            message = re.sub(rf"{here}({_any(unmistakable)}){ends}(?!=)", flag, message)
+        message = re.sub(rf"{here}({_any(names)})(?= = )", flag, message)
+        # Not in the parameters of a method: "sss:strength=1,rule=paper".
+        valued = rf"(?<![:,]){here}({_any(names)})=(?=\S)"
+        return re.sub(valued, lambda found: f"{flag(found)} ", message)
 
 
-def _parts(annotation: Any) -> tuple[Any, ...]:  # noqa: ANN401 - annotations are anything
-    return get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+def _any(names: Iterable[str]) -> str:
+    return "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
 
 
 def _written(name: str, info: OptionInfo | ArgumentInfo) -> str:
@@ -52,28 +86,3 @@ def _written(name: str, info: OptionInfo | ArgumentInfo) -> str:
     flags = [part for text in declared if isinstance(text, str) for part in text.split("/")]
     long = [flag for flag in flags if flag.startswith("--")]
     return long[0] if long else f"--{name.replace('_', '-')}"
-
-
-def in_flags(message: str, names: Mapping[str, str]) -> str:
-    """A message of the Python interface, with flags in place of Python's names.
-
-    Words that may be meant as words ("a draft") stay: what is replaced has an underscore, or is a
-    phrase, or is given a value (``strength=0``), or begins the message and has to be something.
-    Parts of paths stay, too.
-    """
-    if not names:
-        return message
-    known = sorted(names, key=len, reverse=True)
-    alone = "|".join(re.escape(name) for name in known if not name.isalpha())
-    any_name = "|".join(re.escape(name) for name in known)
-    here, ends = r"(?<![\w./\\~-])", r"(?![\w/\\]|\.\w|-\w)"
-
-    def flag(found: re.Match[str]) -> str:
-        return names[found[1]]
-
-    message = re.sub(rf"^({any_name})(?= (?:must|cannot|needs|-?\d|'))", flag, message)
-    if alone:
-        message = re.sub(rf"{here}({alone}){ends}(?!=)", flag, message)
-    message = re.sub(rf"{here}({any_name})(?= = )", flag, message)
-    # Not in the parameters of a method: "sss:strength=1,rule=paper".
-    return re.sub(rf"(?<![:,]){here}({any_name})=(?=\S)", lambda m: f"{names[m[1]]} ", message)

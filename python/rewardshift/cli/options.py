@@ -7,7 +7,7 @@ passed on, so no default is written a second time.
 import inspect
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
 import typer
@@ -115,11 +115,9 @@ class LoadFlags:
         if self.target is None and others != (None, None, None):
             raise ValueError("--draft, --reference and --draft-lora need a --target")
 
-    def complete(self) -> None:
-        """Without any model, takes the embedded ones; that may be a download."""
-        if self.target is None:
-            for role, path in default_roles().items():
-                object.__setattr__(self, role, path)
+    def completed(self) -> "LoadFlags":
+        """With the embedded models, if none is given: once all else is right, for that may take."""
+        return self if self.target is not None else replace(self, **default_roles())
 
     @property
     def is_shifted(self) -> bool:
@@ -138,7 +136,7 @@ class LoadFlags:
         """
         wide = branches is not None and branches > _core.ContextOptions().n_seq_max
         room: dict[str, Any] = {"n_seq_max": branches} if wide else {}
-        return Decoder(**self.arguments(), **room)
+        return Decoder(**self.completed().arguments(), **room)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,8 +85,17 @@ def importing() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def tell_of_interruption() -> None:
+    """Says so on stderr; another Ctrl-C is then answered in silence."""
+    global _is_told  # noqa: PLW0603 - as for signal handlers, below
+    _is_told = True
+    sys.stderr.write("rewardshift: interrupted\n")
+
+
 _is_ours = False
 """Whether this process runs one of our programs, whose Ctrl-C is ours to answer."""
+_is_told = False
+"""Whether the line is there."""
 
 
 def _end_at_once() -> None:
@@ -99,6 +108,7 @@ def _end_at_once() -> None:
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
     """Not an exception: what is being imported or collected might swallow it."""
-    with suppress(OSError):
-        os.write(2, b"rewardshift: interrupted\n")
+    if not _is_told:
+        with suppress(OSError):
+            os.write(2, b"rewardshift: interrupted\n")
     os._exit(INTERRUPTED)

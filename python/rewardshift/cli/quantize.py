@@ -103,7 +103,10 @@ def quantize(
     else:
         results = [
             job.write(
-                destination, type_named(kind or _USUAL), overwrite=force, measure=not no_measure
+                destination,
+                type_named(_USUAL if kind is None else kind),
+                overwrite=force,
+                measure=not no_measure,
             )
         ]
     if output.json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rewardshift import _core
 from rewardshift.files.atomic import replacing
-from rewardshift.files.paths import given_path
+from rewardshift.files.paths import given_path, require_folder
 from rewardshift.sources.hub import local_path
 
 from .watched import watched
@@ -60,6 +60,7 @@ def quantize(
     Raises:
         ValueError: If there is no such type, or the destination is the source.
         FileExistsError: If the destination exists and is not to be overwritten.
+        FileNotFoundError: If there is no folder to write it to.
         ModelLoadError: If the source cannot be read, or not be quantised so.
         Error: If the destination cannot be written, as on a full disk.
     """
@@ -70,6 +71,7 @@ def quantize(
             raise ValueError(f"a model cannot be written over itself: {target}")
         if not overwrite:
             raise FileExistsError(f"{target} exists already; overwrite=True replaces it")
+    require_folder(target)
     threads = _core.usable_cores() if n_threads is None else n_threads
     with replacing(target) as fresh:
 

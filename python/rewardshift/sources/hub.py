@@ -103,8 +103,8 @@ def parse(name: StrPath) -> HubFile | None:
 def _parse_address(text: str) -> HubFile:
     """The file or repository whose page on the hub an address is of."""
     scheme, _, rest = text.partition(":")
-    url = urlsplit(f"{scheme}://{rest.lstrip('/')}")
-    shown = url.geturl()
+    shown = text if rest.startswith("//") else f"{scheme}://{rest.lstrip('/')}"
+    url = urlsplit(shown)
     if scheme.lower() == "hf":  # as the hub's own tools write it: hf://owner/repo@revision/file
         owner, _, rest = f"{url.netloc}{url.path}".partition("/")
         repo, _, file = rest.partition("/")
