@@ -15,6 +15,8 @@ def given_path(name: str | os.PathLike[str]) -> Path:
     text = os.fspath(name)
     if not text:  # to pathlib, that is the folder at hand
         raise ValueError("the file name is empty")
+    if not text.startswith("~"):  # "./~" is a name
+        return Path(text)
     try:
         return Path(text).expanduser()
     except RuntimeError:  # of a user that there is none of
