@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -885,6 +886,79 @@ def test_ctrl_c_again_and_again_is_one_line(roomy_model: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_streams_that_are_closed_are_empty(trio: Trio, closed: str) -> None:
+    for arguments, code in (
+        (("generate", *trio.flags, "-n", 2, "ab"), 0),
+        (("generate", *trio.flags, "-n", 2, "--json", "ab"), 0),
+        (("inspect", trio.target), 0),
+        (("--version",), 0),
+        (("chat", *trio.flags), 2),
+        (("generate", "-m", "no-such.gguf", "ab"), 1),
+    ):
+        command = f"{shlex.join(command_line(*arguments))} {closed}"
+        done = subprocess.run(
+            ["sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            env=environment(),
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_a_full_disk_is_one_line(trio: Trio) -> None:
+    for arguments in (
+        *(("generate", *trio.flags, "-n", 2, *shown, "ab") for shown in ((), ("--show",))),
+        ("generate", *trio.flags, "-n", 2, "--json", "ab"),
+        ("inspect", trio.target),
+        ("--help",),
+        ("--version",),
+    ):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                command_line(*arguments),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+                env=environment(),
+            )
+        assert done.returncode == 1
+        assert done.stderr == "rewardshift: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_line_that_cannot_be_decoded_is_not_said(trio: Trio) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command_line("chat", *trio.flags, "-n", "4", "--json"),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(PYTHONIOENCODING="ascii"),
+    )
+    os.close(theirs)
+    os.write(ours, "é\n".encode())
+    assert process.stderr is not None
+    assert "not ascii text" in process.stderr.readline()
+    os.write(ours, b"ab\n/exit\n")
+    out, err = process.communicate(timeout=SECONDS)
+    os.close(ours)
+    assert process.returncode == 0, err
+    messages = json.loads(out)["messages"]
+    assert [m["content"] for m in messages if m["role"] == "user"] == ["ab"]
+
+
 def test_where_ctrl_c_is_ignored_it_stays_so() -> None:
     """As in a shell's background."""
     code = (

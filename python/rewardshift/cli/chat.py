@@ -123,3 +123,6 @@ def _ask() -> str | None:
         return input("> " if sys.stdout.isatty() else "").strip()
     except EOFError:
         return None
+    except UnicodeDecodeError:
+        stderr().print(f"that is not {sys.stdin.encoding} text: nothing was said")
+        return ""

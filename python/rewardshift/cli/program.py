@@ -15,7 +15,7 @@ TYPE_CHECKING = False  # see the package's __init__
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
-    from typing import NoReturn, TextIO
+    from typing import NoReturn
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes, beside 0."""
@@ -32,31 +32,44 @@ def run(module: str, function: str) -> NoReturn:
         function: Its function without arguments.
     """
     _end_at_once()
-    for stream in (sys.stdout, sys.stderr):
-        replace_what_cannot_be_encoded(stream)
-    try:
-        program = getattr(import_module(module), function)
-    except ImportError as error:  # a package is missing, or no core is for this processor
-        sys.stderr.write(f"rewardshift: {error}\n")
-        sys.exit(FAILED)
+    _prepare_streams()
     code: object = 0
     try:
-        program()
-    except SystemExit as end:
-        code = end.code
+        program = getattr(import_module(module), function)
+        try:
+            program()
+        except SystemExit as end:
+            code = end.code
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has left
+        code = _failed()
+    except (ImportError, OSError) as error:  # a package or a core is missing, or a disk is full
+        code = _failed(error)
     # An interpreter that ends would answer Ctrl-C with a traceback, and while a thread that was
     # interrupted is still in the core it must not end at all.
-    with suppress(OSError, ValueError, AttributeError):  # closed, or none
-        sys.stdout.flush()
     if code == INTERRUPTED:
         os._exit(INTERRUPTED)
     sys.exit(code)  # type: ignore[arg-type]  # as it was given
 
 
-def replace_what_cannot_be_encoded(stream: TextIO | None) -> None:
-    """Makes ``?`` of such characters, unless the user has chosen a way (PYTHONIOENCODING)."""
-    if stream is not None and stream.errors == "strict" and hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")
+def _failed(error: Exception | None = None) -> int:
+    if error is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"rewardshift: {error}\n")
+    with suppress(OSError):  # what stdout still holds is nobody's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return FAILED
+
+
+def _prepare_streams() -> None:
+    """Where a stream was closed before the start, nothing is read and written."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        # Unless the user has chosen another way (PYTHONIOENCODING).
+        if stream.errors == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager
