@@ -1,7 +1,7 @@
 """What an aligned pair does to the text, beside Best-of-N of the target.
 
     python benchmarks/alignment.py            # the embedded pair
-    python benchmarks/alignment.py --n 8 --seeds 3 -m big.gguf --reference small.gguf \
+    python benchmarks/alignment.py --best-of 8 --seeds 3 -m big.gguf --reference small.gguf \
         --draft-lora small-aligned.gguf
 
 Prompts that took no part in the training; rewards by VADER (which the embedded pair was aligned to,
@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reference", default=None)
     parser.add_argument("--draft-lora", default=None)
     parser.add_argument("--prompts", type=Path, default=PROMPTS)
-    parser.add_argument("--n", type=int, default=8, help="of Best-of-N")
+    parser.add_argument("--best-of", type=int, default=8, help="how many, the best by VADER")
     parser.add_argument("--seeds", type=int, default=2, help="responses to each prompt")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--temperature", type=float, default=0.8)
@@ -137,8 +137,10 @@ def main() -> None:
         print(f"{'':24} {'VADER':>22} {'AFINN / 100 words':>22} perplexity, distinct-2")
         found = [c for s in seeds for c in answers(decoder, prompts, s, **plain)]
         base = row("target", texts, found, None)
-        found = [c for s in seeds for c in best_of(decoder, prompts, texts, args.n, s, **options)]
-        row(f"target, Best-of-{args.n}", texts, found, base)
+        found = [
+            c for s in seeds for c in best_of(decoder, prompts, texts, args.best_of, s, **options)
+        ]
+        row(f"target, Best-of-{args.best_of}", texts, found, base)
         for strength in args.strengths:
             shifted = {**options, "strength": strength, "num_draft_tokens": 3}
             found = [c for s in seeds for c in answers(decoder, prompts, s, **shifted)]

@@ -74,10 +74,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-m", "--target", type=Path)
     parser.add_argument("-md", "--draft", type=Path)
-    parser.add_argument("-K", "--draft-length", type=int, nargs="+", default=[3, 7])
+    parser.add_argument("--draft-lengths", type=int, nargs="+", default=[3, 7])
     parser.add_argument("--temp", type=float, default=0.8)
     parser.add_argument("--tokens", type=int, default=128, help="per answer")
-    parser.add_argument("--prompts", type=int, default=4, help="how many of the built-in ones")
+    parser.add_argument("--num-prompts", type=int, default=4, help="how many of the built-in ones")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("-t", "--threads", type=int, default=_core.usable_cores())
     parser.add_argument("--bin", type=Path, default=BIN, help="where llama.cpp's programs are")
@@ -89,8 +89,8 @@ def main() -> None:
     options.draft = options.draft or smollm2_q4_0()
 
     with Decoder(options.target, options.draft, n_ctx=2048, n_threads=options.threads) as decoder:
-        texts = [rendered(decoder, prompt) for prompt in PROMPTS[: options.prompts]]
-        for length in options.draft_length:
+        texts = [rendered(decoder, prompt) for prompt in PROMPTS[: options.num_prompts]]
+        for length in options.draft_lengths:
             compare(decoder, texts, length, options)
 
 

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=("lossless", "aligned", "both"), default="both")
     parser.add_argument("--draft-lengths", type=int, nargs="+", default=[1, 2, 3, 5, 7, 11, 15])
     parser.add_argument("--tokens", type=int, default=96, help="per answer")
-    parser.add_argument("--prompts", type=int, default=4, help="how many of the built-in ones")
+    parser.add_argument("--num-prompts", type=int, default=4, help="how many of the built-in ones")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("-t", "--threads", type=int)
     parser.add_argument("--json", type=Path)
@@ -115,7 +115,7 @@ def measured(
     with Decoder(target, draft, draft, n_ctx=2048, **threads) as decoder:
         tasks = [
             Task(*decoder.chat_prompts([{"role": "user", "content": p}], draft_system=WARM))
-            for p in PROMPTS[: options.prompts]
+            for p in PROMPTS[: options.num_prompts]
         ]
         alike = [Task(task.prompt) for task in tasks]
         return [

@@ -1,8 +1,8 @@
 """Many samples of one prompt: separate calls, one batch, and drafts from what the others said.
 
 python benchmarks/samples_of_one_prompt.py
-python benchmarks/samples_of_one_prompt.py -n 16 --strength 1
-python benchmarks/samples_of_one_prompt.py -m big.gguf -n 8 --prompt "$(cat long.txt)"
+python benchmarks/samples_of_one_prompt.py --samples 16 --strength 1
+python benchmarks/samples_of_one_prompt.py -m big.gguf --samples 8 --prompt "$(cat long.txt)"
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
     """Prints tokens/s of all samples, and their ratios to separate and to batched plain ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-m", "--target", type=Path, help="the embedded pair's unless given")
-    parser.add_argument("-n", "--samples", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--prompt", help="an evaluation prompt unless given")
     parser.add_argument("--strength", type=float, default=0.0, help="of the embedded pair's shift")
     parser.add_argument("--tokens", type=int, default=64, help="per sample")

@@ -47,7 +47,7 @@ def advice(equal: EqualGold) -> str:
 
 parser = argparse.ArgumentParser()
 parser.add_argument("models", nargs="*", help="target, draft and reference")
-parser.add_argument("--n", type=int, default=30, help="prompts")
+parser.add_argument("--num-prompts", type=int, default=30, help="prompts")
 args = parser.parse_args()
 if len(args.models) not in (0, 3):
     parser.error("give a target, a draft and a reference, or none for the embedded pair")
@@ -58,7 +58,7 @@ specs = ["target", "sss:strength=1", *(f"best-of-n:n={n}" for n in (2, 4, 8, 16)
 samples = evaluate(
     {**roles, "n_ctx": 4096},  # room for 16 answers at once
     {spec: by_name(spec, vader) for spec in specs},
-    [p.prompt for p in evaluation_prompts("held_out")][: args.n],
+    [p.prompt for p in evaluation_prompts("held_out")][: args.num_prompts],
     Path("best-of-n-or-sss-run"),
     Judges(gold=AfinnReward(), training=vader, gold_name="AFINN", training_name="VADER"),
     EvaluateOptions(seeds=1),

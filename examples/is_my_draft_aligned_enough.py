@@ -17,13 +17,13 @@ from rewardshift.evaluate import evaluation_prompts
 
 parser = argparse.ArgumentParser()
 parser.add_argument("models", nargs="*", help="target, draft and reference")
-parser.add_argument("--n", type=int, default=20, help="prompts")
+parser.add_argument("--num-prompts", type=int, default=20, help="prompts")
 args = parser.parse_args()
 if len(args.models) not in (0, 3):
     parser.error("give a target, a draft and a reference, or none for the embedded pair")
 
 roles = dict(zip(("target", "draft", "reference"), args.models, strict=False)) or embedded()
-prompts = [p.prompt for p in evaluation_prompts("calibration")][: args.n]
+prompts = [p.prompt for p in evaluation_prompts("calibration")][: args.num_prompts]
 options = CheckOptions(strengths=(0.5, 1.0, 1.5, 2.0))
 report = check_pair(roles, prompts, options)
 

@@ -54,7 +54,7 @@ def advice(samples: list[Sample]) -> str:
 
 parser = argparse.ArgumentParser()
 parser.add_argument("models", nargs="*", help="target, draft and reference")
-parser.add_argument("--n", type=int, default=30, help="prompts")
+parser.add_argument("--num-prompts", type=int, default=30, help="prompts")
 args = parser.parse_args()
 if len(args.models) not in (0, 3):
     parser.error("give a target, a draft and a reference, or none for the embedded pair")
@@ -65,7 +65,7 @@ gold = AfinnReward()  # put your own here: a function of a list of (prompt, resp
 samples = evaluate(
     roles,
     {spec: by_name(spec) for spec in specs},
-    [p.prompt for p in evaluation_prompts("calibration")][: args.n],
+    [p.prompt for p in evaluation_prompts("calibration")][: args.num_prompts],
     Path("which-strength-run"),
     Judges(gold=gold, training=VaderReward(), gold_name="AFINN", training_name="VADER"),
     EvaluateOptions(seeds=1),

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from rewardshift import Decoder, TableModel, _core
-from rewardshift.cli.demo import PROMPTS, Demo
+from rewardshift.cli.demonstration import PROMPTS, Demo
 from rewardshift.embedded import embedded
 
 from .support.engine import EXACT

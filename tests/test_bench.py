@@ -37,17 +37,16 @@ def model_flags(files: Files) -> list[str]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Callable[..., tuple[int, str, Any]]:
+def bench() -> Callable[..., tuple[int, str, Any]]:
     """Runs ``rewardshift bench`` with little to do: exit code, output, JSON."""
 
     def run(*arguments: object) -> tuple[int, str, Any]:
-        report = tmp_path / "report.json"
-        little = ("-K", "1,3", "-n", TOKENS, "--repeat", 2, "--concurrency", "1,3")
-        words = ["bench", *map(str, (*little, "--json", report, *arguments))]
+        little = ("-n", TOKENS, "--repeat", 2, "--json")
+        words = ["bench", *map(str, (*little, *arguments))]
         result = CliRunner().invoke(app, words)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        found = json.loads(report.read_text()) if report.exists() else None
+        found = json.loads(result.stdout) if result.stdout else None
         return result.exit_code, result.stdout + result.stderr, found
 
     return run
@@ -58,7 +57,8 @@ def test_bench_measures_everything_the_models_can_do(
     bench: Callable[..., tuple[int, str, Any]], model_flags: list[str], tmp_path: Path
 ) -> None:
     picture = tmp_path / "speed.png"
-    code, out, report = bench(*model_flags, "--plot", picture)
+    some = ("--draft-lengths", "1,3", "--concurrency", "1,3")
+    code, out, report = bench(*model_flags, *some, "--plot", picture)
     assert code == 0, out
     assert list(report["sections"]) == ["aligned", "lossless", "concurrent", "memory"]
     for text in ("pi*", "lossless", "three models", "adaptive", "concurrent requests", "memory"):
@@ -128,10 +128,15 @@ def test_a_target_alone_is_measured_too(
     [
         (["--only", "lossless"], "needs a draft"),
         (["--only", "everything"], "none of aligned, lossless, concurrent, memory"),
-        (["-K", "1,x"], "'1,x'"),
+        (["-md", "draft.gguf", "--draft-lengths", "1,x"], "'1,x'"),
         (["--concurrency", "0"], "above 0"),
-        (["--repeat", "0"], "at least 1"),
+        (["--repeat", "0"], "--repeat"),
+        (["-n", "1"], "--max-tokens"),
         (["--plot", "speed.png"], "--plot needs aligned or lossless"),
+        (["--only", "memory", "--draft-lengths", "1"], "--draft-lengths needs aligned or lossless"),
+        (["--only", "memory", "--concurrency", "1"], "--concurrency needs concurrent"),
+        (["-K", "1,3"], "--draft-lengths says which"),
+        (["report.json"], "bench --json > FILE"),
     ],
 )
 def test_what_cannot_be_measured_is_wrong_usage(

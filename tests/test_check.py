@@ -50,7 +50,15 @@ def roles(files: Files) -> dict[str, Any]:
 
 
 def strength(s: float, spread: float, nats: float = 2.0) -> StrengthReport:
-    return StrengthReport(s, (1 / spread, 0.9, 1.0, 1.1, spread), 0.02, 0.6, nats)
+    return StrengthReport(
+        strength=s,
+        z=(1 / spread, 0.9, 1.0, 1.1, spread),
+        paper_distance=0.02,
+        acceptance=0.6,
+        decisions=100,
+        target_nats=nats,
+        positions=100,
+    )
 
 
 REPORT = PairReport(
@@ -58,6 +66,8 @@ REPORT = PairReport(
     strengths=(strength(0.5, 1.2), strength(1, 1.5), strength(2, 3.0)),
     target_nats=1.9,
     kl=0.2,
+    kl_error=0.01,
+    kl_positions=100,
     accuracy=0.8,
     pairs=100,
     costs=Costs((10e-3, 11e-3, 12e-3, 13e-3, 20e-3), 1e-3, (1e-3, 1.1e-3, 1.2e-3, 1.3e-3, 2e-3)),
@@ -90,7 +100,7 @@ def test_a_pair_is_safe_up_to_where_the_target_finds_the_text_unlikely() -> None
 
 def test_the_verdict_tells_a_draft_that_did_not_move_from_one_that_moved_wrongly() -> None:
     assert "prefers the better response in 80% of 100 pairs." in words(REPORT)
-    assert "hardly differs" in words(replace(REPORT, kl=1e-4))
+    assert "hardly differs" in words(replace(REPORT, kl=1e-4, kl_error=1e-5))
     assert "align it better" in words(replace(REPORT, accuracy=0.5))
     assert "too few" in words(replace(REPORT, pairs=5))
     assert "only preference pairs can tell" in words(replace(REPORT, accuracy=None, pairs=0))
@@ -105,6 +115,35 @@ def test_the_expected_speed_is_leviathan_s() -> None:
     assert REPORT.costs.best(a) == (2, pytest.approx(best))
     assert f"expect {best:.0f} tokens/s with drafts of 2" in words(REPORT)
     assert "no drafts" in words(replace(REPORT, strengths=(replace(strength(1, 1), acceptance=0),)))
+
+
+def test_there_is_no_verdict_on_what_was_not_measured() -> None:
+    few = [replace(strength(s, 1.1), positions=19) for s in (0.5, 1)]
+    advice = verdict(replace(REPORT, strengths=tuple(few)), temperature=0.8)
+    assert advice.safe_strength is None
+    assert "Too little was measured" in advice.sentences[0]
+    assert "19 positions only" in advice.sentences[0]
+    later = replace(REPORT, strengths=(strength(0.5, 1.1), few[1]))
+    assert verdict(later, temperature=0.8).safe_strength == 0.5
+    assert "up to strength 0.5; at 1, Z is known at 19" in words(later)
+
+    nothing = StrengthReport(1, None, None, None, decisions=0, target_nats=None, positions=0)
+    empty = replace(
+        REPORT, strengths=(nothing,), target_nats=None, kl=None, kl_error=None, kl_positions=0
+    )
+    said = verdict(empty, temperature=0.8).sentences
+    assert [("not known" in text or "Too little" in text) for text in said] == [True] * 4
+    assert not any("nan" in text.lower() or "None" in text for text in said)
+
+
+def test_a_move_within_its_own_error_is_none() -> None:
+    assert "not known: by -0.30 ± 0.40" in words(replace(REPORT, kl=-0.3, kl_error=0.4))
+    assert "not known: it has said 19 tokens" in words(replace(REPORT, kl_positions=19))
+
+
+def test_a_speed_is_not_expected_of_a_few_drafts() -> None:
+    few = replace(strength(1, 1.1), decisions=19)
+    assert "What speed to expect is not known" in words(replace(REPORT, strengths=(few,)))
 
 
 # --- measures -----------------------------------------------------------------------------------
@@ -158,6 +197,40 @@ def test_what_is_no_pair_is_refused(roles: dict[str, Any]) -> None:
         check_pair({"target": roles["target"], "draft": roles["draft"]}, PROMPTS, QUICK)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"max_tokens": 0}, "max_tokens must be at least 2, not 0"),
+        ({"max_tokens": 1}, "max_tokens must be at least 2, not 1"),
+        ({"draft_tokens": 0}, "draft_tokens must be at least 1, not 0"),
+        ({"strengths": ()}, "no strengths"),
+        ({"temperatures": ()}, "no temperatures"),
+        ({"strengths": (1.0, 0.0)}, "strengths must be finite and above 0, not 0"),
+        ({"strengths": (math.nan,)}, "strengths must be finite"),
+        ({"temperature": -1.0}, "temperature must be finite and at least 0, not -1"),
+        ({"temperatures": (math.inf,)}, "temperature must be finite"),
+    ],
+)
+def test_what_leaves_nothing_to_measure_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CheckOptions(**wrong)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_nothing_is_a_number_that_is_not_there(
+    roles: dict[str, Any], tmp_path: Path, temperature: float
+) -> None:
+    """Two tokens and one prompt; and a target that ends at once."""
+    least = replace(QUICK, max_tokens=2, temperature=temperature)
+    report = check_pair(roles, PROMPTS[:1], least, progress=False)
+    assert "nan" not in repr(report)
+    assert verdict(report, temperature=temperature).safe_strength is None
+    save_plot(report, tmp_path / "few.svg")
+    silent = StrengthReport(1, None, None, None, decisions=0, target_nats=None, positions=0)
+    none = TemperatureReport(0.8, None, (None, None), 0)
+    save_plot(replace(report, strengths=(silent,), temperatures=(none,)), tmp_path / "none.svg")
+
+
 def test_the_picture_shows_all_of_it(tmp_path: Path) -> None:
     save_plot(REPORT, tmp_path / "pair.svg")
     drawn = (tmp_path / "pair.svg").read_text()
@@ -174,7 +247,7 @@ def test_the_command_prints_tables_and_words(roles: dict[str, Any], tmp_path: Pa
         '{"done": 1, "options": {}}\n{"prompt": "a", "chosen": "b", "rejected": "d"}\n'
     )
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text("a\n\nb\n")
+    prompts.write_text("a\n\nb\nab\ncd\na b\nb a\n")
     options = [
         *("check-pair", "-m", str(roles["target"]), "-md", str(roles["draft"])),
         *("--reference", str(roles["reference"]), "-c", "1024", "-t", "1", "-n", "8"),
@@ -187,6 +260,13 @@ def test_the_command_prints_tables_and_words(roles: dict[str, Any], tmp_path: Pa
     told = json.loads(CliRunner().invoke(app, [*options, "--json"]).stdout)
     assert [row["strength"] for row in told["report"]["strengths"]] == [0.5, 1]
     assert told["report"]["pairs"] == 1
+    short = [word if word != "8" else "1" for word in options]
+    refused = CliRunner().invoke(app, short)
+    assert refused.exit_code == 2
+    assert "--max-tokens must be at least 2, not 1" in refused.output
+    fewer = json.loads(CliRunner().invoke(app, [*options, "--num-prompts", "1", "--json"]).stdout)
+    assert fewer["report"]["strengths"][0]["positions"] <= 8
+    assert fewer["verdict"]["safe_strength"] is None
     pairs.write_text('{"prompt": "a", "chosen": "b"}\n')
     refused = CliRunner().invoke(app, options)
     assert refused.exit_code == 2

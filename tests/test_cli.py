@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,7 +24,8 @@ import rewardshift
 from rewardshift import Decoder, NgramTable
 from rewardshift.cli import doctor, render
 from rewardshift.cli.app import app
-from rewardshift.cli.demo import Demo
+from rewardshift.cli.demonstration import Demo
+from rewardshift.cli.file_types import file_type
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
 from tests.support.tiny_gguf import (
@@ -168,14 +170,14 @@ def test_a_missing_file_is_one_line_on_stderr(run: Callable[..., Outcome], comma
 def test_a_bad_value_is_wrong_usage(run: Callable[..., Outcome], trio: Trio) -> None:
     outcome = run("generate", *trio.flags, "--top-p", "3", "ab")
     assert outcome.code == 2
-    assert "top_p" in outcome.err
+    assert "--top-p must be in (0, 1], not 3" in outcome.err
     assert run("generate", *trio.flags, "--rule", "golden", "ab").code == 2
 
 
 def test_too_long_a_prompt_says_what_makes_room(run: Callable[..., Outcome], trio: Trio) -> None:
     outcome = run("generate", *trio.flags, "abc" * 200)
     assert outcome.code == 1
-    assert "-c" in outcome.err
+    assert "(raise --n-ctx)" in outcome.err
 
 
 def test_verbose_shows_the_log(trio: Trio) -> None:
@@ -184,6 +186,122 @@ def test_verbose_shows_the_log(trio: Trio) -> None:
     assert quiet.err == ""
     assert "llama" in loud.err
     assert quiet.out == loud.out
+
+
+def test_importing_the_package_imports_next_to_nothing() -> None:
+    """Ctrl-C before the command line listens is a traceback: what is imported by then is little."""
+    code = "import sys; before = set(sys.modules); import rewardshift.cli; print(*sys.modules)"
+    imported = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+        env=environment(),
+    ).stdout.split()
+    assert not {"numpy", "typing", "pathlib", "typer", "rewardshift._core"} & set(imported)
+
+
+# --- what cannot be encoded -------------------------------------------------------------------
+
+
+ODD = "é∝🙂"
+"""Characters that are not in ASCII, and of which cp1252 has the first."""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> tuple[object, ...]:
+    """Flags for a model with such a name, half of whose tokens are bytes beyond ASCII."""
+    path = write_model(tmp_path / f"{ODD}.gguf", TinySpec(vocab=bpe_vocab())).path
+    return ("-m", path, *SMALL, "-s", 3, "-n", 40)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+@pytest.mark.parametrize("shown", [(), ("--show",), ("--json",)])
+def test_what_stdout_cannot_encode_does_not_cut_the_answer(
+    odd: tuple[object, ...], encoding: str, shown: tuple[str, ...]
+) -> None:
+    arguments = ("generate", *odd, *shown, "ab")
+    whole = run_bytes(*arguments, PYTHONIOENCODING="utf-8")
+    poor = run_bytes(*arguments, PYTHONIOENCODING=encoding)
+    assert (whole.code, poor.code, poor.err) == (0, 0, "")
+    assert not whole.out.isascii()
+    if "--json" in shown:
+        assert timeless(json.loads(poor.out)) == timeless(json.loads(whole.out))
+        return
+    answer, _, statistics = poor.out.partition("\n\n")
+    expected = whole.out.partition("\n\n")[0]
+    assert answer == expected.encode(encoding, errors="replace").decode(encoding)
+    assert "?" in answer
+    assert ("finish" in statistics) == bool(shown)
+
+
+def timeless(result: dict[str, Any]) -> dict[str, Any]:
+    statistics = result["statistics"]
+    return {
+        **result,
+        "statistics": {k: v for k, v in statistics.items() if "second" not in k},
+    }
+
+
+def run_bytes(*arguments: object, PYTHONIOENCODING: str) -> Outcome:  # noqa: N803
+    """Runs a command whose output need not be UTF-8."""
+    done = subprocess.run(
+        command_line(*arguments),
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+        env=environment(PYTHONIOENCODING=PYTHONIOENCODING),
+    )
+    encoding = PYTHONIOENCODING.partition(":")[0]
+    return Outcome(done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding))
+
+
+def test_tables_and_help_are_whole_where_they_cannot_be_encoded(
+    odd: tuple[object, ...], trio: Trio
+) -> None:
+    model = odd[:2]
+    for arguments in (
+        ("inspect", model[1]),
+        ("score", *model, *SMALL, ODD, ODD),
+        ("--help",),
+        ("eval", "--help"),
+        ("check-pair", *trio.load_flags[:6], "-c", 512, "-n", 2, "--num-prompts", 1),
+    ):
+        done = run_bytes(*arguments, PYTHONIOENCODING="ascii")
+        assert done.code == 0, done.err
+        assert done.out.isascii()
+        assert "?" in done.out or arguments[0] in ("--help", "eval")
+
+
+def test_an_error_that_cannot_be_encoded_is_no_wrong_usage() -> None:
+    done = run_bytes("generate", "-m", f"{ODD}.gguf", "x", PYTHONIOENCODING="ascii")
+    assert (done.code, done.out) == (1, "")
+    assert ".gguf: no such file" in done.err
+    assert done.err.isascii()
+
+
+def test_another_way_with_what_cannot_be_encoded_may_be_chosen(odd: tuple[object, ...]) -> None:
+    done = run_bytes(
+        "score", *odd[:2], *SMALL, "a", ODD, PYTHONIOENCODING="ascii:xmlcharrefreplace"
+    )
+    assert done.code == 0
+    assert "&#65533;" in done.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there arguments are Unicode")
+def test_arguments_that_are_no_text_are_wrong_usage(trio: Trio) -> None:
+    for flags, name in ((("--system", b"\xff", b"x"), "--system"), ((b"\xff",), "PROMPT")):
+        done = subprocess.run(
+            [*command_line("generate", *trio.flags), *flags],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            env=environment(),
+        )
+        assert done.returncode == 2
+        assert f"{name} is not UTF-8 text" in done.stderr
 
 
 # --- generate ---------------------------------------------------------------------------------
@@ -211,6 +329,12 @@ def test_stdin_that_is_no_text_is_wrong_usage(run: Callable[..., Outcome], trio:
     outcome = run("generate", *trio.flags, "-", stdin=b"\xff\xfe")
     assert outcome.code == 2
     assert "UTF-8" in outcome.err
+
+
+def test_stdin_may_begin_with_a_byte_order_mark(run: Callable[..., Outcome], trio: Trio) -> None:
+    given = run("generate", *trio.flags, "-n", "12", "ab cd")
+    piped = run("generate", *trio.flags, "-n", "12", "-", stdin=b"\xef\xbb\xbfab cd\r\n")
+    assert piped == given
 
 
 def test_generate_json_is_one_object(run: Callable[..., Outcome], trio: Trio) -> None:
@@ -397,6 +521,12 @@ def test_chat_answers_one_message_from_stdin(run: Callable[..., Outcome], trio: 
     assert (outcome.code, outcome.out) == (0, answer.text + "\n")
 
 
+def test_chat_without_a_message_is_wrong_usage(run: Callable[..., Outcome], trio: Trio) -> None:
+    outcome = run("chat", *trio.flags, stdin="")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "no message" in outcome.err
+
+
 def test_chat_json_holds_the_conversation(run: Callable[..., Outcome], trio: Trio) -> None:
     outcome = run("chat", *trio.flags, "-n", "5", "--system", "cd", "--json", stdin="ab")
     result = json.loads(outcome.out)
@@ -465,6 +595,43 @@ def test_inspect_tells_what_a_file_is(run: Callable[..., Outcome], trio: Trio) -
     assert outcome.code == 0
     for fact in ("llama", "F32", "268 tokens", "512 tokens", "</s> (2)", "chat template  yes"):
         assert fact in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("described", "name"),
+    [
+        ("all F32", "F32"),
+        ("F16", "F16"),
+        ("BF16", "BF16"),
+        ("Q1_0", "Q1_0"),
+        ("Q4_0", "Q4_0"),
+        ("Q5_1", "Q5_1"),
+        ("Q8_0", "Q8_0"),
+        ("MXFP4 MoE", "MXFP4_MOE"),
+        ("NVFP4", "NVFP4"),
+        ("Q2_K - Medium", "Q2_K"),
+        ("Q2_K - Small", "Q2_K_S"),
+        ("Q3_K - Small", "Q3_K_S"),
+        ("Q3_K - Medium", "Q3_K_M"),
+        ("Q3_K - Large", "Q3_K_L"),
+        ("Q4_K - Small", "Q4_K_S"),
+        ("Q4_K - Medium", "Q4_K_M"),
+        ("Q5_K - Small", "Q5_K_S"),
+        ("Q5_K - Medium", "Q5_K_M"),
+        ("Q6_K", "Q6_K"),
+        ("TQ1_0 - 1.69 bpw ternary", "TQ1_0"),
+        ("IQ2_XXS - 2.0625 bpw", "IQ2_XXS"),
+        ("IQ3_S - 3.4375 bpw", "IQ3_S"),
+        ("IQ3_S mix - 3.66 bpw", "IQ3_M"),
+        ("IQ4_NL - 4.5 bpw", "IQ4_NL"),
+        ("unknown, may not work", "unknown"),
+    ],
+)
+def test_types_of_files_are_called_as_everybody_does(described: str, name: str) -> None:
+    """What llama.cpp calls llama_ftype, behind the architecture and a size that may have spaces."""
+    assert file_type(f"llama 17Bx16E (Scout) {described}") == name
+    guessed = f"{name} (guessed)" if name != "unknown" else name
+    assert file_type(f"qwen3 ?B (guessed) {described}") == guessed
 
 
 def test_inspect_says_that_files_fit(run: Callable[..., Outcome], trio: Trio) -> None:
@@ -653,6 +820,170 @@ def test_ctrl_c_leaves_whole_json(roomy_model: Path) -> None:
     outcome = interrupt(arguments, stdin="ab cd " * 15_000, when=loaded)
     assert outcome.code == 130
     assert json.loads(outcome.out)["finish_reason"] == "cancelled"
+
+
+PROGRAMS = {
+    "module": ("-m", "rewardshift.cli", "doctor"),
+    "script": (
+        "-c",
+        "import sys; sys.argv[1:] = ['doctor']; from rewardshift.cli import main; main()",
+    ),
+    "demo": ("-m", "rewardshift.cli.demo", "--help"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_ctrl_c_during_the_imports_is_one_line(program: str) -> None:
+    """From the first import after our own on, at many moments: numpy, the core, typer, rich."""
+    ends = set()
+    for after in range(1, 600, 60):
+        process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", *PROGRAMS[program]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        next(line for line in lines if line.endswith("rewardshift.cli.program\n"))
+        for _, _line in zip(range(after), lines, strict=False):
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=SECONDS)
+        said = [line for line in err.splitlines() if not line.startswith("import time:")]
+        ends.add(process.returncode)
+        if process.returncode == 130:
+            assert said == ["rewardshift: interrupted"]
+        else:  # it was done already, or Python's own end was interrupted
+            assert process.returncode in (0, -signal.SIGINT)
+            assert said == []
+    assert 130 in ends
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_again_and_again_is_one_line(roomy_model: Path) -> None:
+    process = subprocess.Popen(
+        command_line(
+            "generate", "-m", roomy_model, "-t", 1, "-c", 60_000, "-n", -1, "--json", "ab"
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    for _ in range(200):
+        process.send_signal(signal.SIGINT)
+        if process.poll() is not None:
+            break
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in err
+    assert err.count("interrupted") <= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_streams_that_are_closed_are_empty(trio: Trio, closed: str) -> None:
+    for arguments, code in (
+        (("generate", *trio.flags, "-n", 2, "ab"), 0),
+        (("generate", *trio.flags, "-n", 2, "--json", "ab"), 0),
+        (("inspect", trio.target), 0),
+        (("--version",), 0),
+        (("chat", *trio.flags), 2),
+        (("generate", "-m", "no-such.gguf", "ab"), 1),
+    ):
+        command = f"{shlex.join(command_line(*arguments))} {closed}"
+        done = subprocess.run(
+            ["sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            env=environment(),
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_a_full_disk_is_one_line(trio: Trio) -> None:
+    for arguments in (
+        *(("generate", *trio.flags, "-n", 2, *shown, "ab") for shown in ((), ("--show",))),
+        ("generate", *trio.flags, "-n", 2, "--json", "ab"),
+        ("inspect", trio.target),
+        ("--help",),
+        ("--version",),
+    ):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                command_line(*arguments),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+                env=environment(),
+            )
+        assert done.returncode == 1
+        assert done.stderr == "rewardshift: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_line_that_cannot_be_decoded_is_not_said(trio: Trio) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command_line("chat", *trio.flags, "-n", "4", "--json"),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(PYTHONIOENCODING="ascii"),
+    )
+    os.close(theirs)
+    os.write(ours, "é\n".encode())
+    assert process.stderr is not None
+    assert "not ascii text" in process.stderr.readline()
+    os.write(ours, b"ab\n/exit\n")
+    out, err = process.communicate(timeout=SECONDS)
+    os.close(ours)
+    assert process.returncode == 0, err
+    messages = json.loads(out)["messages"]
+    assert [m["content"] for m in messages if m["role"] == "user"] == ["ab"]
+
+
+def test_where_ctrl_c_is_ignored_it_stays_so() -> None:
+    """As in a shell's background."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "import sys; sys.argv = ['rewardshift', 'doctor']\n"
+        "from rewardshift.cli import main\n"
+        "try: main()\n"
+        "finally: print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+        env=environment(),
+    )
+    assert done.stdout.endswith("True\n")
+
+
+def test_a_package_that_is_missing_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ImportError('no typer here')")
+    path = os.pathsep.join((str(tmp_path), environment()["PYTHONPATH"]))
+    done = run_process("doctor", PYTHONPATH=path)
+    assert (done.code, done.out, done.err) == (1, "", "rewardshift: no typer here\n")
 
 
 # --- the demo -----------------------------------------------------------------------------------

@@ -443,7 +443,20 @@ def command(
     prompts.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in ASKED), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     models = ("-m", roles["target"], "-md", roles["draft"], "--reference", roles["reference"])
-    little = ("-t", 1, "-n", 12, "--n", 2, "--seeds", 2, "--prompts", prompts, "--out", "run")
+    little = (
+        "-t",
+        1,
+        "-n",
+        12,
+        "--num-prompts",
+        2,
+        "--seeds",
+        2,
+        "--prompts",
+        prompts,
+        "--out",
+        "run",
+    )
 
     def run(*arguments: object) -> tuple[int, str]:
         words = ["eval", *map(str, (*models, *little, *arguments))]
@@ -521,7 +534,10 @@ def test_the_command_shows_another_draft_beside(
 def test_the_command_says_that_its_judges_are_of_sentiment(
     command: Callable[..., tuple[int, str]],
 ) -> None:
-    hint, wrong = "judges with --gold and --reward", ("--n", 0)  # refused before anything is loaded
+    hint, wrong = (
+        "judges with --gold and --reward",
+        ("--against", "nobody"),
+    )  # refused before anything is loaded
     assert hint in command(*wrong)[1]
     for chosen in (("--gold", "afinn"), ("--reward", "vader"), ("--json",)):
         assert hint not in command(*wrong, *chosen)[1]
@@ -532,7 +548,9 @@ def test_the_command_refuses_what_cannot_be(command: Callable[..., tuple[int, st
         (("--gold", "vader"), "judge by another reward"),
         (("--gold", "nice"), "not 'nice'"),
         (("--question", "good? {response}"), "for a judge"),
-        (("--n", 0), "--n must be at least 1"),
+        (("--num-prompts", 0), "--num-prompts"),
+        (("--n", 2), "--num-prompts says how many"),
+        (("--count", 2), "--num-prompts says how many"),
         (("--methods", "no-such-method"), "no-such-method"),
         (("--methods", f"{OWN}.no_such"), "no_such"),
         (("--methods", f"{OWN}.target", "--against", "best-of-n"), "none of"),

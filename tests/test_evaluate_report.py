@@ -430,7 +430,7 @@ def test_a_soft_best_of_n_is_a_method_among_the_others() -> None:
 # --- the report ---------------------------------------------------------------------------------
 
 FACTS = RunFacts(
-    command="rewardshift eval --n 40 --seeds 2",
+    command="rewardshift eval --num-prompts 40 --seeds 2",
     gold_name="afinn <b>",
     training_name="vader",
     temperature=0.8,

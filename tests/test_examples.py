@@ -44,7 +44,7 @@ def run_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunExample:
     return run
 
 
-MODELS = ("big.gguf", "small-dpo.gguf", "small.gguf", "--n", "2")
+MODELS = ("big.gguf", "small-dpo.gguf", "small.gguf", "--num-prompts", "2")
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import hashlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path, PureWindowsPath
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,7 @@ from gguf import GGUFReader, GGUFWriter
 import rewardshift
 from rewardshift import Decoder, ModelLoadError
 from rewardshift.sources import hub
-from rewardshift.sources.hub import HubFile, local_path, parse
+from rewardshift.sources.hub import HubFile, local_path, named_file, parse
 from tests.support.stand_in_hub import StandInHub
 from tests.support.tiny_gguf import spm_vocab, write_lora
 
@@ -83,6 +85,105 @@ def test_names_on_the_hub_are_told_from_paths(name: Any, expected: HubFile | Non
     assert parse(name) == expected
     if expected is not None and isinstance(name, str):
         assert str(expected) == name
+
+
+PAGE = "https://huggingface.co/some-one/tiny"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (f"{PAGE}/resolve/main/c.gguf", "some-one/tiny:c.gguf"),
+        (f"{PAGE}/resolve/main/c.gguf?download=true", "some-one/tiny:c.gguf"),
+        (f"{PAGE}/blob/main/Q4/c.gguf#details", "some-one/tiny:Q4/c.gguf"),
+        (f"{PAGE}/blob/v1.0/c.gguf", "some-one/tiny@v1.0:c.gguf"),
+        (f"{PAGE}/raw/refs%2Fpr%2F1/c.gguf", "some-one/tiny@refs/pr/1:c.gguf"),
+        (f"{PAGE}/blob/refs/pr/1/c%20d.gguf", "some-one/tiny@refs/pr/1:c d.gguf"),
+        (f"{PAGE}", "some-one/tiny"),
+        (f"{PAGE}/", "some-one/tiny"),
+        (f"{PAGE}/tree/v2", "some-one/tiny@v2"),
+        (Path(f"{PAGE}/blob/v1/c.gguf"), "some-one/tiny@v1:c.gguf"),  # a slash was lost
+        ("HTTPS://hf.co/some-one/tiny/resolve/main/c.gguf", "some-one/tiny:c.gguf"),
+        ("{hub}/some-one/tiny/resolve/v1/c.gguf", "some-one/tiny@v1:c.gguf"),
+        ("hf://some-one/tiny/Q4/c.gguf", "some-one/tiny:Q4/c.gguf"),
+        ("hf://some-one/tiny@v1/c.gguf", "some-one/tiny@v1:c.gguf"),
+    ],
+)
+def test_the_address_of_a_page_is_a_name_on_the_hub(
+    stand_in: StandInHub, address: Any, expected: str
+) -> None:
+    if isinstance(address, str):
+        address = address.format(hub=stand_in.url)
+    assert str(parse(address)) == expected
+    assert named_file(address) == Path(expected)
+    assert stand_in.requests == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.com/some-one/tiny/resolve/main/c.gguf",
+        "http://localhost:9/c.gguf",
+        "https://huggingface.co/datasets/some-one/tiny/resolve/main/c.gguf",
+        "https://huggingface.co/some-one",
+        "ftp://huggingface.co/some-one/tiny/resolve/main/c.gguf",
+        "file:///models/c.gguf",
+        "hf://some-one",
+    ],
+)
+def test_another_address_is_refused_with_all_its_slashes(
+    stand_in: StandInHub, address: str
+) -> None:
+    with pytest.raises(ModelLoadError) as refused:
+        local_path(address)
+    assert str(refused.value).startswith(f"{address} is not the address of a model on the hub")
+    assert f"({stand_in.url})" in str(refused.value)
+    assert "owner/repo:file.gguf" in str(refused.value)
+    assert stand_in.requests == []
+
+
+def test_a_mirror_may_lie_in_a_folder(
+    stand_in: StandInHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", f"{stand_in.url}/mirror/hf")
+    address = f"{stand_in.url}/mirror/hf/some-one/tiny/resolve/main/c.gguf"
+    assert str(parse(address)) == "some-one/tiny:c.gguf"
+
+
+def test_an_address_needs_no_client_to_be_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example/")
+    assert str(parse("https://hub.example/a/b/blob/main/c.gguf")) == "a/b:c.gguf"
+    with pytest.raises(ModelLoadError, match=r"a/b:c\.gguf: no such file; to fetch it"):
+        local_path("https://hub.example/a/b/blob/main/c.gguf")
+
+
+def test_a_file_is_fetched_by_the_address_of_its_page(stand_in: StandInHub) -> None:
+    stand_in.add(REPO, tiny=b"main")
+    stand_in.add(REPO, branch="other", tiny=b"other")
+    assert local_path(f"{stand_in.url}/{REPO}/blob/main/tiny.gguf").read_bytes() == b"main"
+    assert local_path(f"{stand_in.url}/{REPO}/blob/other/tiny.gguf").read_bytes() == b"other"
+
+
+def test_a_tilde_is_the_home_folder(
+    stand_in: StandInHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "tiny.gguf").write_bytes(b"tiny")
+    assert local_path("~/tiny.gguf") == tmp_path / "tiny.gguf"
+    assert local_path("~/gone.gguf") == tmp_path / "gone.gguf"
+    assert local_path("~nobody-of-that-name/tiny.gguf") == Path("~nobody-of-that-name/tiny.gguf")
+    assert stand_in.requests == []
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    with pytest.raises(ValueError, match="the file name is empty"):
+        local_path("")
+    with pytest.raises(ValueError, match="the file name is empty"):
+        Decoder("")
 
 
 def test_what_exists_here_wins(
@@ -274,16 +375,133 @@ def test_a_token_opens_a_gated_repository(
     assert local_path(f"{REPO}:tiny.gguf").read_bytes() == b"tiny"
 
 
-def test_a_hub_out_of_reach_is_explained(
+class Silence:
+    """A port at which somebody takes up, and hangs up or says nothing."""
+
+    def __init__(self, *, hangs_up: bool) -> None:
+        self.calls = 0
+        self._hangs_up = hangs_up
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        kept = []
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                call, _ = self._socket.accept()
+                self.calls += 1
+                if self._hangs_up:
+                    call.close()
+                else:
+                    kept.append(call)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize("name", [f"{REPO}:tiny.gguf", REPO, f"{REPO}@v1:*Q4*"])
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_a_hub_out_of_reach_is_asked_once(
+    stand_in: StandInHub,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    *,
+    hangs_up: bool,
+) -> None:
+    from huggingface_hub import constants
+
+    line = Silence(hangs_up=hangs_up)
+    monkeypatch.setattr(hub, "_PATIENCE", 0.5)
+    monkeypatch.setattr(constants, "ENDPOINT", line.url)
+    template = f"{line.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    with pytest.raises(ModelLoadError, match="not in the cache, and the hub cannot be reached"):
+        local_path(name)
+    line.close()
+    assert line.calls == 1
+    assert caplog.records == []
+    assert stand_in.requests == []
+
+
+def test_a_hub_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # nobody's, once this is closed
+    done = subprocess.run(
+        [sys.executable, "-m", "rewardshift.cli", "inspect", f"{REPO}:tiny.gguf"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(rewardshift.__file__).parents[1]),
+            "HF_ENDPOINT": f"http://127.0.0.1:{port}",
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_OFFLINE": "0",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"rewardshift: {REPO}:tiny.gguf: not in the cache, and the hub cannot")
+
+
+def test_a_hub_out_of_order_is_asked_once_and_nothing_but_our_error_is_said(
+    stand_in: StandInHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand_in.status = 503
+    for name in (f"{REPO}:tiny.gguf", REPO):
+        stand_in.requests.clear()
+        with pytest.raises(ModelLoadError, match=r"cannot be fetched: .*503"):
+            local_path(name)
+        assert len(stand_in.requests) == 1
+    assert caplog.records == []
+
+
+def test_what_is_in_the_cache_needs_no_hub(
+    stand_in: StandInHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand_in.add(REPO, tiny=b"tiny")
+    path = local_path(f"{REPO}:tiny.gguf")
+    stand_in.status = 503
+    assert local_path(f"{REPO}:tiny.gguf") == path
+    stand_in.__exit__()
+    assert local_path(f"{REPO}:tiny.gguf") == path
+    stand_in.__enter__()
+    assert caplog.records == []
+
+
+def test_a_log_that_was_asked_for_is_not_kept_back(
+    stand_in: StandInHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    from huggingface_hub.utils import logging as chatter
+
+    stand_in.add(REPO, tiny=b"tiny")
+    before = chatter.get_verbosity()
+    chatter.set_verbosity_debug()
+    try:
+        local_path(f"{REPO}:tiny.gguf")
+        assert chatter.get_verbosity() == chatter.DEBUG
+    finally:
+        chatter.set_verbosity(before)
+    assert any("Request" in record.message for record in caplog.records)
+    caplog.clear()
+    stand_in.add(REPO, branch="other", tiny=b"other")
+    local_path(f"{REPO}@other:tiny.gguf")
+    assert caplog.records == []
+
+
+def test_a_hub_without_lists_still_says_that_there_is_no_such_file(
     stand_in: StandInHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from huggingface_hub.utils import _http
+    def no_list(_: HubFile) -> str:
+        raise ModelLoadError("no lists")
 
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _: None))  # between its tries
-    stand_in.__exit__()
-    with pytest.raises(ModelLoadError, match="not in the cache, and the hub cannot be reached"):
-        local_path(f"{REPO}:tiny.gguf")
-    stand_in.__enter__()
+    stand_in.add(REPO, tiny=b"tiny")
+    monkeypatch.setattr(hub, "_choices", no_list)
+    with pytest.raises(ModelLoadError, match=r"gone\.gguf: no such file there$"):
+        local_path(f"{REPO}:gone.gguf")
 
 
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,15 @@ def test_load_options_go_where_they_belong() -> None:
     assert context.n_ctx == 77
 
 
+def test_types_of_the_cache_are_named_in_any_case() -> None:
+    _, context = split_load_options({"type_k": "Q8_0", "type_v": "q4_0"})
+    assert (context.type_k, context.type_v) == ("q8_0", "q4_0")
+    with pytest.raises(ValueError, match="type_k must be one of f32"):
+        split_load_options({"type_k": "Q9"})
+    with pytest.raises(TypeError, match="type_k cannot be 8"):
+        split_load_options({"type_k": 8})
+
+
 def test_user_forms_become_the_core_s() -> None:
     params = request_params({"stop": "x", "logit_bias": {3: 1.5}, "max_tokens": None, "seed": 9})
     assert (params.stop, params.logit_bias, params.max_tokens) == (["x"], [(3, 1.5)], -1)

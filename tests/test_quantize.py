@@ -69,6 +69,15 @@ def test_every_type_is_written_and_decodes_much_like_the_original(
         assert path.stat().st_size < source.stat().st_size
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_inspect_calls_every_type_by_its_name(source: Path, tmp_path: Path, kind: str) -> None:
+    path = quantize(source, tmp_path / "small.gguf", kind.lower())
+    shown = CliRunner().invoke(app, ["inspect", str(path)])
+    assert re.search(rf"^quantisation +{kind} *$", shown.stdout, flags=re.MULTILINE)
+    told = json.loads(CliRunner().invoke(app, ["inspect", "--json", str(path)]).stdout)
+    assert told["files"][0]["file_type"] == kind
+
+
 def test_more_bits_are_nearer_the_original(source: Path, tmp_path: Path) -> None:
     def distance(kind: str) -> float:
         path = quantize(source, tmp_path / f"{kind}.gguf", kind)
@@ -151,7 +160,7 @@ def test_unknown_types_and_folders_are_errors(source: Path, tmp_path: Path) -> N
         quantize(source, tmp_path / "small.gguf", "Q9")
     with pytest.raises(ValueError, match="n_threads must be at least 1, not 0"):
         quantize(source, tmp_path / "small.gguf", "Q8_0", n_threads=0)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*gone to write small\.gguf to"):
         quantize(source, tmp_path / "gone" / "small.gguf", "Q8_0")
     assert names_in(tmp_path) == []
 
@@ -268,7 +277,7 @@ def test_the_command_writes_and_says_what_verifying_costs(
     run: Callable[..., Any], source: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "small.gguf"
-    result = run(source, path, "--type", "Q8_0", "-t", 1)
+    result = run(source, path, "--type", "q8_0", "-t", 1)
     assert result.exit_code == 0, result.stderr
     assert path.exists()
     assert re.search(r"small\.gguf: Q8_0, [\d.]+ [kM]B", result.stdout)
@@ -284,7 +293,7 @@ def test_the_command_writes_and_says_what_verifying_costs(
 def test_the_command_compares_types_and_keeps_none(
     run: Callable[..., Any], source: Path, tmp_path: Path
 ) -> None:
-    result = run(source, "--compare", "Q4_0, Q8_0", "-t", 1)
+    result = run(source, "--compare", "q4_0, Q8_0", "-t", 1)
     assert result.exit_code == 0, result.stderr
     assert [line.split()[0] for line in result.stdout.splitlines() if "×" in line] == [
         *("Q4_0", "Q8_0"),
@@ -305,6 +314,7 @@ def test_the_command_compares_types_and_keeps_none(
         (("x.gguf", "--compare", "Q4_0"), "takes no destination"),
         (("--compare", "Q4_0,Q9"), "no type 'Q9'"),
         (("x.gguf", "--type", "Q9"), "no type 'Q9'"),
+        (("x.gguf", "--type", ""), "no type ''"),
     ],
 )
 def test_the_command_explains_wrong_usage(

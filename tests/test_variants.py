@@ -95,7 +95,7 @@ def test_the_chosen_core_takes_the_place_of_the_module(wheel: Path) -> None:
 
 
 def test_the_environment_overrides_the_choice_but_not_the_processor(wheel: Path) -> None:
-    process = run(wheel, "import rewardshift", REWARDSHIFT_CPU="new")
+    process = run(wheel, "from rewardshift import Decoder", REWARDSHIFT_CPU="new")
     assert process.returncode == 1
     assert "ImportError: REWARDSHIFT_CPU is 'new', but this processor lacks AVX" in process.stderr
 

@@ -100,14 +100,14 @@ def run_core(python: Path, environment: dict[str, str], core: str | None) -> dic
 def probe() -> dict[str, Any]:
     """The demo's answers, and what the target makes of a passage."""
     from rewardshift import Decoder, _core
-    from rewardshift.cli.demo import PROMPTS, Exchange
+    from rewardshift.cli.demonstration import PROMPTS, Exchange
     from rewardshift.models import smollm2, smollm2_q4_0
 
     exchanges = [Exchange(prompt) for prompt in PROMPTS]
     small = smollm2_q4_0()
     with Decoder(smollm2(), small, small, n_ctx=1024, n_threads=1) as decoder:
         for exchange in exchanges:
-            exchange.play(decoder, lambda: None)
+            exchange.play(decoder, None, lambda: None)
         score = decoder.score("A story.", PASSAGE, strength=0.0)
     runs = [run for e in exchanges for run in (e.plain, e.aligned, e.undrafted)]
     cores = Path(_core.__file__).parents[1]

@@ -7,31 +7,30 @@ aligned from its reference r: pi* ∝ p · (q/r)^s.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from ._core import version as __version__
-from .chat.messages import Message
-from .chat.template import ChatTemplate
-from .decoder import Decoder
-from .embedded import embedded
-from .engine import Stream
-from .errors import (
-    CancelledError,
-    ChatTemplateError,
-    ContextOverflowError,
-    Error,
-    EvaluationError,
-    ModelLoadError,
-    OutOfMemoryError,
-    VocabularyMismatchError,
-)
-from .loading.quantize import quantize
-from .prompts import Prompt
-from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
-from .tables import NgramTable, TableModel
+from .embedded import embedded  # not when it is asked for: the module of that name would be found
 
+TYPE_CHECKING = False  # what `typing` has for checkers of types, without importing it
 if TYPE_CHECKING:
-    from types import ModuleType
+    from ._core import version as __version__
+    from .chat.messages import Message
+    from .chat.template import ChatTemplate
+    from .decoder import Decoder
+    from .engine import Stream
+    from .errors import (
+        CancelledError,
+        ChatTemplateError,
+        ContextOverflowError,
+        Error,
+        EvaluationError,
+        ModelLoadError,
+        OutOfMemoryError,
+        VocabularyMismatchError,
+    )
+    from .loading.quantize import quantize
+    from .prompts import Prompt
+    from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
+    from .tables import NgramTable, TableModel
 
 __all__ = [
     "CancelledError",
@@ -62,17 +61,53 @@ __all__ = [
     "quantize",
 ]
 
+_HOMES = {
+    "chat.messages": ("Message",),
+    "chat.template": ("ChatTemplate",),
+    "decoder": ("Decoder",),
+    "engine": ("Stream",),
+    "errors": (
+        *("CancelledError", "ChatTemplateError", "ContextOverflowError", "Error"),
+        *("EvaluationError", "ModelLoadError", "OutOfMemoryError", "VocabularyMismatchError"),
+    ),
+    "loading.quantize": ("quantize",),
+    "prompts": ("Prompt",),
+    "results": (
+        *("Chunk", "Completion", "Score", "Seconds", "Spread", "Statistics", "TokenInfo", "Work"),
+    ),
+    "tables": ("NgramTable", "TableModel"),
+}
+"""The module that each name above is from: imported when the first of them is asked for.
+
+Ctrl-C at the start of the command line is answered by `cli`, inside this package: until that
+listens, as little as possible may be imported.
+"""
 _MODULES = frozenset(
     ("check", "costs", "evaluate", "hub", "methods", "models", "prompt_files", "rewards")
 )
-"""What the reference lists beside the names above: imported when it is first asked for."""
+"""What the reference lists beside the names above."""
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _kept(name, import_module(f"{__name__}._core").version)
+    for home, names in _HOMES.items():
+        if name in names:
+            return _kept(name, getattr(import_module(f"{__name__}.{home}"), name))
+    if not name.startswith("__"):
+        try:
+            return import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _kept(name: str, value: object) -> object:
+    """The value, which is found without a search from now on."""
+    globals()[name] = value
+    return value
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -153,6 +153,8 @@ def split_load_options(
     _require_known(options, LoadOptions)
     model, context = _core.ModelOptions(), _core.ContextOptions()
     for name, value in options.items():
+        if name in ("type_k", "type_v") and isinstance(value, str):
+            value = value.lower()  # noqa: PLW2901 - "Q8_0" as files have it, "q8_0" as ggml does
         fill(model if name in ModelOptions.__annotations__ else context, {name: value})
     _core.validate(context)
     return model, context

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _FILE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
-_TREE = re.compile(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)")
+_REPO = re.compile(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class StandInHub:
         gated: Repositories that want a token.
         published: Checksums that the hub gives instead of a file's own, by path.
         cut_after: Bytes of a file after which connections break, each value for one response.
+        status: What everything is answered with, unless that is None.
         requests: All that came.
     """
 
@@ -45,6 +46,7 @@ class StandInHub:
     gated: set[str] = field(default_factory=set)
     published: dict[str, str] = field(default_factory=dict)
     cut_after: list[int] = field(default_factory=list)
+    status: int | None = None
     requests: list[Request] = field(default_factory=list)
 
     def add(self, repo: str, branch: str = "main", **files: bytes) -> str:
@@ -97,10 +99,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(Request(self.command, path, self.headers.get("Range")))
-        if found := _TREE.fullmatch(path):
-            self._tree(*found.groups())
+        if self.hub.status is not None:
+            self._refuse(self.hub.status, "")
         elif found := _FILE.fullmatch(path):
             self._file(*found.groups())
+        elif found := _REPO.fullmatch(path):
+            self._repo(found[1], found[2] or "main")
         else:
             self._refuse(404, "EntryNotFound")
 
@@ -115,14 +119,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "RevisionNotFound")
         return commit, self.hub.repos[repo][commit]
 
-    def _tree(self, repo: str, revision: str) -> None:
+    def _repo(self, repo: str, revision: str) -> None:
         if (found := self._files(repo, revision)) is None:
             return
-        entries = [
-            {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
-            for name, content in found[1].items()
-        ]
-        body = json.dumps(entries).encode()
+        commit, files = found
+        siblings = [{"rfilename": name} for name in files]
+        facts = {"id": repo, "sha": commit, "siblings": siblings, "tags": [], "private": False}
+        body = json.dumps({**facts, "downloads": 0, "likes": 0}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

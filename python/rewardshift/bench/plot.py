@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rewardshift.errors import Error
+from rewardshift.files.paths import given_path, require_folder
 
 from .speed import ADAPTIVE, TARGET_ONLY, THREE_MODELS
 
@@ -22,14 +23,31 @@ _INCHES = (6.0, 4.0)
 _BASE_STYLES = {TARGET_ONLY: ":", THREE_MODELS: "--"}
 
 
-def require_matplotlib() -> None:
-    """Raises Error, saying how to get it, if matplotlib is missing."""
+def require_matplotlib(path: Path | None = None) -> None:
+    """Raises, before anything is measured in vain, if nothing could be drawn.
+
+    Args:
+        path: The picture's.
+
+    Raises:
+        Error: If matplotlib is missing; it says how to get it.
+        FileNotFoundError: If there is no such folder.
+        ValueError: If matplotlib does not know the format that the path's suffix names.
+    """
     try:
         import_module("matplotlib")
     except ImportError as error:
         raise Error(
             "a plot needs matplotlib, which is not installed: pip install 'rewardshift[plot]'"
         ) from error
+    if path is None:
+        return
+    from matplotlib.figure import Figure
+
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in known:
+        raise ValueError(f"{path}: no such format of pictures; there are {', '.join(known)}")
+    require_folder(path)
 
 
 def save_plot(reports: Sequence[SpeedReport], path: Path) -> None:
@@ -47,7 +65,7 @@ def save_plot(reports: Sequence[SpeedReport], path: Path) -> None:
     panels = figure.subplots(1, len(reports), squeeze=False)[0]
     for axes, report in zip(panels, reports, strict=True):
         _draw(axes, report)
-    figure.savefig(path, dpi=150)
+    figure.savefig(given_path(path), dpi=150)
 
 
 def _draw(axes: Axes, report: SpeedReport) -> None:

@@ -34,6 +34,9 @@ class CheckOptions:
         draft_tokens: Drafted in each round.
         max_tokens: Of each response.
         seed: Of everything.
+
+    Raises:
+        ValueError: If nothing could be measured so.
     """
 
     temperatures: tuple[float, ...] = (0.5, 0.8, 1.0)
@@ -43,6 +46,25 @@ class CheckOptions:
     max_tokens: int = 64
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuses what leaves nothing to measure."""
+        if self.max_tokens < 2:
+            raise ValueError(
+                f"max_tokens must be at least 2, not {self.max_tokens}: the last token of a "
+                "response is never a draft"
+            )
+        if self.draft_tokens < 1:
+            raise ValueError(f"draft_tokens must be at least 1, not {self.draft_tokens}")
+        for name in ("temperatures", "strengths"):
+            if not getattr(self, name):
+                raise ValueError(f"there are no {name} to measure at")
+        for s in self.strengths:
+            if not (math.isfinite(s) and s > 0):
+                raise ValueError(f"strengths must be finite and above 0, not {s:g}")
+        for t in (*self.temperatures, self.temperature):
+            if not (math.isfinite(t) and t >= 0):
+                raise ValueError(f"temperature must be finite and at least 0, not {t:g}")
+
 
 @dataclass(frozen=True, slots=True)
 class TemperatureReport:
@@ -50,14 +72,14 @@ class TemperatureReport:
 
     Attributes:
         temperature: Of the goal and the draft.
-        acceptance: Accepted share of the decisions.
+        acceptance: Accepted share of the decisions; None without any.
         by_position: Likewise at each position of a draft, counted from those that got there.
         decisions: How many there were.
     """
 
     temperature: float
-    acceptance: float
-    by_position: tuple[float, ...]
+    acceptance: float | None
+    by_position: tuple[float | None, ...]
     decisions: int
 
 
@@ -67,18 +89,23 @@ class StrengthReport:
 
     Attributes:
         strength: The exponent s.
-        z: 5th, 25th, 50th, 75th and 95th percentile of Z_s over the positions.
-        paper_distance: Mean total variation between the paper's law and pi*, a position.
-        acceptance: Accepted share of the decisions.
+        z: 5th, 25th, 50th, 75th and 95th percentile of Z_s over the positions; None without any.
+        paper_distance: Mean total variation between the paper's law and pi*, a position; None where
+            nothing was drafted.
+        acceptance: Accepted share of the decisions; None without any.
+        decisions: How many there were.
         target_nats: Mean −log p of a token under the target: high where the text leaves what the
-            target would say.
+            target would say. None where no response has a token.
+        positions: How many there were.
     """
 
     strength: float
-    z: tuple[float, float, float, float, float]
-    paper_distance: float
-    acceptance: float
-    target_nats: float
+    z: tuple[float, float, float, float, float] | None
+    paper_distance: float | None
+    acceptance: float | None
+    decisions: int
+    target_nats: float | None
+    positions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +115,11 @@ class PairReport:
     Attributes:
         temperatures: Acceptance by temperature.
         strengths: Z, the paper's law and acceptance by strength.
-        target_nats: Mean −log p of a token of the target's own text.
-        kl: KL(q || r), mean over the positions of the draft's own text; nats a token.
+        target_nats: Mean −log p of a token of the target's own text; None where it is empty.
+        kl: KL(q || r), mean over the positions of the draft's own text; nats a token. None where
+            that is empty.
+        kl_error: Its standard error; None of less than two positions.
+        kl_positions: How many there were.
         accuracy: Share of preference pairs whose better response has more implicit reward; None if
             there were none.
         pairs: How many there were.
@@ -98,8 +128,10 @@ class PairReport:
 
     temperatures: tuple[TemperatureReport, ...]
     strengths: tuple[StrengthReport, ...]
-    target_nats: float
-    kl: float
+    target_nats: float | None
+    kl: float | None
+    kl_error: float | None
+    kl_positions: int
     accuracy: float | None
     pairs: int
     costs: Costs
@@ -130,7 +162,9 @@ def check_pair(
     if not prompts:
         raise ValueError("there are no prompts to check with")
     if roles.get("reference") is None and roles.get("draft_lora") is None:
-        raise ValueError("a pair is a draft and its reference; there is no reference")
+        raise ValueError(
+            "there is no reference, nor a draft_lora: a pair is a draft and what it was before"
+        )
     with bars(shown=is_shown(progress), with_time_left=True) as display:
         jobs = len(options.temperatures) + len(options.strengths) + 2 + bool(preferences)
         task = display.add_task("checking the pair", total=jobs)
@@ -147,13 +181,15 @@ def check_pair(
             display.advance(task)
             accuracy = _accuracy(asker, preferences) if preferences else None
             display.advance(task, bool(preferences))
-        kl = _kl_to_reference(roles, prompts, options, draft_system)
+        moved = _rewards_of_the_draft(roles, prompts, options, draft_system)
         display.advance(task)
     return PairReport(
         temperatures=tuple(temperatures),
         strengths=tuple(strengths),
         target_nats=_target_nats(own),
-        kl=kl,
+        kl=_mean(moved),
+        kl_error=float(np.std(moved, ddof=1) / len(moved) ** 0.5) if len(moved) > 1 else None,
+        kl_positions=len(moved),
         accuracy=accuracy,
         pairs=len(preferences),
         costs=measure_role_costs(roles, most_rows=9),
@@ -219,15 +255,20 @@ def _at_strength(asker: _Asker, strength: float) -> StrengthReport:
     accepted, decided = _decisions(found, k)
     steps = [step for completion in found for step in completion.steps]
     z = np.exp([step.log_z for step in steps if step.log_z is not None])
-    low, lower, middle, upper, high = (float(x) for x in np.percentile(z, (5, 25, 50, 75, 95)))
-    distances = [step.paper_distance for step in steps if step.paper_distance is not None]
     return StrengthReport(
         strength=strength,
-        z=(low, lower, middle, upper, high),
-        paper_distance=float(np.mean(distances)) if distances else math.nan,
+        z=_percentiles(z) if len(z) else None,
+        paper_distance=_mean([step.paper_distance for step in steps]),
         acceptance=_share(accepted.sum(), decided.sum()),
+        decisions=int(decided.sum()),
         target_nats=_target_nats(found),
+        positions=len(z),
     )
+
+
+def _percentiles(values: np.ndarray[Any, Any]) -> tuple[float, float, float, float, float]:
+    low, lower, middle, upper, high = (float(x) for x in np.percentile(values, (5, 25, 50, 75, 95)))
+    return low, lower, middle, upper, high
 
 
 def _decisions(
@@ -269,24 +310,30 @@ def _accuracy(asker: _Asker, preferences: Sequence[Preference]) -> float:
     return wins / len(preferences)
 
 
-def _kl_to_reference(
+def _rewards_of_the_draft(
     roles: Mapping[str, Any],
     prompts: Sequence[str],
     options: CheckOptions,
     draft_system: str | None,
-) -> float:
-    """Samples from q: with the reference as the target too, pi* is r · q/r."""
+) -> list[float]:
+    """The log q/r of tokens sampled from q: with the reference as the target, pi* is r · q/r."""
     reference = roles.get("reference") or roles.get("draft")
     with Decoder(**{**roles, "target": reference}) as decoder:
         asker = _Asker(decoder, prompts, options, draft_system)
         found = asker.answers(1.0, strength=1.0, num_draft_tokens=0)
     rewards = [step.implicit_reward for c in found for step in c.steps]
-    return float(np.mean([r for r in rewards if r is not None]))
+    return [reward for reward in rewards if reward is not None and math.isfinite(reward)]
 
 
-def _target_nats(completions: Sequence[Completion]) -> float:
-    return -float(np.mean([step.target_logprob for c in completions for step in c.steps]))
+def _target_nats(completions: Sequence[Completion]) -> float | None:
+    return _mean([-step.target_logprob for c in completions for step in c.steps])
 
 
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else math.nan
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of those that there are; None of none."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None

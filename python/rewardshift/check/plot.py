@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rewardshift.bench.plot import require_matplotlib
+from rewardshift.files.paths import given_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,22 +34,28 @@ def save_plot(report: PairReport, path: Path) -> None:
     _acceptance(left, report)
     _z(middle, report)
     _speed(right, report)
-    figure.savefig(path, dpi=150)
+    figure.savefig(given_path(path), dpi=150)
 
 
 def _acceptance(axes: Axes, report: PairReport) -> None:
     for row in report.temperatures:
         positions = range(1, len(row.by_position) + 1)
+        if row.acceptance is None:
+            continue
         label = f"temperature {row.temperature:g}: {row.acceptance:.2f}"
-        axes.plot(positions, row.by_position, "o-", label=label)
+        shares = [math.nan if share is None else share for share in row.by_position]
+        axes.plot(positions, shares, "o-", label=label)
         axes.set_xticks(list(positions))
     axes.set(title="accepted drafts", xlabel="position in the draft", ylim=(0, 1))
-    axes.legend()
+    if axes.lines:
+        axes.legend()
 
 
 def _z(axes: Axes, report: PairReport) -> None:
     """Boxes of the middle half, whiskers of the middle 90 %."""
     for row in report.strengths:
+        if row.z is None:
+            continue
         low, lower, median, upper, high = row.z
         axes.plot([row.strength] * 2, [low, high], color="C0", linewidth=1)
         axes.plot([row.strength] * 2, [lower, upper], color="C0", linewidth=7, alpha=0.5)
@@ -59,6 +67,8 @@ def _z(axes: Axes, report: PairReport) -> None:
 def _speed(axes: Axes, report: PairReport) -> None:
     lengths = range(len(report.costs.target))
     for row in report.temperatures:
+        if row.acceptance is None:
+            continue
         speeds = [report.costs.speed(k, row.acceptance) for k in lengths]
         axes.plot(lengths, speeds, "o-", label=f"temperature {row.temperature:g}")
     axes.axhline(

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Runs the command line with this process's arguments and exits."""
-    from .app import app
+    start("rewardshift.cli.app", "app")
 
-    app()
+
+def start(module: str, function: str) -> None:
+    """Runs one of our programs, as ``program.run`` does, and exits."""
+    try:
+        from .program import run
+    except KeyboardInterrupt:  # from then on it is answered there
+        sys.stderr.write("rewardshift: interrupted\n")
+        sys.exit(130)
+    run(module, function)

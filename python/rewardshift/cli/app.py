@@ -19,6 +19,7 @@ from . import (
     quantize,
     score,
 )
+from .command import Command
 
 app = typer.Typer(
     add_completion=False,
@@ -61,3 +62,5 @@ for module in (
     evaluate,
 ):
     module.add_to(app)
+for registered in app.registered_commands:
+    registered.cls = Command

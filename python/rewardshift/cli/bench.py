@@ -1,6 +1,5 @@
 """``rewardshift bench``."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from rewardshift import _core
@@ -23,19 +23,21 @@ from rewardshift.bench import (
     save_plot,
 )
 from rewardshift.decoder import Decoder
-from rewardshift.files.json_values import plain
 from rewardshift.options import SamplingOptions, target_only
 from rewardshift.prompt_files import read_prompts
 
 from .command import command
-from .options import GoalFlags, LoadFlags, LogFlags, PromptFlags, option
-from .render import stdout
+from .encode import print_json
+from .naming import Called
+from .options import GoalFlags, LoadFlags, OutputFlags, PromptFlags, option
+from .render import stderr, stdout
 
 ALIGNED, LOSSLESS, CONCURRENT, MEMORY = "aligned", "lossless", "concurrent", "memory"
 SECTIONS = (ALIGNED, LOSSLESS, CONCURRENT, MEMORY)
 
 _MEASURING = "Measuring"
 _FEW = 4  # of the built-in prompts are enough to compare speeds
+_LENGTHS, _COUNTS = "1,2,3,5,7,11,15", "1,2,4,8,16"
 _TEMPLATE_TOKENS = 64  # more than chat templates add
 
 
@@ -43,7 +45,7 @@ _option = partial(option, panel=_MEASURING, show_default=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchFlags(LogFlags):
+class BenchFlags(OutputFlags):
     """What is measured, how often, and where it goes."""
 
     only: Annotated[
@@ -51,23 +53,41 @@ class BenchFlags(LogFlags):
         _option("--only", text="Measure just this; may be repeated.", metavar="|".join(SECTIONS)),
     ] = None
     draft_lengths: Annotated[
-        str, _option("-K", "--draft-lengths", text="Fixed draft lengths.", metavar="K,K,...")
-    ] = "1,2,3,5,7,11,15"
+        str | None,
+        _option(
+            "--draft-lengths",
+            text=f"Fixed draft lengths; {_LENGTHS} unless given.",
+            metavar="K,K,...",
+        ),
+        Called("num_draft_tokens"),
+    ] = None
     counts: Annotated[
-        str, _option("--concurrency", text="Numbers of concurrent requests.", metavar="N,N,...")
-    ] = "1,2,4,8,16"
+        str | None,
+        _option(
+            "--concurrency",
+            text=f"Numbers of concurrent requests; {_COUNTS} unless given.",
+            metavar="N,N,...",
+        ),
+        Called("n_seq_max"),
+    ] = None
     max_tokens: Annotated[
-        int, _option("-n", "--max-tokens", text="Of every response; none ends early.", metavar="N")
+        int,
+        _option(
+            "-n",
+            "--max-tokens",
+            text="Of every response; none ends early.",
+            metavar="N",
+            least=2,  # the first one's time is the prompt's
+        ),
     ] = 128
     repeat: Annotated[
-        int, _option("--repeat", text="Measurements of each way, in turns.", metavar="N")
+        int, _option("--repeat", text="Measurements of each way, in turns.", metavar="N", least=1)
     ] = 5
     prompts: Annotated[
         Path | None,
-        _option("--prompts", text="A file with a prompt a line; else built-in ones.", metavar="F"),
-    ] = None
-    json: Annotated[
-        Path | None, _option("--json", text="Also write all measurements here.", metavar="FILE")
+        _option(
+            "--prompts", text="A file with a prompt a line; else built-in ones.", metavar="FILE"
+        ),
     ] = None
     plot: Annotated[
         Path | None,
@@ -106,12 +126,18 @@ def bench(load: LoadFlags, prompting: PromptFlags, goal: GoalFlags, flags: Bench
     Example: rewardshift bench -m big.gguf -md small-dpo.gguf --reference small.gguf --plot k.png
     """
     flags.set_up_log()
+    load = load.completed()
     sections = _sections(load, flags)
     if flags.plot is not None:
-        require_matplotlib()
+        require_matplotlib(flags.plot)
         if not {ALIGNED, LOSSLESS} & set(sections):
             raise ValueError(f"--plot needs {ALIGNED} or {LOSSLESS}, which draft")
-    lengths, counts = _integers(flags.draft_lengths, "-K"), _integers(flags.counts, "--concurrency")
+    if flags.draft_lengths is not None and not {ALIGNED, LOSSLESS} & set(sections):
+        raise ValueError(f"--draft-lengths needs {ALIGNED} or {LOSSLESS}, which draft")
+    if flags.counts is not None and CONCURRENT not in sections:
+        raise ValueError(f"--concurrency needs {CONCURRENT}, which --only leaves out")
+    lengths = _integers(flags.draft_lengths or _LENGTHS, "--draft-lengths")
+    counts = _integers(flags.counts or _COUNTS, "--concurrency")
     lines = flags.lines()
     needed = _context_needed(lines, prompting, max(lengths, default=0), flags.max_tokens)
     requests = max(counts) if CONCURRENT in sections else 1
@@ -124,11 +150,15 @@ def bench(load: LoadFlags, prompting: PromptFlags, goal: GoalFlags, flags: Bench
         tasks = [Task(*prompting.prompts(decoder, line)) for line in lines]
         bench = _Bench(decoder, load, goal.sampling(), tasks, lengths, counts, flags)
         reports: dict[str, Report] = {}
-        stdout().print(_headline(load))
+        console = stderr() if flags.json else stdout()  # it takes long: somebody may be watching
+        console.print(_headline(load))
         for section in sections:
             reports[section] = bench.measure(section)
-            _show(reports[section])
-    _save(reports, flags, load)
+            _show(reports[section], console)
+    if flags.json:
+        print_json(_as_object(reports, flags, load))
+    if flags.plot is not None:
+        save_plot([r for r in reports.values() if isinstance(r, SpeedReport)], flags.plot)
 
 
 @dataclass(frozen=True)
@@ -229,29 +259,23 @@ def _context_needed(
 
 def _headline(load: LoadFlags) -> str:
     files = {role: path for role in ("target", "draft", "reference") if (path := vars(load)[role])}
-    names = ", ".join(f"{role} {path.name}" for role, path in files.items())
+    names = ", ".join(f"{role} {Path(path).name}" for role, path in files.items())
     return f"{names}; {load.n_threads or _core.usable_cores()} threads\n"
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, console: Console) -> None:
     for table in report.tables():
-        stdout().print(table)
-        stdout().print()
+        console.print(table)
+        console.print()
 
 
-def _save(reports: dict[str, Report], flags: BenchFlags, load: LoadFlags) -> None:
-    if flags.json is not None:
-        files = {k: str(v) for k, v in load.arguments().items() if isinstance(v, Path)}
-        result = {
-            "version": __version__,
-            "llama_cpp_commit": _core.llama_cpp_commit,
-            "cores": _core.usable_cores(),
-            "files": files,
-            "max_tokens": flags.max_tokens,
-            "repeat": flags.repeat,
-            "sections": {name: report.as_object() for name, report in reports.items()},
-        }
-        flags.json.write_text(json.dumps(plain(result), indent=1, allow_nan=False) + "\n")
-    speeds = [report for report in reports.values() if isinstance(report, SpeedReport)]
-    if flags.plot is not None:
-        save_plot(speeds, flags.plot)
+def _as_object(reports: dict[str, Report], flags: BenchFlags, load: LoadFlags) -> dict[str, object]:
+    return {
+        "version": __version__,
+        "llama_cpp_commit": _core.llama_cpp_commit,
+        "cores": _core.usable_cores(),
+        "files": {k: str(v) for k, v in load.arguments().items() if isinstance(v, Path)},
+        "max_tokens": flags.max_tokens,
+        "repeat": flags.repeat,
+        "sections": {name: report.as_object() for name, report in reports.items()},
+    }

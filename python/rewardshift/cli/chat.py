@@ -10,9 +10,10 @@ from rewardshift.decoder import Decoder
 from rewardshift.errors import ContextOverflowError
 from rewardshift.options import SamplingOptions
 
-from .command import INTERRUPTED, command
+from .command import command
 from .encode import completion_object, print_json
 from .options import LoadFlags, ResponseFlags, SamplingFlags, SystemFlags, read_stdin
+from .program import INTERRUPTED
 from .render import stderr
 from .respond import respond
 
@@ -36,12 +37,13 @@ def chat(
     """
     output.set_up_log()
     options = sampling.sampling()
-    with load.open() as decoder:
+    output.require_shown(options)
+    with load.open(branches=sampling.tree_width) as decoder:
         conversation = _Conversation(decoder, systems, options, output)
         if sys.stdin.isatty():
             _converse(conversation)
         else:
-            conversation.say(read_stdin())
+            conversation.say(_message())
     if output.json:
         print_json(conversation.as_object())
     if not sys.stdin.isatty() and conversation.was_interrupted:
@@ -91,6 +93,17 @@ class _Conversation:
         }
 
 
+def _message() -> str:
+    """All of stdin.
+
+    Raises:
+        ValueError: If there is nothing.
+    """
+    if not (text := read_stdin()):
+        raise ValueError("there is no message on stdin")
+    return text
+
+
 def _converse(conversation: _Conversation) -> None:
     with contextlib.suppress(ImportError):  # line editing and history, where there are
         import readline  # noqa: F401
@@ -110,3 +123,6 @@ def _ask() -> str | None:
         return input("> " if sys.stdout.isatty() else "").strip()
     except EOFError:
         return None
+    except UnicodeDecodeError:
+        stderr().print(f"that is not {sys.stdin.encoding} text: nothing was said")
+        return ""

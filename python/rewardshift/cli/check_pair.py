@@ -13,6 +13,7 @@ from rewardshift.prompt_files import read_preferences, read_prompts
 
 from .command import command
 from .encode import print_json
+from .naming import Called
 from .options import LoadFlags, OutputFlags
 from .render import stdout
 
@@ -45,6 +46,16 @@ def check(
             show_default=False,
         ),
     ] = None,
+    num_prompts: Annotated[
+        int | None,
+        typer.Option(
+            "--num-prompts",
+            help="Of them, at most; all unless given.",
+            metavar="N",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     draft_system: Annotated[
         str | None,
         typer.Option(
@@ -53,6 +64,7 @@ def check(
             metavar="TEXT",
             show_default=False,
         ),
+        Called("draft_prompt"),
     ] = None,
     temperature: Annotated[
         float, typer.Option("--temp", help="At which strengths are measured.", metavar="X")
@@ -79,7 +91,7 @@ def check(
     """
     output.set_up_log()
     if plot is not None:
-        require_matplotlib()
+        require_matplotlib(plot)
     options = replace(
         CheckOptions(),
         temperature=temperature,
@@ -87,9 +99,11 @@ def check(
         max_tokens=max_tokens,
         seed=seed,
     )
+    load = load.completed()
+    asked = PROMPTS if prompts is None else read_prompts(prompts)
     report = check_pair(
         load.arguments(),
-        PROMPTS if prompts is None else read_prompts(prompts),
+        asked[:num_prompts],
         options,
         preferences=() if preferences is None else read_preferences(preferences)[-_MANY:],
         draft_system=draft_system,
@@ -110,21 +124,26 @@ def _show(report: PairReport, advice: Verdict) -> None:
     for place in places:
         table.add_column(f"position {place}", justify="right")
     for t in report.temperatures:
-        shares = (t.acceptance, *t.by_position)
-        table.add_row(f"{t.temperature:g}", *(f"{share:.2f}" for share in shares))
+        table.add_row(f"{t.temperature:g}", *map(_cell, (t.acceptance, *t.by_position)))
     console.print(table)
     console.print()
     table = _table(
         "by strength", ["s", "Z, 5 %", "median", "95 %", "paper's rule", "accepted", "−log p"]
     )
     for s in report.strengths:
-        low, _, median, _, high = s.z
-        cells = (low, median, high, s.paper_distance, s.acceptance, s.target_nats)
-        table.add_row(f"{s.strength:g}", *(f"{cell:.2f}" for cell in cells))
+        z = (None,) * 3 if s.z is None else s.z[::2]
+        table.add_row(
+            f"{s.strength:g}",
+            *map(_cell, (*z, s.paper_distance, s.acceptance, s.target_nats)),
+        )
     console.print(table)
-    console.print(f"\n−log p without a shift: {report.target_nats:.2f} nats a token\n")
+    console.print(f"\n−log p without a shift: {_cell(report.target_nats)} nats a token\n")
     for sentence in advice.sentences:
         console.print(f"• {sentence}")
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _table(title: str, columns: list[str]) -> Table:
@@ -136,9 +155,6 @@ def _table(title: str, columns: list[str]) -> Table:
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
-        numbers = tuple(sorted({float(part) for part in text.split(",")}))
+        return tuple(sorted({float(part) for part in text.split(",")}))
     except ValueError:
         raise ValueError(f"--strengths takes numbers with commas, not {text!r}") from None
-    if numbers[0] <= 0:
-        raise ValueError(f"--strengths takes numbers above 0, not {numbers[0]:g}")
-    return numbers

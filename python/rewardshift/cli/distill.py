@@ -8,10 +8,12 @@ import typer
 
 from rewardshift.hub import local_path
 from rewardshift.prompt_files import read_prompts
+from rewardshift.sources.hub import StrPath
 
 from .command import command
 from .extras import require_train
 from .options import LogFlags, option
+from .program import importing
 from .render import amount, stdout
 
 
@@ -38,12 +40,23 @@ class CorpusFlags:
     ] = None
     responses: Annotated[
         int | None,
-        option("--responses", text="How many; 8000 unless given.", metavar="N", panel=_SAMPLING),
+        option(
+            "--responses",
+            text="How many; 8000 unless given.",
+            metavar="N",
+            panel=_SAMPLING,
+            least=2,
+        ),
     ] = None
     max_tokens: Annotated[
         int | None,
         option(
-            "-n", "--max-tokens", text="Of each; 128 unless given.", metavar="N", panel=_SAMPLING
+            "-n",
+            "--max-tokens",
+            text="Of each; 128 unless given.",
+            metavar="N",
+            panel=_SAMPLING,
+            least=1,
         ),
     ] = None
 
@@ -59,6 +72,7 @@ class ShapeFlags:
             text="To learn from, repetitions counted; 6 million unless given.",
             metavar="N",
             panel=_TRAINING,
+            least=1,
         ),
     ] = None
     start: Annotated[
@@ -72,11 +86,23 @@ class ShapeFlags:
     ] = None
     width: Annotated[
         int | None,
-        option("--width", text="Of the student; 256 unless given.", metavar="N", panel=_TRAINING),
+        option(
+            "--width",
+            text="Of the student; 256 unless given.",
+            metavar="N",
+            panel=_TRAINING,
+            least=1,
+        ),
     ] = None
     layers: Annotated[
         int | None,
-        option("--layers", text="Of the student; 4 unless given.", metavar="N", panel=_TRAINING),
+        option(
+            "--layers",
+            text="Of the student; 4 unless given.",
+            metavar="N",
+            panel=_TRAINING,
+            least=1,
+        ),
     ] = None
     self_fed_steps: Annotated[
         int | None,
@@ -85,13 +111,21 @@ class ShapeFlags:
             text="Length of the drafts that are trained for; 1 turns that off, 4 unless given.",
             metavar="N",
             panel=_TRAINING,
+            least=1,
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Refuses a second shape for a student that has one."""
+        if self.start is not None and (self.width is not None or self.layers is not None):
+            raise ValueError(
+                "--from is a student that has its --width and --layers: leave them out"
+            )
 
 
 @command
 def distill(
-    target: Annotated[Path, typer.Argument(help="GGUF to distil.", metavar="TARGET")],
+    target: Annotated[StrPath, typer.Argument(help="GGUF to distil.", metavar="TARGET")],
     destination: Annotated[Path, typer.Argument(help="GGUF to write.", metavar="REFERENCE")],
     corpus: CorpusFlags,
     shape: ShapeFlags,
@@ -117,12 +151,14 @@ def distill(
     Example: rewardshift distill big.gguf small.gguf
     """
     log.set_up_log()
-    require_train()
-    from rewardshift.train.corpus import CorpusOptions, sample_corpus
-    from rewardshift.train.distill import DistillOptions, distill_target
-    from rewardshift.train.export import WEIGHT_TYPES
-    from rewardshift.train.student import Shape
+    with importing():
+        require_train()
+        from rewardshift.train.corpus import CorpusOptions, sample_corpus
+        from rewardshift.train.distill import DistillOptions, distill_target
+        from rewardshift.train.export import WEIGHT_TYPES
+        from rewardshift.train.student import Shape
 
+    kind = kind.upper()
     if kind not in WEIGHT_TYPES:
         raise ValueError(f"there is no type {kind!r}; choose one of {', '.join(WEIGHT_TYPES)}")
     sampling = replace(

@@ -9,8 +9,13 @@ from rewardshift.results import Completion, Score, Statistics
 
 
 def print_json(value: object) -> None:
-    """Writes one JSON object to stdout."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n")
+    """Writes one JSON object to stdout; characters that it cannot encode are escaped."""
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(plain(value), allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -35,6 +35,7 @@ from rewardshift.prompt_files import read_prompts
 
 from .command import command
 from .encode import print_json
+from .naming import Called
 from .options import LoadFlags, OutputFlags, option
 from .render import stderr, stdout
 from .reward_names import REWARDS, require_judge, reward_named
@@ -85,11 +86,19 @@ class EvalFlags(OutputFlags):
             panel=_WHAT,
         ),
     ] = None
-    count: Annotated[
-        int, _option("--n", "--count", text="Prompts, at most.", metavar="N", panel=_WHAT)
+    num_prompts: Annotated[
+        int,
+        _option("--num-prompts", text="Of them, at most.", metavar="N", panel=_WHAT, least=1),
     ] = 300
     seeds: Annotated[
-        int, _option("--seeds", text="Answers to each, by each method.", metavar="N", panel=_WHAT)
+        int,
+        _option(
+            "--seeds",
+            text="Answers to each, by each method.",
+            metavar="N",
+            panel=_WHAT,
+            least=1,
+        ),
     ] = 3
     gold: Annotated[
         str,
@@ -98,6 +107,7 @@ class EvalFlags(OutputFlags):
     reward: Annotated[
         str,
         _option("--reward", text="What methods may choose by.", metavar="R", panel=_WHAT),
+        Called("training"),
     ] = "vader"
     question: Annotated[
         str | None,
@@ -120,10 +130,11 @@ class EvalFlags(OutputFlags):
             text="System message for the draft alone: shifts by prompt.",
             metavar="TEXT",
         ),
+        Called("draft_prompt"),
     ] = None
     temperature: Annotated[float, _option("--temp", text="Of every method.", metavar="X")] = 0.8
     max_tokens: Annotated[
-        int, _option("-n", "--max-tokens", text="Of each answer.", metavar="N")
+        int, _option("-n", "--max-tokens", text="Of each answer.", metavar="N", least=1)
     ] = 64
     beside: Annotated[
         list[Path] | None,
@@ -145,17 +156,10 @@ class EvalFlags(OutputFlags):
         return list(dict.fromkeys(given or usual))
 
     def asked(self) -> list[str]:
-        """The prompts.
-
-        Raises:
-            ValueError: If none are wanted.
-        """
-        for flag, value in (("--n", self.count), ("--seeds", self.seeds)):
-            if value < 1:
-                raise ValueError(f"{flag} must be at least 1, not {value}")
+        """The prompts."""
         if self.prompts is not None:
-            return read_prompts(self.prompts)[: self.count]
-        return [prompt.prompt for prompt in evaluation_prompts("held_out")][: self.count]
+            return read_prompts(self.prompts)[: self.num_prompts]
+        return [prompt.prompt for prompt in evaluation_prompts("held_out")][: self.num_prompts]
 
     def judges(self) -> Judges:
         """The rewards, after a look at their names: a judge takes long to load."""
@@ -183,13 +187,15 @@ def run(load: LoadFlags, flags: EvalFlags, context: typer.Context) -> None:
     to a folder, and the same command again goes on where it was stopped, or adds methods, prompts
     and seeds. Then it writes report.md, report.html, summary.json and pictures beside them.
 
-    Example: rewardshift eval -m big.gguf -md small-dpo.gguf --reference small.gguf --n 20
+    Example: rewardshift eval -m big.gguf -md small-dpo.gguf --reference small.gguf --num-prompts 20
     """
     flags.set_up_log()
     require_matplotlib()
     if _is_given(context, "target") and not (flags.json or _is_given(context, "gold", "reward")):
         stderr().print(_SENTIMENT, soft_wrap=True, markup=False)
-    judges, specs, asked = flags.judges(), flags.specs(shifted=load.is_shifted), flags.asked()
+    judges, asked = flags.judges(), flags.asked()
+    load = load.completed()
+    specs = flags.specs(shifted=load.is_shifted)
     methods = {spec: method_of(spec, judges.training) for spec in specs}
     if flags.against is not None and flags.against not in methods:
         raise ValueError(f"--against {flags.against} is none of {', '.join(methods)}")
@@ -222,6 +228,13 @@ def _room(methods: Collection[Method], asked: Sequence[str], flags: EvalFlags) -
     wide = [method.n for method in methods if isinstance(method, (BestOfN, GSI, TreeBoN))]
     wide += [method.n * method.tree_width for method in methods if isinstance(method, STAND)]
     together = max([_FEWEST_ROOM, *wide])
+    options = _core.ContextOptions()
+    options.n_seq_max = together
+    try:
+        _core.validate(options)
+    except ValueError as error:
+        limit = str(error).removeprefix("n_seq_max ")
+        raise ValueError(f"--methods: answers that are sampled together {limit}") from None
     prompt = max(len(text.encode()) for text in asked) + _TEMPLATE_TOKENS
     prompt += len((flags.draft_system or "").encode())
     return {
@@ -241,7 +254,8 @@ def _command(load: LoadFlags, flags: EvalFlags, specs: Sequence[str]) -> str:
         ("--out", None if flags.folder == EvalFlags.folder else flags.folder),
     )
     words = [part for pair in given if pair[1] is not None for part in pair]
-    words += ["--methods", " ".join(specs), "--n", flags.count, "--seeds", flags.seeds]
+    words += ["--methods", " ".join(specs), "--num-prompts", flags.num_prompts]
+    words += ["--seeds", flags.seeds]
     words += ["--gold", flags.gold, "--reward", flags.reward]
     words += ["--temp", f"{flags.temperature:g}", "-n", flags.max_tokens]
     words += [part for other in flags.beside or () for part in ("--beside", other)]

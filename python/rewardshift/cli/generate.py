@@ -2,9 +2,10 @@
 
 import typer
 
-from .command import INTERRUPTED, command
+from .command import command
 from .encode import completion_object, print_json
 from .options import GenerateFlags, LoadFlags, Prompt, PromptFlags, ResponseFlags, read_prompt
+from .program import INTERRUPTED
 from .respond import respond
 
 
@@ -27,8 +28,9 @@ def generate(
     """
     output.set_up_log()
     options = sampling.sampling()
+    output.require_shown(options)
     text = read_prompt(prompt)
-    with load.open() as decoder:
+    with load.open(branches=sampling.tree_width) as decoder:
         target_prompt, draft_prompt = prompting.prompts(decoder, text)
         request = decoder.submit(target_prompt, draft_prompt=draft_prompt, **options)
         completion = respond(decoder, request, output)

@@ -10,10 +10,13 @@ import typer
 from rewardshift import _core
 from rewardshift.errors import ModelLoadError, VocabularyMismatchError
 from rewardshift.loading.models import load_model
+from rewardshift.sources.hub import StrPath
 
-from .command import FAILED, command
+from .command import command
 from .encode import print_json
+from .file_types import file_type
 from .options import OutputFlags
+from .program import FAILED
 from .render import amount, facts_table, stdout
 
 _TEXTS = 60  # characters of a description
@@ -26,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 
 @command
 def inspect(
-    files: Annotated[list[Path], typer.Argument(help="GGUF files.", metavar="GGUF...")],
+    files: Annotated[list[StrPath], typer.Argument(help="GGUF files.", metavar="GGUF...")],
     output: OutputFlags,
 ) -> None:
     """Show what GGUF files are, and whether they can be decoded with together.
@@ -34,7 +37,7 @@ def inspect(
     Exits with 1 if several are given and they do not fit together.
     """
     output.set_up_log()
-    models = [_Inspected.of(path) for path in files]
+    models = [_Inspected.of(Path(path)) for path in files]
     misfits = _misfits(models)
     if output.json:
         print_json({"files": [model.as_object() for model in models], **_fit_object(misfits)})
@@ -68,6 +71,7 @@ class _Inspected:
         return {
             "path": str(self.path),
             **{name: getattr(facts, name) for name in dir(type(facts)) if name[0] != "_"},
+            "file_type": file_type(facts.description),
             "end_of_generation_texts": self._end_texts(),
             "name": self.model.metadata.get("general.name"),
             "license": self.model.metadata.get("general.license"),
@@ -85,7 +89,7 @@ class _Inspected:
             "architecture",
             f"{facts.architecture}, {facts.layers} layers of {facts.embedding_size}",
         )
-        yield "quantisation", facts.description.split()[-1]
+        yield "quantisation", file_type(facts.description)
         yield "parameters", amount(facts.parameters)
         yield "size", amount(facts.bytes, "B")
         yield "vocabulary", f"{facts.vocab_size} tokens, {facts.vocabulary_type}"

@@ -5,9 +5,9 @@ passed on, so no default is written a second time.
 """
 
 import inspect
+import re
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
 import typer
@@ -19,6 +19,9 @@ from rewardshift.decoder import Decoder
 from rewardshift.embedded import default_roles
 from rewardshift.loading.log import show_log
 from rewardshift.options import RuleName, SamplingOptions
+from rewardshift.sources.hub import StrPath
+
+from .naming import Called
 
 _SAMPLING, _LOADING, _PROMPT, _OUTPUT = "Sampling", "Models", "Prompt", "Output"
 
@@ -31,6 +34,7 @@ def _core_option(
     default = getattr(struct(), name)
     if default is not None and name != "seed":
         text = f"{text} (default {default})"
+    text = re.sub(r" \(\w+_\w+\)", "", text)  # other options of Python's, which are no flags
     return typer.Option(
         *flags,
         help=text.replace("None", "unset"),
@@ -45,11 +49,21 @@ def _request_option(name: str, *flags: str, metavar: str | None = None) -> Any: 
 
 
 def option(
-    *flags: str, panel: str, text: str, metavar: str | None = None, show_default: bool = False
+    *flags: str,
+    panel: str,
+    text: str,
+    metavar: str | None = None,
+    least: int | None = None,
+    show_default: bool = False,
 ) -> Any:  # noqa: ANN401 - typer's own type
     """A flag of a command, in a panel of its help."""
     return typer.Option(
-        *flags, help=text, rich_help_panel=panel, show_default=show_default, metavar=metavar
+        *flags,
+        help=text,
+        rich_help_panel=panel,
+        show_default=show_default,
+        metavar=metavar,
+        min=least,
     )
 
 
@@ -66,17 +80,18 @@ class LoadFlags:
     """Which models, and how to load them."""
 
     target: Annotated[
-        Path | None,
+        StrPath | None,
         _file("-m", "--target", text="p, the model to sample from; the embedded default if none."),
     ] = None
     draft: Annotated[
-        Path | None, _file("-md", "--draft", text="q, a small aligned model with its vocabulary.")
+        StrPath | None,
+        _file("-md", "--draft", text="q, a small aligned model with its vocabulary."),
     ] = None
     reference: Annotated[
-        Path | None, _file("--reference", text="r, the draft before its alignment.")
+        StrPath | None, _file("--reference", text="r, the draft before its alignment.")
     ] = None
     draft_lora: Annotated[
-        Path | None,
+        StrPath | None,
         _file("--draft-lora", text="An adapter that makes the reference into the draft."),
     ] = None
     draft_lora_scale: Annotated[
@@ -95,10 +110,14 @@ class LoadFlags:
     ] = None
 
     def __post_init__(self) -> None:
-        """Without any model, takes the embedded ones."""
-        if not (self.target or self.draft or self.reference or self.draft_lora):
-            for role, path in default_roles().items():
-                object.__setattr__(self, role, path)
+        """Refuses roles without a target."""
+        others = (self.draft, self.reference, self.draft_lora)
+        if self.target is None and others != (None, None, None):
+            raise ValueError("--draft, --reference and --draft-lora need a --target")
+
+    def completed(self) -> "LoadFlags":
+        """With the embedded models, if none is given: once all else is right, for that may take."""
+        return self if self.target is not None else replace(self, **default_roles())
 
     @property
     def is_shifted(self) -> bool:
@@ -109,9 +128,15 @@ class LoadFlags:
         """The arguments of ``Decoder`` that the user gave."""
         return _given(**vars(self))  # the fields' names are theirs
 
-    def open(self) -> Decoder:
-        """Loads the models, with a progress bar on a terminal."""
-        return Decoder(**self.arguments())
+    def open(self, *, branches: int | None = None) -> Decoder:
+        """Loads the models, with a progress bar on a terminal.
+
+        Args:
+            branches: Of the widest tree of drafts; each takes the place of a request.
+        """
+        wide = branches is not None and branches > _core.ContextOptions().n_seq_max
+        room: dict[str, Any] = {"n_seq_max": branches} if wide else {}
+        return Decoder(**self.completed().arguments(), **room)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +192,13 @@ class SamplingFlags(GoalFlags):
         option("--stop", panel=_SAMPLING, text="End before this string; may be repeated."),
     ] = None
 
+    def __post_init__(self) -> None:
+        """Refuses a tree without drafts."""
+        if self.num_draft_tokens == 0 and (self.tree_width or 1) > 1:
+            raise ValueError(
+                "-K 0 drafts nothing: there is no tree then, --tree-width needs drafts"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateFlags(SamplingFlags):
@@ -179,7 +211,14 @@ class GenerateFlags(SamplingFlags):
             panel=_SAMPLING,
             text="Draft what followed the same words before, instead of asking the draft.",
         ),
+        Called("a table as drafter", "drafter"),
     ] = False
+
+    def __post_init__(self) -> None:
+        """Refuses a table that drafts nothing."""
+        super().__post_init__()
+        if self.num_draft_tokens == 0 and self.ngrams:
+            raise ValueError("-K 0 drafts nothing: --ngrams needs drafts")
 
     def sampling(self) -> SamplingOptions:
         """What the user gave."""
@@ -197,6 +236,7 @@ class SystemFlags:
     draft_system: Annotated[
         str | None,
         option("--draft-system", panel=_PROMPT, text="For the draft alone: shifts by prompt."),
+        Called("draft_prompt"),
     ] = None
 
     @property
@@ -215,24 +255,32 @@ class PromptFlags(SystemFlags):
     """How text becomes a prompt."""
 
     chat: Annotated[
-        bool | None,
+        bool,
         option(
-            "--chat/--raw",
+            "--chat",
             panel=_PROMPT,
-            text="Whether to put the prompt into the model's chat template. A system message "
-            "does, otherwise it is --raw.",
+            text="Put the prompt into the model's chat template, as a system message does anyway.",
         ),
-    ] = None
+    ] = False
+    raw: Annotated[
+        bool,
+        option(
+            "--raw",
+            panel=_PROMPT,
+            text="Give the prompt as it is, as is done without a system message anyway.",
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be both."""
+        if self.chat and self.raw:
+            raise ValueError("--chat and --raw contradict each other: choose one")
+        if self.raw and self.any:
+            raise ValueError("--system and --draft-system need the chat template: not --raw")
 
     def prompts(self, decoder: Decoder, text: str) -> tuple[list[int], list[int] | None]:
         """The target's prompt and, where it differs, the draft's."""
-        if self.chat is None:
-            templated = self.any
-        elif self.any and not self.chat:
-            raise ValueError("--system and --draft-system need the chat template: not --raw")
-        else:
-            templated = self.chat
-        if templated:
+        if self.chat or self.any:
             return decoder.chat_prompts(self.conversation(text), draft_system=self.draft_system)
         return decoder.tokenize(text), None
 
@@ -269,11 +317,22 @@ class ResponseFlags(OutputFlags):
         option("--show", panel=_OUTPUT, text="Colour tokens by origin, with statistics below."),
     ] = False
 
+    def __post_init__(self) -> None:
+        """Refuses what cannot be both."""
+        if self.json and self.show:
+            raise ValueError("--show is for people, --json prints nothing else: choose one")
+
+    def require_shown(self, options: SamplingOptions) -> None:
+        """Raises ValueError if something is asked for that would not be printed."""
+        if options.get("top_logprobs") and not self.json:
+            raise ValueError("--top-logprobs are printed with --json only: add it")
+
 
 Prompt = Annotated[
     str | None,
     typer.Argument(
-        help="The prompt; - reads it from stdin, as does leaving it out there.",
+        help="The prompt, behind -- if it begins with a dash; - reads it from stdin, as does "
+        "leaving it out there.",
         show_default=False,
     ),
 ]
@@ -295,6 +354,7 @@ def read_prompt(prompt: str | None) -> str:
 def read_stdin() -> str:
     """All of stdin's text, without its last line feed."""
     try:
-        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
+        text = sys.stdin.buffer.read().decode("utf-8-sig")  # Windows' shells begin with that mark
+        return text.removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise ValueError(f"stdin is not UTF-8 text: {error}") from None

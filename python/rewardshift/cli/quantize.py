@@ -14,13 +14,17 @@ from rewardshift import _core
 from rewardshift.costs import measure_costs
 from rewardshift.hub import local_path
 from rewardshift.loading.quantize import quantize as write_quantised
+from rewardshift.loading.quantize import type_named
 from rewardshift.sources.cache import cache_root
+from rewardshift.sources.hub import StrPath
 
 from .command import command
 from .encode import print_json
+from .naming import Called
 from .options import OutputFlags
 from .render import amount, stderr, stdout
 
+_USUAL = "Q4_0"
 _ROWS = (1, 2, 3, 4, 8, 16)
 """Numbers of rows that are shown."""
 _VERIFIED, _FAST = 4, 1.6
@@ -34,18 +38,21 @@ def add_to(app: typer.Typer) -> None:
 
 @command
 def quantize(
-    source: Annotated[Path, typer.Argument(help="GGUF to read.", metavar="SOURCE")],
+    source: Annotated[StrPath, typer.Argument(help="GGUF to read.", metavar="SOURCE")],
     output: OutputFlags,
     destination: Annotated[
         Path | None,
         typer.Argument(help="GGUF to write.", metavar="DESTINATION", show_default=False),
     ] = None,
     kind: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--type", help=f"Of the weights: {', '.join(_core.quantization_types())}.", metavar="T"
+            "--type",
+            help=f"Of the weights, {_USUAL} unless given: {', '.join(_core.quantization_types())}.",
+            metavar="T",
+            show_default=False,
         ),
-    ] = "Q4_0",
+    ] = None,
     compare: Annotated[
         str | None,
         typer.Option(
@@ -64,10 +71,13 @@ def quantize(
             "--allow-requantize", help="Accept a source that is quantised already, at some loss."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the destination.")] = False,
-    measure: Annotated[
-        bool, typer.Option(help="Measure how fast the result verifies on this machine.")
-    ] = True,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the destination."), Called("overwrite=True")
+    ] = False,
+    no_measure: Annotated[
+        bool,
+        typer.Option("--no-measure", help="Do not measure how fast the result verifies here."),
+    ] = False,
 ) -> None:
     """Write a model again with weights of another type, and measure how fast that type verifies.
 
@@ -79,18 +89,32 @@ def quantize(
     output.set_up_log()
     job = _Job(source, n_threads, allow_requantize=allow_requantize)
     if compare is not None:
-        if destination is not None:
-            raise ValueError("--compare writes nothing: it takes no destination")
-        results = job.compare([name.strip() for name in compare.split(",")])
+        given = {
+            "destination": destination is not None,
+            "--type": kind is not None,
+            "--force": force,
+            "--no-measure": no_measure,
+        }
+        for what in (what for what, is_given in given.items() if is_given):
+            raise ValueError(f"--compare measures types and writes nothing: it takes no {what}")
+        results = job.compare([type_named(name.strip()) for name in compare.split(",")])
     elif destination is None:
         raise ValueError("there is no destination; --compare needs none, and measures types")
     else:
-        results = [job.write(destination, kind, overwrite=force, measure=measure)]
+        results = [
+            job.write(
+                destination,
+                type_named(_USUAL if kind is None else kind),
+                overwrite=force,
+                measure=not no_measure,
+            )
+        ]
     if output.json:
         print_json({"types": [result.as_object() for result in results]})
         return
     if destination is not None:
-        stdout().print(f"{destination}: {kind}, {amount(results[0].size, 'B')}", soft_wrap=True)
+        result = results[0]
+        stdout().print(f"{destination}: {result.kind}, {amount(result.size, 'B')}", soft_wrap=True)
     if any(result.costs for result in results):
         _show(results)
 
@@ -126,7 +150,7 @@ class _Result:
 class _Job:
     """What to quantise, and how."""
 
-    source: Path
+    source: StrPath
     n_threads: int | None
     allow_requantize: bool
 
@@ -148,9 +172,6 @@ class _Job:
 
     def compare(self, kinds: list[str]) -> list[_Result]:
         """Measures one type after another, with room for one file."""
-        if unknown := [kind for kind in kinds if kind not in _core.quantization_types()]:
-            known = ", ".join(_core.quantization_types())
-            raise ValueError(f"there is no type {unknown[0]!r}; choose from {known}")
         local_path(self.source)  # fetched before the first bar, and once
         cache_root().mkdir(parents=True, exist_ok=True)
         results = []

@@ -6,18 +6,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TypedDict
 
-_HERE = Path(__file__).parent
+TYPE_CHECKING = False  # imported with the package, and therefore as light as that
+if TYPE_CHECKING:
+    from .roles import Roles
 
-
-class Roles(TypedDict):
-    """Paths, by the name of ``Decoder``'s argument."""
-
-    target: Path
-    reference: Path
-    draft_lora: Path
+__all__ = ["Roles", "default_roles", "embedded"]
 
 
 def embedded() -> Roles:
@@ -30,12 +24,15 @@ def embedded() -> Roles:
     Raises:
         Error: If the target cannot be had.
     """
+    from pathlib import Path
+
     from rewardshift.models import smollm2_q4_0
 
+    here = Path(__file__).parent
     return {
         "target": smollm2_q4_0(),
-        "reference": _HERE / "reference.gguf",
-        "draft_lora": _HERE / "adapter.gguf",
+        "reference": here / "reference.gguf",
+        "draft_lora": here / "adapter.gguf",
     }
 
 
@@ -45,3 +42,11 @@ def default_roles() -> Roles:
         "rewardshift: no model given: SmolLM2-135M-Instruct, aligned by the embedded pair\n"
     )
     return embedded()
+
+
+def __getattr__(name: str) -> object:
+    if name == "Roles":
+        from .roles import Roles
+
+        return Roles
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

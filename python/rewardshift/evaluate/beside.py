@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rewardshift.files.paths import given_path
 from rewardshift.files.run_options import require_same
 
 from .run import MAY_CHANGE, OPTIONS, SAMPLES
@@ -41,6 +42,7 @@ def samples_beside(folder: Path, ours: Sequence[Sample], other: Path) -> list[Sa
             differs in more than the shift (target, rewards, temperature, lengths, machine), or none
             of its methods answered the same.
     """
+    folder, other = given_path(folder), given_path(other)
     label = other.resolve().name
     if label == folder.resolve().name or any(s.method.startswith(f"{label}/") for s in ours):
         raise ValueError(f"there is another run named {label}: {other} needs a name of its own")

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rewardshift.bench.plot import require_matplotlib
+from rewardshift.files.paths import given_path
 
 from .spec import TARGET
 
@@ -52,6 +53,7 @@ def save_plots(summary: Summary, folder: Path, *, gold_name: str) -> dict[str, P
     require_matplotlib()
     from matplotlib.figure import Figure
 
+    folder = given_path(folder)
     gold = f"gold reward, {gold_name}"
     shown: dict[str, tuple[bool, Callable[[Axes], None]]] = {
         "cost": (True, lambda axes: _cost(axes, summary, gold)),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rewardshift.files.paths import given_path
+
 from . import columns
 from .caveats import caveats
 from .pages import Quotes, Section, Table, html_page, markdown
@@ -74,7 +76,7 @@ def facts_of(folder: Path, *, command: str) -> RunFacts:
         folder: Of ``evaluate``.
         command: What repeats the run.
     """
-    known = json.loads((folder / OPTIONS).read_text(encoding="utf-8"))
+    known = json.loads((given_path(folder) / OPTIONS).read_text(encoding="utf-8"))
     return RunFacts(
         command=command,
         gold_name=known["gold"],
@@ -127,6 +129,7 @@ def write_report(
     ]
     shown = [section for section in sections if section.parts]
     title = "Evaluation: reward, speed, calls and diversity"
+    folder = given_path(folder)
     paths = folder / "report.md", folder / "report.html"
     for path, text in zip(paths, (markdown(title, shown), html_page(title, shown)), strict=True):
         path.write_text(text, encoding="utf-8")

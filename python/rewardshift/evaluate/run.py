@@ -15,6 +15,7 @@ from rewardshift import _core
 from rewardshift.chat.turns import prompt_tokens
 from rewardshift.decoder import Decoder
 from rewardshift.files.atomic import replacing
+from rewardshift.files.paths import given_path
 from rewardshift.files.run_options import keep_options
 from rewardshift.methods import CARDS, Question
 from rewardshift.progress import bars, is_shown
@@ -132,6 +133,7 @@ def evaluate(
     planned = jobs(list(methods), prompts, options.seeds)
     if not planned:
         raise ValueError("there is nothing to evaluate: it takes a method, a prompt and a seed")
+    folder = given_path(folder)
     path = folder / SAMPLES
     drop_half_line(path)
     done: dict[Key, Sample] = {sample.key: sample for sample in read_samples(path)}
@@ -183,9 +185,9 @@ def _begun_with(
     return {
         "models": {name: str(value) for name, value in roles.items() if name not in _ROOM},
         "files": {
-            name: _fingerprint(Path(value))
+            name: _fingerprint(given_path(value))
             for name, value in roles.items()
-            if isinstance(value, (str, Path)) and Path(value).is_file()
+            if isinstance(value, (str, Path)) and given_path(value).is_file()
         },
         "methods": {spec: method.name for spec, method in methods.items()},
         "prompts": len(set(prompts)),

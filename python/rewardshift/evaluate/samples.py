@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from rewardshift.files.json_values import plain
+from rewardshift.files.paths import given_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,7 @@ def read_samples(path: Path) -> list[Sample]:
     Raises:
         ValueError: If another line is no sample; it names the line.
     """
+    path = given_path(path)
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]

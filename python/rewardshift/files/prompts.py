@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .json_lines import json_rows
+from .text import read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +27,10 @@ def read_prompts(path: Path) -> list[str]:
     Raises:
         ValueError: If a line is not such an object, or there are no prompts.
     """
-    if path.suffix == ".jsonl":
+    if path.suffix.lower() == ".jsonl":
         prompts = [_text(row, "prompt", where) for where, row in json_rows(path)]
     else:
-        prompts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        prompts = [line for line in read_lines(path) if line.strip()]
     if not prompts:
         raise ValueError(f"{path} has no prompts")
     return prompts

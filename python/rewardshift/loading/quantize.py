@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rewardshift import _core
 from rewardshift.boundary import called, require_truth, require_whole
 from rewardshift.files.atomic import replacing
-from rewardshift.sources.hub import StrPath, local_path
+from rewardshift.files.paths import given_path, require_folder
+from rewardshift.sources.hub import local_path
 
 from .models import name_for_core
 from .watched import watched
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rewardshift.sources.hub import StrPath
+
+
+def type_named(name: str) -> str:
+    """A type of weights as llama.cpp calls it, by its name in any case.
+
+    Raises:
+        ValueError: If there is no such type.
+    """
+    kind = str(name).upper()
+    if kind not in (known := _core.quantization_types()):
+        raise ValueError(f"there is no type {name!r}; choose one of {', '.join(known)}")
+    return kind
 
 
 def quantize(
@@ -31,7 +49,7 @@ def quantize(
     Args:
         source: The file, or its name on the hub as in ``rewardshift.hub``.
         destination: The file to write.
-        type: Such as "Q4_0"; ``rewardshift quantize --help`` lists them.
+        type: Such as "Q4_0", in any case; ``rewardshift quantize --help`` lists them.
         n_threads: Threads to compute with; None takes all cores.
         allow_requantize: Whether weights that are quantised already may be quantised again. That
             loses more than quantising the original would.
@@ -44,6 +62,7 @@ def quantize(
     Raises:
         ValueError: If there is no such type, or the destination is the source.
         FileExistsError: If the destination exists and is not to be overwritten.
+        FileNotFoundError: If there is no folder to write it to.
         IsADirectoryError: If it is a directory.
         ModelLoadError: If the source cannot be read, or not be quantised so.
         Error: If the destination cannot be written, as on a full disk.
@@ -52,10 +71,8 @@ def quantize(
     require_truth(progress=progress, or_none=True)
     if n_threads is not None:
         require_whole(n_threads=n_threads)
-    target = Path(destination)
+    target, kind = given_path(destination), type_named(type)
     name_for_core(target)  # which says now if that can be none
-    if type not in (known := _core.quantization_types()):
-        raise ValueError(f"there is no type {type!r}; choose one of {', '.join(known)}")
     original = local_path(source, progress=progress)
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a directory; name the file to write")
@@ -63,13 +80,14 @@ def quantize(
         if original.exists() and target.samefile(original):
             raise ValueError(f"a model cannot be written over itself: {target}")
         if not overwrite:
-            raise FileExistsError(f"{target} exists already, and is not to be overwritten")
+            raise FileExistsError(f"{target} exists already; overwrite=True replaces it")
+    require_folder(target)
     threads = _core.usable_cores() if n_threads is None else n_threads
     with replacing(target) as fresh:
         arguments = {
             "source": name_for_core(original),
             "destination": name_for_core(fresh),
-            "type": type,
+            "type": kind,
             "n_threads": threads,
             "allow_requantize": allow_requantize,
         }
@@ -77,5 +95,5 @@ def quantize(
         def write(monitor: _core.Monitor) -> None:
             called("quantize", _core.quantize, **arguments, monitor=monitor)
 
-        watched(write, f"quantising {original.name} to {type}", progress=progress)
+        watched(write, f"quantising {original.name} to {kind}", progress=progress)
     return target

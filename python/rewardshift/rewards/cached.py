@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardshift.files.json_lines import json_rows
+from rewardshift.files.paths import given_path
 
 from .reward import scores
 
@@ -35,7 +35,7 @@ class CachedReward:
             ValueError: If a line of the file is none of ours; it says which.
         """
         self._reward = reward
-        self._path = None if path is None else Path(path)
+        self._path = None if path is None else given_path(path)
         self._known: dict[str, float] = {}
         if self._path is not None and self._path.exists():
             self._known = dict(_entry(where, row) for where, row in json_rows(self._path))

@@ -1,23 +1,27 @@
 """Model files by their name on the Hugging Face hub, such as ``owner/repo:file.gguf``.
 
-``owner/repo@revision:file.gguf`` pins a branch, a tag or a commit. Files are fetched by
-huggingface_hub (the extra ``hub``) into its cache, and its settings hold: HF_TOKEN, HF_HOME,
-HF_ENDPOINT, HF_HUB_OFFLINE. What was fetched is compared with the SHA-256 that the hub has
-published for it.
+``owner/repo@revision:file.gguf`` pins a branch, a tag or a commit; the address of a file's page on
+the hub is as good. Files are fetched by huggingface_hub (the extra ``hub``) into its cache, and its
+settings hold: HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE. What was fetched is compared with the
+SHA-256 that the hub has published for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from rewardshift.errors import ModelLoadError
+from rewardshift.files.paths import given_path
 from rewardshift.progress import bars, is_shown
 
 from .cache import cache_root
@@ -38,6 +42,19 @@ _NAME = re.compile(
 _PART = re.compile(r"(.*-)\d{5}(-of-(\d{5})\.gguf)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WILDCARDS = frozenset("*?[")
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{2}.*|(?:https?|hf):/.*")
+"""An address; of those that a path was made of, one slash is gone."""
+_HUB, _HUB_HOSTS = "https://huggingface.co", frozenset(("huggingface.co", "hf.co"))
+_PAGE = re.compile(
+    r"([^/]+/[^/]+)(?:/(?:blob|raw|resolve|tree)/(refs/(?:pr|convert)/[^/]+|[^/]+)(?:/(.+))?)?"
+)
+_OTHERS = ("datasets/", "spaces/")
+
+_PATIENCE = 5
+"""Seconds to wait for the hub's answer to the question whether there is a file."""
+_CHATTER = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "filelock")
+"""Loggers of the client, whose lines would stand beside our errors and say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +86,63 @@ class HubFile:
 
 
 def parse(name: StrPath) -> HubFile | None:
-    """What a name says, read as one on the hub; None if it can only be a path."""
+    """What a name or an address says, read as one on the hub; None if it can only be a path.
+
+    Raises:
+        ModelLoadError: If it is the address of something that is no model on the hub.
+    """
     text = os.fspath(name).replace(os.sep, "/")
+    if _URL.fullmatch(text):
+        return _parse_address(text)
     found = _NAME.fullmatch(text)
     if found is None or (found["file"] is None and text.endswith(".gguf")):
         return None
     return HubFile(found["repo"], found["file"] or "", found["revision"])
+
+
+def _parse_address(text: str) -> HubFile:
+    """The file or repository whose page on the hub an address is of."""
+    scheme, _, rest = text.partition(":")
+    shown = text if rest.startswith("//") else f"{scheme}://{rest.lstrip('/')}"
+    url = urlsplit(shown)
+    if scheme.lower() == "hf":  # as the hub's own tools write it: hf://owner/repo@revision/file
+        owner, _, rest = f"{url.netloc}{url.path}".partition("/")
+        repo, _, file = rest.partition("/")
+        name, _, revision = repo.partition("@")
+        if owner and name:
+            return HubFile(f"{owner}/{name}", file, revision or None)
+    endpoint = urlsplit(_endpoint())
+    if scheme.lower() in ("http", "https"):
+        ours, path = url.netloc.lower() == endpoint.netloc.lower(), unquote(url.path)
+        inside = (path.removeprefix(endpoint.path.rstrip("/")) if ours else path).strip("/")
+        page = _PAGE.fullmatch(inside)
+        if page and (ours or url.hostname in _HUB_HOSTS) and not inside.startswith(_OTHERS):
+            repo, revision, file = page.groups()
+            return HubFile(repo, file or "", None if revision == "main" else revision)
+    raise ModelLoadError(
+        f"{shown} is not the address of a model on the hub ({_endpoint()}): download the file and "
+        "give its path, or name one on the hub as owner/repo:file.gguf"
+    )
+
+
+def _endpoint() -> str:
+    """Where the hub is, as huggingface_hub has it, which need not be installed."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
+    return str(constants.ENDPOINT)
+
+
+def named_file(name: StrPath) -> Path:
+    """The path that a user gave, or the name on the hub, where that was an address.
+
+    Raises:
+        ValueError: If it is empty.
+        ModelLoadError: If it is an address, but not of a model on the hub.
+    """
+    text = os.fspath(name)
+    return Path(str(_parse_address(text))) if _URL.fullmatch(text) else given_path(text)
 
 
 def local_path(name: StrPath, *, progress: bool | None = None) -> Path:
@@ -88,9 +156,10 @@ def local_path(name: StrPath, *, progress: bool | None = None) -> Path:
         progress: Whether to show progress bars; None shows them on a terminal.
 
     Raises:
-        ModelLoadError: As ``fetch``.
+        ValueError: If the name is empty.
+        ModelLoadError: As ``fetch``; and for an address that is not on the hub.
     """
-    path = Path(name)
+    path = given_path(name)
     if path.exists() or (wanted := parse(name)) is None:
         return path
     return fetch(wanted, progress=progress)
@@ -114,7 +183,7 @@ def fetch(wanted: HubFile, *, progress: bool | None = None) -> Path:
         raise ModelLoadError(
             f"{wanted}: no such file; to fetch it from the hub, pip install 'rewardshift[hub]'"
         ) from None
-    with _errors_explained(wanted):
+    with _in_silence(), _errors_explained(wanted):
         if not wanted.file or _WILDCARDS & set(wanted.file):
             raise ModelLoadError(f"{wanted} names no file: {_choices(wanted)}")
         with bars(of_bytes=True, shown=is_shown(progress)) as display:
@@ -123,18 +192,64 @@ def fetch(wanted: HubFile, *, progress: bool | None = None) -> Path:
 
 
 def _fetch_one(wanted: HubFile, display: Progress) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
+    if not isinstance(
+        try_to_load_from_cache(wanted.repo, wanted.file, revision=wanted.revision), str
+    ):
+        _require_published(wanted)
     path = Path(
         hf_hub_download(
             wanted.repo,
             wanted.file,
             revision=wanted.revision,
+            etag_timeout=_PATIENCE,
             tqdm_class=_bar_class(display, f"fetching {Path(wanted.file).name}"),
         )
     )
     _verify(path, wanted, display)
     return path
+
+
+def _require_published(wanted: HubFile) -> None:
+    """Asks the hub for a file that is not in the cache, once.
+
+    hf_hub_download asks again and again, for 23 seconds, where nobody answers.
+
+    Raises:
+        ModelLoadError: If the hub cannot be reached.
+        Exception: What huggingface_hub makes of its answer, if that is no.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    with _reaching_the_hub(wanted):
+        url = hf_hub_url(wanted.repo, wanted.file, revision=wanted.revision)
+        get_hf_file_metadata(url, timeout=_patience())
+
+
+def _patience() -> float:
+    """What the user has set (HF_HUB_ETAG_TIMEOUT), or else ours, which is shorter than usual."""
+    from huggingface_hub import constants
+
+    chosen = constants.HF_HUB_ETAG_TIMEOUT
+    return _PATIENCE if chosen == constants.DEFAULT_ETAG_TIMEOUT else chosen
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """Keeps the client's log lines and warnings back, unless the user has asked to see them."""
+    loggers = [logging.getLogger(name) for name in _CHATTER]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        if logger.level in (logging.NOTSET, logging.WARNING):
+            logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="huggingface_hub")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _bar_class(display: Progress, what: str) -> type:
@@ -252,9 +367,11 @@ def _errors_explained(wanted: HubFile) -> Iterator[None]:
             f"{wanted}: {wanted.repo} has no branch, tag or commit {wanted.revision!r}"
         ) from error
     except errors.RemoteEntryNotFoundError as error:
-        with _errors_explained(wanted):
-            choices = _choices(wanted)
-        raise ModelLoadError(f"{wanted}: no such file there: {choices}") from error
+        try:
+            choices = f": {_choices(wanted)}"
+        except Exception:  # noqa: BLE001 - that there is no such file is known without a list
+            choices = ""
+        raise ModelLoadError(f"{wanted}: no such file there{choices}") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
         raise ModelLoadError(f"{wanted}: not in the cache, and {why}") from error
@@ -262,15 +379,31 @@ def _errors_explained(wanted: HubFile) -> Iterator[None]:
         raise ModelLoadError(f"{wanted} cannot be fetched: {error}") from error
 
 
+@contextmanager
+def _reaching_the_hub(wanted: HubFile) -> Iterator[None]:
+    """Within it, whatever is no answer of the hub's says that it cannot be reached."""
+    from huggingface_hub import constants, errors
+
+    try:
+        yield
+    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, ValueError):
+        raise  # an answer, the user's wish, or a name that cannot be
+    except Exception as error:
+        raise ModelLoadError(
+            f"{wanted}: not in the cache, and the hub cannot be reached ({constants.ENDPOINT}: "
+            f"{error})"
+        ) from error
+
+
 def _choices(wanted: HubFile) -> str:
     """Which GGUF files the repository has."""
     from huggingface_hub import HfApi
 
-    names = sorted(
-        name
-        for name in HfApi().list_repo_files(wanted.repo, revision=wanted.revision)
-        if name.endswith(".gguf")
-    )
+    # list_repo_files would ask again and again where nobody answers.
+    with _reaching_the_hub(wanted):
+        info = HfApi().model_info(wanted.repo, revision=wanted.revision, timeout=_patience())
+    files = (file.rfilename for file in info.siblings or ())
+    names = sorted(name for name in files if name.endswith(".gguf"))
     if not names:
         return f"{wanted.repo} has no GGUF files"
     return f"{wanted.repo} has {', '.join(names)}"

@@ -36,6 +36,7 @@ def write_student(student: LlamaForCausalLM, target: Path, path: Path, kind: str
     Raises:
         ValueError: If there is no such type, or the vocabulary is not the target's.
     """
+    kind = kind.upper()
     if kind not in WEIGHT_TYPES:
         raise ValueError(f"there is no type {kind!r}; choose one of {', '.join(WEIGHT_TYPES)}")
     config = student.config

@@ -24,6 +24,7 @@ def rounded(weights: Tensor, kind: str) -> Tensor:
         weights: In rows that are whole blocks of 32.
         kind: Of ``rewardshift.train.export.WEIGHT_TYPES``.
     """
+    kind = kind.upper()
     if kind == "F32":
         return weights.clone()
     if kind == "F16":
