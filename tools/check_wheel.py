@@ -68,7 +68,8 @@ def check_installed(wheel: Path, folder: Path) -> None:
     alone = {**os.environ, "PATH": str(environment / "bin")}
     compilers = [shutil.which(name, path=alone["PATH"]) for name in ("cc", "gcc", "c++", "clang")]
     require(not any(compilers), f"no compiler is in reach ({compilers})")
-    install = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", wheel]
+    options = ("--quiet", "--only-binary", ":all:")
+    install: list[str | Path] = [python, "-m", "pip", "install", *options, wheel]
     subprocess.run(install, check=True, env=alone)
 
     here = json.loads(output(sys.executable, __file__, "--probe"))
@@ -87,14 +88,15 @@ def check_installed(wheel: Path, folder: Path) -> None:
 def run_core(python: Path, environment: dict[str, str], core: str | None) -> dict[str, Any]:
     """What a core says; {"refused": why} if this processor cannot run it."""
     asked = {} if core is None else {"REWARDSHIFT_CPU": core}
-    command = [python, __file__, "--probe"]
+    command: list[str | Path] = [python, __file__, "--probe"]
     run = subprocess.run(
         command, env={**environment, **asked}, capture_output=True, text=True, check=False
     )
     if run.returncode == 1 and core and "ImportError: REWARDSHIFT_CPU is" in run.stderr:
         return {"refused": run.stderr.strip().splitlines()[-1]}
     require(run.returncode == 0, f"{core or 'the chosen core'} ends well:\n{run.stderr}")
-    return json.loads(run.stdout)
+    told: dict[str, Any] = json.loads(run.stdout)
+    return told
 
 
 def probe() -> dict[str, Any]:
@@ -107,7 +109,7 @@ def probe() -> dict[str, Any]:
     small = smollm2_q4_0()
     with Decoder(smollm2(), small, small, n_ctx=1024, n_threads=1) as decoder:
         for exchange in exchanges:
-            exchange.play(decoder, lambda: None)
+            exchange.play(decoder, None, lambda: None)
         score = decoder.score("A story.", PASSAGE, strength=0.0)
     runs = [run for e in exchanges for run in (e.plain, e.aligned, e.undrafted)]
     cores = Path(_core.__file__).parents[1]

@@ -1,20 +1,18 @@
-"""Plain and aligned answers of a small real model: ``python -m rewardshift.cli.demo``.
+"""``rewardshift demo``: plain and aligned answers of a small real model.
 
 The target is SmolLM2-135M-Instruct. The embedded pair, a student of it before and after DPO for
 positive words, aligns it while it decodes, and drafts for it.
 """
 
-from __future__ import annotations
-
-import argparse
 import io
 import re
-import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
@@ -27,16 +25,15 @@ from rewardshift.chat.turns import prompt_tokens
 from rewardshift.decoder import Decoder
 from rewardshift.embedded import Roles, embedded
 from rewardshift.errors import Error, EvaluationError
+from rewardshift.options import SamplingOptions
+from rewardshift.results import Completion, TokenInfo
 from rewardshift.rewards import Reward, VaderReward, scores
 
+from .command import command
+from .encode import completion_object, print_json
+from .options import OutputFlags, option
 from .origins import pieces
-from .render import amount, coloured, legend, stdout
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from rewardshift.options import SamplingOptions
-    from rewardshift.results import Completion, TokenInfo
+from .render import STYLES, amount, coloured, legend, stdout
 
 PROMPTS = (
     "What should I do this weekend?",
@@ -49,6 +46,8 @@ SAMPLING: SamplingOptions = {"max_tokens": 64, "temperature": 0.8, "seed": 1}
 BEST_OF = 8
 """What the cost is compared with."""
 
+_SCORED = "VADER scores it from −1 to +1"
+_NOT_SCORED = "pip install 'rewardshift[demo]' for its scores, by VADER"
 _TWO_COLUMNS = 90  # characters a terminal needs for them
 _SVG_WIDTH = 100
 _CELL_WIDTH = 12.2  # of a character in rich's pictures
@@ -56,6 +55,47 @@ _LEADING_SPACES = re.compile(
     r'x="([\d.]+)"( y="[\d.]+" textLength=)"([\d.]+)"([^>]*>)((?:&#160;)+)'
 )
 _FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command."""
+    app.command()(demo)
+
+
+@command
+def demo(
+    output: OutputFlags,
+    svg: Annotated[
+        Path | None,
+        option("--svg", panel="Output", text="Save a picture of what was printed.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Show plain and aligned answers of a small model, their rewards and their speeds.
+
+    The model is SmolLM2-135M-Instruct, 98 MB that are fetched the first time; the embedded pair
+    aligns it to sound positive. The rewards are VADER's, from the extra demo; without it they are
+    left out.
+
+    Example: rewardshift demo --svg demo.svg
+    """
+    output.set_up_log()
+    shown = Demo(embedded(), _vader())
+    exchanges = shown.play(Console(quiet=True) if output.json else stdout())
+    if svg is not None:
+        svg.write_text(shown.picture(exchanges), encoding="utf-8")
+    if output.json:
+        print_json({"exchanges": [e.as_object() for e in exchanges]})
+
+
+def _vader() -> Reward | None:
+    """The reward that is shown, where its package is installed."""
+    try:
+        return VaderReward()
+    except Error:
+        return None
+
+
+# --- what is decoded ----------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -73,6 +113,14 @@ class Run:
     def cut(self) -> str:
         """What shows that the text might have gone on."""
         return " …" if self.completion and self.completion.finish_reason == "length" else ""
+
+    def as_object(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            **(completion_object(self.completion) if self.completion else {}),
+            "reward": self.reward,
+            "tokens_per_second": speed([self]),
+        }
 
     def follow(self, decoder: Decoder, request: int, show: Callable[[], None]) -> None:
         """Steps to the end; the time of showing is not counted."""
@@ -122,11 +170,26 @@ class Exchange:
                 run.reward = score
         show()
 
+    def as_object(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "prompt": self.prompt,
+            "plain": self.plain.as_object(),
+            "aligned": self.aligned.as_object(),
+            "undrafted": self.undrafted.as_object(),
+        }
+
+
+def speed(runs: Sequence[Run]) -> float:
+    """Tokens a second, the first ones of each run left out."""
+    seconds = sum(run.timed_seconds for run in runs)
+    return sum(run.timed_tokens for run in runs) / seconds if seconds else 0.0
+
 
 # --- what is shown ------------------------------------------------------------------------------
 
 
-def heading(roles: Roles) -> RenderableType:
+def heading(roles: Roles, *, has_reward: bool) -> RenderableType:
     """What the demo does."""
     text = Text()
     text.append("rewardshift", "bold")
@@ -138,8 +201,16 @@ def heading(roles: Roles) -> RenderableType:
         ("target p", f"{_name(roles['target'])}, {_size(roles['target'])}, not aligned"),
         ("reference r", f"a student of it, {_size(roles['reference'])}"),
         ("draft q", f"the student aligned by DPO: {_size(roles['draft_lora'])} more"),
-        ("aligned to", "sound positive (VADER, −1 to +1)"),
+        ("aligned to", f"sound positive ({_SCORED if has_reward else _NOT_SCORED})"),
         ("strength s", f"{STRENGTH:g}; temperature {SAMPLING['temperature']:g}"),
+        (
+            "each token",
+            Text.assemble(
+                *(("an accepted draft", STYLES["draft"]), ", "),
+                *(("the target's correction", STYLES["correction"]), " of one, or "),
+                ("a bonus after accepted ones", STYLES["bonus"]),
+            ),
+        ),
     ):
         table.add_row(name, what)
     return Group(text, table, Text())
@@ -222,9 +293,9 @@ def statistics(exchanges: Sequence[Exchange]) -> RenderableType:
 
 def speeds(exchanges: Sequence[Exchange]) -> RenderableType:
     """Tokens a second in three ways, and what to make of it."""
-    plain = _speed([e.plain for e in exchanges])
-    undrafted = _speed([e.undrafted for e in exchanges])
-    aligned = _speed([e.aligned for e in exchanges])
+    plain = speed([e.plain for e in exchanges])
+    undrafted = speed([e.undrafted for e in exchanges])
+    aligned = speed([e.aligned for e in exchanges])
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right")
@@ -242,12 +313,7 @@ def _verdict(plain: float, undrafted: float, aligned: float) -> str:
     )
 
 
-def _speed(runs: Sequence[Run]) -> float:
-    seconds = sum(run.timed_seconds for run in runs)
-    return sum(run.timed_tokens for run in runs) / seconds if seconds else 0.0
-
-
-# --- the program --------------------------------------------------------------------------------
+# --- all of it --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +327,7 @@ class Demo:
     def play(self, console: Console) -> list[Exchange]:
         """Prints everything as it comes; returns what was said."""
         exchanges = [Exchange(prompt) for prompt in self.prompts]
-        console.print(heading(self.roles))
+        console.print(heading(self.roles, has_reward=self.reward is not None))
         with Decoder(**self.roles, n_ctx=1024) as decoder:
             for exchange in exchanges:
                 _play_shown(decoder, exchange, self.reward, console)
@@ -274,10 +340,10 @@ class Demo:
         console = Console(
             record=True, file=io.StringIO(), width=_SVG_WIDTH, force_terminal=True, highlight=False
         )
-        console.print(heading(self.roles))
+        console.print(heading(self.roles, has_reward=self.reward is not None))
         for part in (*(answers(e, columns=True) for e in exchanges), *closing(exchanges)):
             console.print(part)
-        svg = console.export_svg(title="python -m rewardshift.cli.demo")
+        svg = console.export_svg(title="rewardshift demo")
         svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
         svg = svg.replace("Fira Code, monospace", _FONTS)
         return _LEADING_SPACES.sub(_indent, svg)
@@ -309,14 +375,6 @@ def _play_shown(
         )
 
 
-def _vader() -> Reward | None:
-    """The reward that is shown, where its package is installed."""
-    try:
-        return VaderReward()
-    except Error:
-        return None
-
-
 def _indent(match: re.Match[str]) -> str:
     """Moves text to the right in place of its leading spaces, which some viewers drop."""
     x, y, length, rest, spaces = match.groups()
@@ -324,26 +382,3 @@ def _indent(match: re.Match[str]) -> str:
     if float(length) - width < _CELL_WIDTH / 2:
         return match.group()
     return f'x="{float(x) + width:g}"{y}"{float(length) - width:g}"{rest}'
-
-
-def main() -> int:
-    """Runs the demo from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="save a picture of the output")
-    arguments = parser.parse_args()
-    try:
-        demo = Demo(embedded(), _vader())
-        exchanges = demo.play(stdout())
-        if arguments.svg is not None:
-            arguments.svg.write_text(demo.picture(exchanges), encoding="utf-8")
-    except KeyboardInterrupt:
-        sys.stderr.write("rewardshift: interrupted\n")
-        return 130
-    except (Error, OSError) as error:
-        sys.stderr.write(f"rewardshift: {error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
