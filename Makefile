@@ -11,7 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet
+# Most of what is installed is never imported; Python compiles what is, when it is.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake cpp python \
 	third_party -type f -not -path '*/__pycache__/*' -not -name '.*')
 CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
