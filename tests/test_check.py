@@ -71,21 +71,33 @@ def words(report: PairReport) -> str:
 # --- words --------------------------------------------------------------------------------------
 
 
-def test_a_pair_is_safe_up_to_where_z_spreads() -> None:
+def test_a_shift_is_mild_up_to_where_z_spreads() -> None:
     advice = verdict(REPORT, temperature=0.8)
-    assert advice.safe_strength == 1
-    assert advice.sentences[0].startswith("This pair is safe up to strength 1; at 2, Z spreads")
+    assert advice.mild_strength == 1
+    assert advice.sentences[0].startswith("The shift is mild up to strength 1; at 2, Z spreads")
     mild = replace(REPORT, strengths=(strength(1, 1.1), strength(2, 1.2)))
-    assert "safe up to strength 2, the highest that was measured" in words(mild)
+    assert "mild up to strength 2, the highest that was measured" in words(mild)
     wild = replace(REPORT, strengths=(strength(0.5, 9), strength(1, 1.1)))
-    assert verdict(wild, temperature=0.8).safe_strength == 0
-    assert "not safe at any strength" in words(wild)
+    assert verdict(wild, temperature=0.8).mild_strength == 0
+    assert "not mild at any strength" in words(wild)
 
 
-def test_a_pair_is_safe_up_to_where_the_target_finds_the_text_unlikely() -> None:
+def test_a_shift_is_mild_up_to_where_the_target_finds_the_text_unlikely() -> None:
     off = replace(REPORT, strengths=(strength(1, 1.1, 2.2), strength(2, 1.2, 2.4)))
-    assert verdict(off, temperature=0.8).safe_strength == 1
+    assert verdict(off, temperature=0.8).mild_strength == 1
     assert "unlikely: 2.40 nats a token, 1.90 without" in words(off)
+
+
+def test_the_verdict_says_what_the_default_strength_costs_and_that_rule_exact_stands() -> None:
+    off = replace(REPORT, strengths=(strength(0.5, 1.1), replace(strength(1, 9), target_nats=2.0)))
+    assert verdict(off, temperature=0.8).mild_strength == 0.5
+    assert f"At strength 1 the text has {math.exp(2.0 - 1.9):.2f} times the perplexity" in words(
+        off
+    )
+    assert "near enough for most uses; rule exact, the default, costs the same" in words(off)
+    far = replace(off, strengths=(replace(strength(1, 9), paper_distance=0.06),))
+    assert "0.060 in total variation a position from pi*: use rule exact" in words(far)
+    assert "which gives pi* at any strength" in words(far)
 
 
 def test_the_verdict_tells_a_draft_that_did_not_move_from_one_that_moved_wrongly() -> None:
@@ -182,7 +194,7 @@ def test_the_command_prints_tables_and_words(roles: dict[str, Any], tmp_path: Pa
     ]
     done = CliRunner().invoke(app, [*options, "--plot", str(tmp_path / "pair.png")])
     assert done.exit_code == 0, done.output
-    assert "This pair is" in done.output
+    assert "The shift is" in done.output
     assert (tmp_path / "pair.png").stat().st_size > 10_000
     told = json.loads(CliRunner().invoke(app, [*options, "--json"]).stdout)
     assert [row["strength"] for row in told["report"]["strengths"]] == [0.5, 1]

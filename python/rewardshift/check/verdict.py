@@ -1,7 +1,14 @@
-"""What to make of what was measured, in words."""
+"""What to make of what was measured, in words.
+
+"Mild" is said of the shift, by two lines that we drew: Z's 95th percentile is at most four times
+its 5th, and the text has at most 1.5 times the perplexity of the target's own. Neither is a limit of
+rule ``exact``, which divides by Z at every position and so gives pi* at any strength: a Z that
+spreads misleads rule ``paper``, which takes it for 1.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,21 +30,23 @@ class Verdict:
     """Advice.
 
     Attributes:
-        safe_strength: The highest strength measured up to which nothing spreads; 0 if none.
+        mild_strength: The highest strength measured up to which Z does not spread and the target
+            does not find the text unlikely; 0 if none. Rule ``exact`` gives pi* beyond it, too.
         sentences: What a user should know, most important first.
     """
 
-    safe_strength: float
+    mild_strength: float
     sentences: tuple[str, ...]
 
 
 def verdict(report: PairReport, *, temperature: float) -> Verdict:
     """Judges a report; ``temperature`` is that of its strengths."""
-    safe, why = _safe_strength(report)
+    mild, why = _mild_strength(report)
     return Verdict(
-        safe,
+        mild,
         (
-            _on_strength(safe, why),
+            _on_strength(mild, why),
+            _on_text(report),
             _on_alignment(report),
             _on_paper(report),
             _on_speed(report, temperature),
@@ -45,14 +54,14 @@ def verdict(report: PairReport, *, temperature: float) -> Verdict:
     )
 
 
-def _safe_strength(report: PairReport) -> tuple[float, str | None]:
-    """The last strength before the first that is not safe, and why that one is not."""
-    safe = 0.0
+def _mild_strength(report: PairReport) -> tuple[float, str | None]:
+    """The last strength before the first that is not mild, and why that one is not."""
+    mild = 0.0
     for row in sorted(report.strengths, key=lambda row: row.strength):
         if (why := _fault(row, report.target_nats)) is not None:
-            return safe, f"at {row.strength:g}, {why}"
-        safe = row.strength
-    return safe, None
+            return mild, f"at {row.strength:g}, {why}"
+        mild = row.strength
+    return mild, None
 
 
 def _fault(row: StrengthReport, plain_nats: float) -> str | None:
@@ -67,12 +76,21 @@ def _fault(row: StrengthReport, plain_nats: float) -> str | None:
     return None
 
 
-def _on_strength(safe: float, why: str | None) -> str:
+def _on_strength(mild: float, why: str | None) -> str:
     if why is None:
-        return f"This pair is safe up to strength {safe:g}, the highest that was measured."
-    if safe == 0:
-        return f"This pair is not safe at any strength that was measured: {why}."
-    return f"This pair is safe up to strength {safe:g}; {why}."
+        return f"The shift is mild up to strength {mild:g}, the highest that was measured."
+    if mild == 0:
+        return f"The shift is not mild at any strength that was measured: {why}."
+    return f"The shift is mild up to strength {mild:g}; {why}."
+
+
+def _on_text(report: PairReport) -> str:
+    row = _nearest_to_one(report)
+    ratio = math.exp(row.target_nats - report.target_nats)
+    return (
+        f"At strength {row.strength:g} the text has {ratio:.2f} times the perplexity of the "
+        "target's own."
+    )
 
 
 def _on_alignment(report: PairReport) -> str:
@@ -93,15 +111,18 @@ def _on_alignment(report: PairReport) -> str:
 
 
 def _on_paper(report: PairReport) -> str:
-    row = min(report.strengths, key=lambda row: abs(row.strength - 1))
-    distance = f"{row.paper_distance:.3f} in total variation a position from pi*"
+    row = _nearest_to_one(report)
+    distance = (
+        f"At strength {row.strength:g} the paper's rule is {row.paper_distance:.3f} in total "
+        "variation a position from pi*"
+    )
     if row.paper_distance > _FAR:
-        return f"The paper's rule is {distance}: use rule exact."
-    return f"The paper's rule is {distance}, near enough for most uses; rule exact costs the same."
+        return f"{distance}: use rule exact, the default, which gives pi* at any strength."
+    return f"{distance}, near enough for most uses; rule exact, the default, costs the same."
 
 
 def _on_speed(report: PairReport, temperature: float) -> str:
-    row = min(report.strengths, key=lambda row: abs(row.strength - 1))
+    row = _nearest_to_one(report)
     k, speed = report.costs.best(row.acceptance)
     plain, undrafted = report.costs.target_speed, report.costs.speed(0, 0.0)
     drafts = f"drafts of {k}" if k else "no drafts: they are rejected or cost too much"
@@ -110,3 +131,8 @@ def _on_speed(report: PairReport, temperature: float) -> str:
         f"{speed:.0f} tokens/s with {drafts}, {speed / plain:.2f} times the target alone and "
         f"{speed / undrafted:.2f} times three models without drafts."
     )
+
+
+def _nearest_to_one(report: PairReport) -> StrengthReport:
+    """What was measured at strength 1, the default, or the nearest to it."""
+    return min(report.strengths, key=lambda row: abs(row.strength - 1))
