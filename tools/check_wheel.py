@@ -20,7 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 20_000_000
+MOST_BYTES = 30_000_000  # six cores, and the embedded pair, which hardly compresses
 MOST_NATS = 0.1
 """How far the target's log-probabilities may lie apart on average. Cores with other vectors round
 differently: by 0.06 on SmolLM2 Q4_1, measured between AVX-512 and AVX2 or SSE4.2."""
