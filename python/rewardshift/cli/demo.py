@@ -201,7 +201,7 @@ def heading(roles: Roles, *, has_reward: bool) -> RenderableType:
         ("target p", f"{_name(roles['target'])}, {_size(roles['target'])}, not aligned"),
         ("reference r", f"a student of it, {_size(roles['reference'])}"),
         ("draft q", f"the student aligned by DPO: {_size(roles['draft_lora'])} more"),
-        ("aligned to", f"sound positive ({_SCORED if has_reward else _NOT_SCORED})"),
+        ("aligned to", Text(f"sound positive ({_SCORED if has_reward else _NOT_SCORED})")),
         ("strength s", f"{STRENGTH:g}; temperature {SAMPLING['temperature']:g}"),
         (
             "each token",
