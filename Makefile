@@ -99,7 +99,7 @@ $(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)
 # What the tests need besides. The package is there by now, in this very version, so pip only adds
 # what its extras name; a changed source builds it anew, but brings nothing of this again.
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/install.stamp
-	@echo "Installing what the tests need (PyTorch and its like: 1.6 GB)"
+	@echo "Installing what the tests need (PyTorch and its like: 1.4 GB)"
 	$(PIP) --group torch 'rewardshift[test,train]'
 	touch $@
 
