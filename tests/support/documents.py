@@ -72,6 +72,10 @@ def dry_run(command: str) -> str:
     """Checks that `make ...` knows its targets; what it would do."""
     words = shlex.split(command, comments=True)
     done = subprocess.run(
-        [words[0], "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True, text=True
+        [words[0], "--dry-run", "--no-print-directory", *words[1:]],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return done.stdout
