@@ -1,6 +1,9 @@
-# Everything happens in .venv: `make test` works on a bare machine with Python, a C++ compiler
-# and make. The package is installed, not linked, so the tests exercise what a user gets; the
-# build tree in build/ is kept, so only what changed is compiled again.
+# Everything happens in .venv: `make demo` and `make test` work on a bare machine with Python, a
+# C++ compiler and make. The package is installed, not linked, so the tests exercise what a user
+# gets; the build tree in build/ is kept, so only what changed is compiled again.
+#
+# A stamp in .venv stands for what is installed there, and each target names the least it needs:
+# whoever wants to see the demo does not wait for PyTorch, which only the tests need.
 
 PYTHON ?= python3
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
@@ -8,7 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet
+# Most of what is installed is never imported; Python compiles what is, when it is.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake cpp python \
 	third_party -type f -not -path '*/__pycache__/*' -not -name '.*')
 CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
@@ -16,17 +20,19 @@ CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
 # `format` repairs what `lint` finds fault with, as far as tools can.
 .PHONY: demo test lint format docs install mutants asan tsan fuzz fuzz-core peers wheel clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL: # two pips must not write one .venv at the same time; compiling is parallel anyway
 
 demo: install
-	$(BIN)/python -m rewardshift.cli.demo
+	$(BIN)/rewardshift demo
 
-test: install
+test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest
 
 lint: install $(VENV)/lint.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy --package rewardshift
+	$(BIN)/mypy tools
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
 
 format: $(VENV)/lint.stamp
@@ -40,22 +46,22 @@ docs: install $(VENV)/docs.stamp
 
 install: $(VENV)/install.stamp
 
-mutants: install
+mutants: $(VENV)/test.stamp
 	$(BIN)/python tests/mutants.py
 
 # The sanitizers' presets, the suite on them. tsan: what has threads (see CONTRIBUTING.md).
-asan: install
+asan: $(VENV)/test.stamp
 	tests/sanitizers/run asan-ubsan -m "not real_model"
 
-tsan: install
+tsan: $(VENV)/test.stamp
 	tests/sanitizers/run tsan -m "not real_model" -k "thread or fork or ctrl_c or walk"
 
 SECONDS_EACH ?= 60
-fuzz-core: install
+fuzz-core: $(VENV)/build.stamp
 	fuzz/run $(SECONDS_EACH)
 
 # Ten thousand altered GGUF files, each loaded and run: the suite has a few hundred.
-fuzz: install
+fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/fuzz_gguf.py --n 10000
 
 # llama.cpp's own programs, for benchmarks/peers.py.
@@ -76,10 +82,25 @@ wheel: install $(VENV)/wheel.stamp
 clean:
 	rm -rf build dist $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
+# What builds.
 $(VENV)/build.stamp: pyproject.toml
+	@echo "Setting up .venv"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) 'pip>=25.1'
 	$(PIP) --group build
+	touch $@
+
+# The package and what it needs to run.
+$(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)
+	@echo "Building rewardshift (llama.cpp takes a few minutes the first time)"
+	$(PIP) --no-build-isolation --config-settings=cmake.define.REWARDSHIFT_WERROR=ON '.[demo]'
+	touch $@
+
+# What the tests need besides. The package is there by now, in this very version, so pip only adds
+# what its extras name; a changed source builds it anew, but brings nothing of this again.
+$(VENV)/test.stamp: pyproject.toml | $(VENV)/install.stamp
+	@echo "Installing what the tests need (PyTorch and its like: 1.4 GB)"
+	$(PIP) --group torch 'rewardshift[test,train]'
 	touch $@
 
 $(VENV)/lint.stamp: $(VENV)/build.stamp
@@ -92,10 +113,4 @@ $(VENV)/docs.stamp: $(VENV)/build.stamp
 
 $(VENV)/wheel.stamp: $(VENV)/build.stamp
 	$(PIP) --group wheel
-	touch $@
-
-$(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)
-	@echo "Building rewardshift (llama.cpp takes a few minutes the first time)"
-	$(PIP) --no-build-isolation --config-settings=cmake.define.REWARDSHIFT_WERROR=ON \
-		--group torch '.[test,train]'
 	touch $@

@@ -39,7 +39,7 @@ LONG = "The quick brown fox jumps over the lazy dog, and then it goes home to re
 
 
 def main() -> None:
-    """Prints tokens/s of what is apart and what shares, and their ratio, repetition by repetition."""
+    """Prints tokens/s of what is apart and of what shares, and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-m", "--target", type=Path, help="the embedded pair's unless given")
     parser.add_argument("--batch", type=int, default=8, help="requests of a batch")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from rewardshift import Decoder, TableModel, _core
-from rewardshift.cli.demonstration import PROMPTS, Demo
-from rewardshift.embedded import embedded
 
 from .support.engine import EXACT
 
@@ -152,20 +148,6 @@ def test_a_model_is_not_quantised_onto_itself(files: Files) -> None:
     path = str(files.model().path)
     with pytest.raises(ValueError, match="over itself"):
         _core.quantize(path, path, "Q8_0", 1, False, None)
-
-
-# --- the demo ----------------------------------------------------------------------------------
-
-
-@pytest.mark.real_model
-def test_the_demo_plays_its_first_prompt() -> None:
-    console = Console(file=io.StringIO(), width=100)
-    exchange = Demo(embedded(), prompts=PROMPTS[:1]).play(console)[0]
-    printed = console.file.getvalue()
-    assert PROMPTS[0] in printed
-    assert "accepted drafts" in printed
-    assert exchange.plain.text != exchange.aligned.text
-    assert exchange.aligned.completion.statistics.accepted > 0
 
 
 def test_the_target_s_entropy_is_reported_where_it_is_asked_for(decoder: Decoder) -> None:

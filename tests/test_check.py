@@ -81,21 +81,33 @@ def words(report: PairReport) -> str:
 # --- words --------------------------------------------------------------------------------------
 
 
-def test_a_pair_is_safe_up_to_where_z_spreads() -> None:
+def test_a_shift_is_mild_up_to_where_z_spreads() -> None:
     advice = verdict(REPORT, temperature=0.8)
-    assert advice.safe_strength == 1
-    assert advice.sentences[0].startswith("This pair is safe up to strength 1; at 2, Z spreads")
+    assert advice.mild_strength == 1
+    assert advice.sentences[0].startswith("The shift is mild up to strength 1; at 2, Z spreads")
     mild = replace(REPORT, strengths=(strength(1, 1.1), strength(2, 1.2)))
-    assert "safe up to strength 2, the highest that was measured" in words(mild)
+    assert "mild up to strength 2, the highest that was measured" in words(mild)
     wild = replace(REPORT, strengths=(strength(0.5, 9), strength(1, 1.1)))
-    assert verdict(wild, temperature=0.8).safe_strength == 0
-    assert "not safe at any strength" in words(wild)
+    assert verdict(wild, temperature=0.8).mild_strength == 0
+    assert "not mild at any strength" in words(wild)
 
 
-def test_a_pair_is_safe_up_to_where_the_target_finds_the_text_unlikely() -> None:
+def test_a_shift_is_mild_up_to_where_the_target_finds_the_text_unlikely() -> None:
     off = replace(REPORT, strengths=(strength(1, 1.1, 2.2), strength(2, 1.2, 2.4)))
-    assert verdict(off, temperature=0.8).safe_strength == 1
+    assert verdict(off, temperature=0.8).mild_strength == 1
     assert "unlikely: 2.40 nats a token, 1.90 without" in words(off)
+
+
+def test_the_verdict_says_what_the_default_strength_costs_and_that_rule_exact_stands() -> None:
+    off = replace(REPORT, strengths=(strength(0.5, 1.1), replace(strength(1, 9), target_nats=2.0)))
+    assert verdict(off, temperature=0.8).mild_strength == 0.5
+    assert f"At strength 1 the text has {math.exp(2.0 - 1.9):.2f} times the perplexity" in words(
+        off
+    )
+    assert "near enough for most uses; rule exact, the default, costs the same" in words(off)
+    far = replace(off, strengths=(replace(strength(1, 9), paper_distance=0.06),))
+    assert "0.060 in total variation a position from pi*: use rule exact" in words(far)
+    assert "which gives pi* at any strength" in words(far)
 
 
 def test_the_verdict_tells_a_draft_that_did_not_move_from_one_that_moved_wrongly() -> None:
@@ -120,11 +132,11 @@ def test_the_expected_speed_is_leviathan_s() -> None:
 def test_there_is_no_verdict_on_what_was_not_measured() -> None:
     few = [replace(strength(s, 1.1), positions=19) for s in (0.5, 1)]
     advice = verdict(replace(REPORT, strengths=tuple(few)), temperature=0.8)
-    assert advice.safe_strength is None
+    assert advice.mild_strength is None
     assert "Too little was measured" in advice.sentences[0]
     assert "19 positions only" in advice.sentences[0]
     later = replace(REPORT, strengths=(strength(0.5, 1.1), few[1]))
-    assert verdict(later, temperature=0.8).safe_strength == 0.5
+    assert verdict(later, temperature=0.8).mild_strength == 0.5
     assert "up to strength 0.5; at 1, Z is known at 19" in words(later)
 
     nothing = StrengthReport(1, None, None, None, decisions=0, target_nats=None, positions=0)
@@ -132,7 +144,7 @@ def test_there_is_no_verdict_on_what_was_not_measured() -> None:
         REPORT, strengths=(nothing,), target_nats=None, kl=None, kl_error=None, kl_positions=0
     )
     said = verdict(empty, temperature=0.8).sentences
-    assert [("not known" in text or "Too little" in text) for text in said] == [True] * 4
+    assert [("not known" in text or "Too little" in text) for text in said] == [True] * 5
     assert not any("nan" in text.lower() or "None" in text for text in said)
 
 
@@ -224,7 +236,7 @@ def test_nothing_is_a_number_that_is_not_there(
     least = replace(QUICK, max_tokens=2, temperature=temperature)
     report = check_pair(roles, PROMPTS[:1], least, progress=False)
     assert "nan" not in repr(report)
-    assert verdict(report, temperature=temperature).safe_strength is None
+    assert verdict(report, temperature=temperature).mild_strength is None
     save_plot(report, tmp_path / "few.svg")
     silent = StrengthReport(1, None, None, None, decisions=0, target_nats=None, positions=0)
     none = TemperatureReport(0.8, None, (None, None), 0)
@@ -255,7 +267,7 @@ def test_the_command_prints_tables_and_words(roles: dict[str, Any], tmp_path: Pa
     ]
     done = CliRunner().invoke(app, [*options, "--plot", str(tmp_path / "pair.png")])
     assert done.exit_code == 0, done.output
-    assert "This pair is" in done.output
+    assert "The shift is" in done.output
     assert (tmp_path / "pair.png").stat().st_size > 10_000
     told = json.loads(CliRunner().invoke(app, [*options, "--json"]).stdout)
     assert [row["strength"] for row in told["report"]["strengths"]] == [0.5, 1]
@@ -266,7 +278,7 @@ def test_the_command_prints_tables_and_words(roles: dict[str, Any], tmp_path: Pa
     assert "--max-tokens must be at least 2, not 1" in refused.output
     fewer = json.loads(CliRunner().invoke(app, [*options, "--num-prompts", "1", "--json"]).stdout)
     assert fewer["report"]["strengths"][0]["positions"] <= 8
-    assert fewer["verdict"]["safe_strength"] is None
+    assert fewer["verdict"]["mild_strength"] is None
     pairs.write_text('{"prompt": "a", "chosen": "b"}\n')
     refused = CliRunner().invoke(app, options)
     assert refused.exit_code == 2

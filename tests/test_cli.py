@@ -24,7 +24,7 @@ import rewardshift
 from rewardshift import Decoder, NgramTable
 from rewardshift.cli import doctor, render
 from rewardshift.cli.app import app
-from rewardshift.cli.demonstration import Demo
+from rewardshift.cli.demo import PROMPTS, Demo, heading
 from rewardshift.cli.file_types import file_type
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tests.conftest import Files
 
 VOCAB = spm_vocab(byte_tokens=True)
+WAYS = ("plain", "aligned", "undrafted")
 SMALL = ("-c", "256", "-t", "1")
 SECONDS = 120
 """More than any step of these tests takes; a hang ends there."""
@@ -828,7 +829,7 @@ PROGRAMS = {
         "-c",
         "import sys; sys.argv[1:] = ['doctor']; from rewardshift.cli import main; main()",
     ),
-    "demo": ("-m", "rewardshift.cli.demo", "--help"),
+    "demo": ("-m", "rewardshift.cli", "demo", "--help"),
 }
 
 
@@ -1005,3 +1006,38 @@ def test_the_demo_shows_both_answers_everywhere(trio: Trio, files: Files) -> Non
     picture = shown.picture(exchanges)
     assert picture.startswith("<svg")
     assert "font-face" not in picture
+
+
+@pytest.mark.real_model
+def test_the_demo_is_a_command(tmp_path: Path) -> None:
+    picture = tmp_path / "demo.svg"
+    done = CliRunner().invoke(app, ["demo", "--json", "--svg", str(picture)])
+    assert done.exit_code == 0, done.output
+    exchanges = json.loads(done.stdout)["exchanges"]
+    assert [e["prompt"] for e in exchanges] == list(PROMPTS)
+    for exchange in exchanges:
+        assert exchange["plain"]["text"] != exchange["aligned"]["text"]
+        assert exchange["aligned"]["statistics"]["accepted"] > 0
+        assert exchange["undrafted"]["statistics"]["drafted"] == 0
+        assert min(exchange[way]["tokens_per_second"] for way in WAYS) > 0
+    plain, aligned = (sum(e[way]["reward"] for e in exchanges) for way in WAYS[:2])
+    assert plain < aligned <= len(PROMPTS)
+    drawn = picture.read_text(encoding="utf-8")
+    assert "accepted&#160;drafts" in drawn
+    assert all(prompt.replace(" ", "&#160;") in drawn for prompt in PROMPTS)
+
+
+def test_the_demo_says_what_its_scores_need(files: Files) -> None:
+    path = files.model().path
+    roles: Roles = {"target": path, "reference": path, "draft_lora": path}
+    for has_reward in (True, False):
+        log = Console(file=io.StringIO(), width=100)
+        log.print(heading(roles, has_reward=has_reward))
+        assert ("rewardshift[demo]" in printed(log)) != has_reward
+
+
+def test_the_command_line_needs_the_runtime_alone() -> None:
+    names = ("gguf", "huggingface_hub", "matplotlib", "scipy", "torch", "transformers", "trl")
+    missing = f"sys.modules.update(dict.fromkeys({names}))"
+    program = f"import sys; {missing}; from rewardshift.cli.app import app; app(['demo', '--help'])"
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ANSWERS = {  # of tiny models, whose words are none that AFINN knows
-    "is_my_draft_aligned_enough": "This pair is safe up to strength 2",
+    "is_my_draft_aligned_enough": "The shift is mild up to strength 2",
     "which_strength": "None has surely more reward than the target alone",
     "best_of_n_or_sss": "SSS has no more reward than one plain sample",
 }

@@ -44,5 +44,15 @@ def test_make_targets_exist(command: str) -> None:
     dry_run(command)
 
 
+def test_the_demo_installs_nothing_that_only_tests_need_and_nothing_is_built_twice() -> None:
+    demo, test = (dry_run(f"make --always-make {name}") for name in ("demo", "test"))
+    assert "torch" not in demo
+    assert "train" not in demo
+    assert "torch" in test
+    assert demo.count("install --quiet") == 3  # pip itself, what builds, the package
+    assert test.startswith(demo.removesuffix(demo.splitlines(keepends=True)[-1]))
+    assert test.count("--no-build-isolation") == 1
+
+
 def test_no_other_commands_are_shown() -> None:
     assert all(command.split()[0] in {"make", "rewardshift"} for command in README.commands)

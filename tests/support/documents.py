@@ -68,7 +68,14 @@ def run_command_line(command: str, folder: Path) -> subprocess.CompletedProcess[
     )
 
 
-def dry_run(command: str) -> None:
-    """Checks that `make ...` knows its targets."""
+def dry_run(command: str) -> str:
+    """Checks that `make ...` knows its targets; what it would do."""
     words = shlex.split(command, comments=True)
-    subprocess.run([words[0], "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+    done = subprocess.run(
+        [words[0], "--dry-run", "--no-print-directory", *words[1:]],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout

@@ -1,7 +1,14 @@
-"""What to make of what was measured, in words."""
+"""What to make of what was measured, in words.
+
+"Mild" is said of the shift, by two lines that we drew: Z's 95th percentile is at most four times
+its 5th, and the text has at most 1.5 times the perplexity of the target's own. Neither is a limit
+of rule ``exact``, which divides by Z at every position and so gives pi* at any strength: a Z that
+spreads misleads rule ``paper``, which takes it for 1.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,22 +32,24 @@ class Verdict:
     """Advice.
 
     Attributes:
-        safe_strength: The highest strength measured up to which nothing spreads; 0 if none, None
-            if too little was measured to say.
+        mild_strength: The highest strength measured up to which Z does not spread and the target
+            does not find the text unlikely; 0 if none, None if too little was measured to say.
+            Rule ``exact`` gives pi* beyond it, too.
         sentences: What a user should know, most important first.
     """
 
-    safe_strength: float | None
+    mild_strength: float | None
     sentences: tuple[str, ...]
 
 
 def verdict(report: PairReport, *, temperature: float) -> Verdict:
     """Judges a report; ``temperature`` is that of its strengths."""
-    safe, why = _safe_strength(report)
+    mild, why = _mild_strength(report)
     return Verdict(
-        safe,
+        mild,
         (
-            _on_strength(safe, why),
+            _on_strength(mild, why),
+            _on_text(report),
             _on_alignment(report),
             _on_paper(report),
             _on_speed(report, temperature),
@@ -48,16 +57,16 @@ def verdict(report: PairReport, *, temperature: float) -> Verdict:
     )
 
 
-def _safe_strength(report: PairReport) -> tuple[float | None, str | None]:
-    """The last strength before the first that is not safe, and why that one is not."""
-    safe = None
+def _mild_strength(report: PairReport) -> tuple[float | None, str | None]:
+    """The last strength before the first that is not mild, and why that one is not."""
+    mild = None
     for row in sorted(report.strengths, key=lambda row: row.strength):
         if row.positions < _FEWEST:
-            return safe, f"at {row.strength:g}, Z is known at {row.positions} positions only"
+            return mild, f"at {row.strength:g}, Z is known at {row.positions} positions only"
         if (why := _fault(row, report.target_nats)) is not None:
-            return safe or 0.0, f"at {row.strength:g}, {why}"
-        safe = row.strength
-    return safe, None
+            return mild or 0.0, f"at {row.strength:g}, {why}"
+        mild = row.strength
+    return mild, None
 
 
 def _fault(row: StrengthReport, plain_nats: float | None) -> str | None:
@@ -73,17 +82,28 @@ def _fault(row: StrengthReport, plain_nats: float | None) -> str | None:
     return None
 
 
-def _on_strength(safe: float | None, why: str | None) -> str:
-    if safe is None:
+def _on_strength(mild: float | None, why: str | None) -> str:
+    if mild is None:
         return (
-            f"Too little was measured to say up to which strength this pair is safe: {why}. "
+            f"Too little was measured to say up to which strength the shift is mild: {why}. "
             f"It takes {_FEWEST}: longer responses, or more prompts."
         )
     if why is None:
-        return f"This pair is safe up to strength {safe:g}, the highest that was measured."
-    if safe == 0:
-        return f"This pair is not safe at any strength that was measured: {why}."
-    return f"This pair is safe up to strength {safe:g}; {why}."
+        return f"The shift is mild up to strength {mild:g}, the highest that was measured."
+    if mild == 0:
+        return f"The shift is not mild at any strength that was measured: {why}."
+    return f"The shift is mild up to strength {mild:g}; {why}."
+
+
+def _on_text(report: PairReport) -> str:
+    row = _nearest_to_one(report)
+    if row.target_nats is None or report.target_nats is None:
+        return "How likely the target finds the text is not known: there is none."
+    ratio = math.exp(row.target_nats - report.target_nats)
+    return (
+        f"At strength {row.strength:g} the text has {ratio:.2f} times the perplexity of the "
+        "target's own."
+    )
 
 
 def _on_alignment(report: PairReport) -> str:
@@ -114,17 +134,20 @@ def _on_alignment(report: PairReport) -> str:
 
 
 def _on_paper(report: PairReport) -> str:
-    row = _near_one(report)
+    row = _nearest_to_one(report)
     if row.paper_distance is None or row.positions < _FEWEST:
         return "How far the paper's rule is from pi* is not known: too little was measured."
-    distance = f"{row.paper_distance:.3f} in total variation a position from pi*"
+    distance = (
+        f"At strength {row.strength:g} the paper's rule is {row.paper_distance:.3f} in total "
+        "variation a position from pi*"
+    )
     if row.paper_distance > _FAR:
-        return f"The paper's rule is {distance}: use rule exact."
-    return f"The paper's rule is {distance}, near enough for most uses; rule exact costs the same."
+        return f"{distance}: use rule exact, the default, which gives pi* at any strength."
+    return f"{distance}, near enough for most uses; rule exact, the default, costs the same."
 
 
 def _on_speed(report: PairReport, temperature: float) -> str:
-    row = _near_one(report)
+    row = _nearest_to_one(report)
     if row.acceptance is None or row.decisions < _FEWEST:
         return (
             f"What speed to expect is not known: {row.decisions} drafts were accepted or rejected, "
@@ -140,5 +163,6 @@ def _on_speed(report: PairReport, temperature: float) -> str:
     )
 
 
-def _near_one(report: PairReport) -> StrengthReport:
+def _nearest_to_one(report: PairReport) -> StrengthReport:
+    """What was measured at strength 1, the default, or the nearest to it."""
     return min(report.strengths, key=lambda row: abs(row.strength - 1))

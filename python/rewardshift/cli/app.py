@@ -11,6 +11,7 @@ from . import (
     bench,
     chat,
     check_pair,
+    demo,
     distill,
     doctor,
     evaluate,
@@ -49,6 +50,7 @@ def rewardshift(
 
 
 for module in (
+    demo,
     generate,
     chat,
     score,

@@ -81,7 +81,7 @@ def check(
     ] = None,
     seed: Annotated[int, typer.Option("-s", "--seed", help="Of everything.", metavar="N")] = 1,
 ) -> None:
-    """Say whether a draft and its reference are fit to align a target, and up to which strength.
+    """Say whether a draft and its reference are fit to align a target, and how far they shift it.
 
     Measured by decoding: accepted drafts by temperature and position, the spread of Z, how far the
     paper's rule is from pi*, how far the draft has moved from its reference, whether it prefers
