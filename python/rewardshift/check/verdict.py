@@ -1,8 +1,8 @@
 """What to make of what was measured, in words.
 
 "Mild" is said of the shift, by two lines that we drew: Z's 95th percentile is at most four times
-its 5th, and the text has at most 1.5 times the perplexity of the target's own. Neither is a limit of
-rule ``exact``, which divides by Z at every position and so gives pi* at any strength: a Z that
+its 5th, and the text has at most 1.5 times the perplexity of the target's own. Neither is a limit
+of rule ``exact``, which divides by Z at every position and so gives pi* at any strength: a Z that
 spreads misleads rule ``paper``, which takes it for 1.
 """
 
