@@ -29,9 +29,11 @@ report = check_pair(roles, prompts, options)
 
 print("accepted drafts by temperature:")
 for row in report.temperatures:
-    print(f"  {row.temperature:g}: {row.acceptance:.2f}")
+    if row.acceptance is not None:
+        print(f"  {row.temperature:g}: {row.acceptance:.2f}")
 print("Z by strength, middle 90 %:")
 for row in report.strengths:
-    print(f"  {row.strength:g}: {row.z[0]:.2f} to {row.z[4]:.2f}")
+    if row.z is not None:
+        print(f"  {row.strength:g}: {row.z[0]:.2f} to {row.z[4]:.2f}")
 for sentence in verdict(report, temperature=options.temperature).sentences:
     print(sentence)

@@ -63,7 +63,7 @@ class PairFlags:
     ] = None
     num_prompts: Annotated[
         int | None,
-        _option("--num-prompts", text="At most; 1500 unless given.", metavar="N", least=1),
+        _option("--num-prompts", text="Of them, at most; 1500 unless given.", metavar="N", least=1),
     ] = None
     samples: Annotated[
         int | None,

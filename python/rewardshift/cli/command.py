@@ -169,12 +169,10 @@ def _said(error: Exception) -> str:
 
 def _advice(error: Exception, names: Names) -> str:
     """What follows the message; nothing where the command has no such flag."""
-    advice = _ADVICE.get(type(error))
-    return (
-        ""
-        if advice is None or ("n_ctx" in advice and "n_ctx" not in names.flags)
-        else f"; {advice}"
-    )
+    advice = _ADVICE.get(type(error), "")
+    if "n_ctx" in advice and "n_ctx" not in names.flags:
+        return ""
+    return advice and f"; {advice}"
 
 
 def _complain(message: str) -> None:
@@ -202,8 +200,8 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
-            if hint := self._hint(error, given):
-                error.message = f"{error.message} {hint}"  # type: ignore[attr-defined]
+            if hasattr(error, "message") and (hint := self._hint(error, given)):
+                error.message = f"{error.message} {hint}"
             raise
 
     def _hint(self, error: Exception, given: list[str]) -> str | None:

@@ -33,9 +33,12 @@ def run(module: str, function: str) -> NoReturn:
     """
     _end_at_once()
     _prepare_streams()
-    code: object = 0
     try:
         program = getattr(import_module(module), function)
+    except ImportError as error:  # a package is missing, or no core is for this processor
+        sys.exit(_failed(error))
+    code: object = 0
+    try:
         try:
             program()
         except SystemExit as end:
@@ -43,7 +46,7 @@ def run(module: str, function: str) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has left
         code = _failed()
-    except (ImportError, OSError) as error:  # a package or a core is missing, or a disk is full
+    except OSError as error:  # a disk is full
         code = _failed(error)
     # An interpreter that ends would answer Ctrl-C with a traceback, and while a thread that was
     # interrupted is still in the core it must not end at all.
