@@ -82,7 +82,7 @@ def test_default_cache_types_stay_close(files: Files, flash_attn: bool | None) -
         rows(context, history),
         by_numpy(model, history),
         rtol=0,
-        atol=precision.of_half_caches(model.spec, 60),
+        atol=precision.of_half_caches(model.spec),
     )
 
 

@@ -19,7 +19,7 @@ from any mistake on the other; torch.testing has its own, by type.
 
 from __future__ import annotations
 
-from math import log, sqrt
+from math import hypot, log, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,10 +101,27 @@ def of_paper_law(error: float, weight: Probs, proposal: Probs) -> Probs:
     return error * (1 + rejected / residual.sum()) * (weight + share)
 
 
-def of_half_caches(spec: TinySpec, positions: int) -> float:
-    """Of a tiny model's logits where keys and values are in float16, by default.
+def of_half_caches(spec: TinySpec) -> float:
+    """Of a tiny model's logits where keys and values are in float16, as they are by default.
 
-    Both are rounded once. With flash attention llama.cpp adds up values in float16, too, position
-    by position, where there is a single row.
+    A layer rounds queries, keys and values once. Flash attention also adds up values in float16,
+    where there is a single row; a mean of n is sqrt(n) times smaller than what it is the mean of,
+    and so are its n roundings, which count as one.
     """
-    return of_sums(spec.n_layer, 4 + positions, FLOAT16) * spec.scale
+    return SIGMAS * FLOAT16 * sqrt(4 * spec.n_layer) * spec.scale
+
+
+def of_weights(spec: TinySpec, kind: str) -> float:
+    """What weights of a type cost a tiny model's logits at most: the root of the mean square.
+
+    A block of 32 normal numbers spans five standard deviations, in 2^bits steps, and errors are
+    even within a step. Kernels round activations as well: to the same type of 16 bits, or to 8
+    bits. A layer multiplies four times in a row.
+    """
+    if kind in ("F32", "F16", "BF16"):
+        rounding = {"F32": FLOAT32, "F16": FLOAT16, "BF16": BFLOAT16}[kind] / sqrt(3)
+        both = sqrt(2) * rounding
+    else:
+        bits = int(kind[1])
+        both = hypot(5 / 2**bits, 5 / 2**8) / sqrt(12)
+    return sqrt(4 * spec.n_layer + 1) * both * spec.scale
