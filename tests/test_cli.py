@@ -26,6 +26,7 @@ from rewardshift.cli.app import app
 from rewardshift.cli.demo import Demo
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
+from tests.support.precision import DOUBLE
 from tests.support.tiny_gguf import (
     CHATML_TEMPLATE,
     TinySpec,
@@ -446,7 +447,7 @@ def test_score_json_has_every_role(run: Callable[..., Outcome], trio: Trio) -> N
     rewards = [
         q - r for q, r in zip(result["draft_logprobs"], result["reference_logprobs"], strict=True)
     ]
-    assert math.isclose(math.fsum(rewards), result["implicit_reward"], abs_tol=1e-9)
+    assert math.isclose(math.fsum(rewards), result["implicit_reward"], abs_tol=DOUBLE)
     assert result["texts"] == ["cd"]
 
 
