@@ -59,10 +59,7 @@ set(GGML_OPENMP ${REWARDSHIFT_BUILD_PEERS})
 # No installation of llama.cpp, and no warnings from its headers.
 set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # lets the variables above override its options
 add_subdirectory(${llama_dir} llama.cpp EXCLUDE_FROM_ALL SYSTEM)
-if(NOT MSVC)
-  set_source_files_properties(${llama_dir}/ggml/src/ggml-cpu/amx/mmq.cpp TARGET_DIRECTORY ggml-cpu
-    PROPERTIES COMPILE_OPTIONS "-include;${CMAKE_CURRENT_LIST_DIR}/whole_tile_config.h")
-endif()
+include(AmxTiles)
 
 # What `benchmarks/peers.py` compares with: the same sources, compiled with the same flags.
 if(REWARDSHIFT_BUILD_PEERS)

@@ -28,6 +28,7 @@ from rewardshift.cli.demo import PROMPTS, Demo, heading
 from rewardshift.cli.file_types import file_type
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
+from tests.support.precision import DOUBLE
 from tests.support.tiny_gguf import (
     CHATML_TEMPLATE,
     TinySpec,
@@ -577,7 +578,7 @@ def test_score_json_has_every_role(run: Callable[..., Outcome], trio: Trio) -> N
     rewards = [
         q - r for q, r in zip(result["draft_logprobs"], result["reference_logprobs"], strict=True)
     ]
-    assert math.isclose(math.fsum(rewards), result["implicit_reward"], abs_tol=1e-9)
+    assert math.isclose(math.fsum(rewards), result["implicit_reward"], abs_tol=DOUBLE)
     assert result["texts"] == ["cd"]
 
 

@@ -74,3 +74,31 @@ def test_a_decoder_left_open_does_not_disturb_the_end_of_the_process() -> None:
         """
     )
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def test_what_others_do_with_the_processor_s_tiles_does_not_disturb_ours() -> None:
+    """Who multiplies in bfloat16 with AMX leaves the thread's tiles in other shapes, or in none."""
+    pytest.importorskip("torch")
+    process = run_python(
+        """
+        import tempfile
+        from pathlib import Path
+        from rewardshift import quantize
+        from support.engine import open_context, rows
+        from support.tiny_gguf import TinyModel, TinySpec, write_model
+        import torch
+
+        with tempfile.TemporaryDirectory() as folder:
+            spec = TinySpec(n_embd=256, n_ff=512)
+            model = write_model(Path(folder) / "f32.gguf", spec)
+            path = quantize(model.path, Path(folder) / "q8_0.gguf", "Q8_0")
+            context = open_context(TinyModel(path, spec, {}))
+            torch.set_num_threads(1)  # the thread that calls us
+            history = (0, [3, 4, 5] * 10, 30)
+            before = rows(context, history)
+            matrix = torch.ones(64, 64, dtype=torch.bfloat16)
+            print((matrix @ matrix).sum().item() == 64**3)
+            print((rows(context, history) == before).all())
+        """
+    )
+    assert (process.returncode, process.stdout.split()) == (0, ["True", "True"]), process.stderr

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewardshift import Decoder, EvaluationError
-from tests.support import numpy_forward
+from tests.support import numpy_forward, precision
 from tests.support.engine import EXACT, open_context, rows
-from tests.support.tiny_gguf import spm_vocab
+from tests.support.tiny_gguf import TinySpec, spm_vocab
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from tests.support.engine import History
     from tests.support.tiny_gguf import TinyModel
 
+pytestmark = pytest.mark.numeric
+
 ARCHITECTURES = ("llama", "qwen2", "olmo2")
-TOLERANCE = 3e-5
+TOLERANCE = precision.of_logits(TinySpec())  # no model here is larger
 
 
 def tokens_of(length: int, seed: int = 0) -> list[int]:
@@ -39,7 +41,7 @@ def by_numpy(model: TinyModel, *histories: History) -> NDArray[np.float64]:
 
 def check(context: _core.Context, model: TinyModel, *histories: History) -> None:
     np.testing.assert_allclose(
-        rows(context, *histories), by_numpy(model, *histories), atol=TOLERANCE
+        rows(context, *histories), by_numpy(model, *histories), rtol=0, atol=TOLERANCE
     )
 
 
@@ -76,7 +78,12 @@ def test_default_cache_types_stay_close(files: Files, flash_attn: bool | None) -
     model = files.model()
     context = open_context(model, type_k="f16", type_v="f16", flash_attn=flash_attn)
     history = (0, tokens_of(60), 60)
-    np.testing.assert_allclose(rows(context, history), by_numpy(model, history), atol=0.02)
+    np.testing.assert_allclose(
+        rows(context, history),
+        by_numpy(model, history),
+        rtol=0,
+        atol=precision.of_half_caches(model.spec),
+    )
 
 
 @pytest.mark.parametrize("n_batch", [1, 3, 8, 512])
@@ -265,7 +272,7 @@ def _walk(context: _core.Context, model: TinyModel, calls: Sequence[Sequence[His
         wanted = [h for h in call if h[2] > 0]
         assert len(got) == sum(n for *_, n in wanted)
         if wanted:
-            np.testing.assert_allclose(got, by_numpy(model, *wanted), atol=TOLERANCE)
+            np.testing.assert_allclose(got, by_numpy(model, *wanted), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("kv_unified", [True, False])
@@ -356,7 +363,7 @@ def test_a_failed_request_leaves_the_scores_of_others_alone(files: Files) -> Non
         with pytest.raises(EvaluationError):
             decoder.generate([4, NAN_TOKEN, 4], **GREEDY)
         after = decoder.score([3, 4], [5, 3, 4]).target_logprobs
-    np.testing.assert_allclose(after, before, atol=1e-6)
+    np.testing.assert_allclose(after, before, rtol=0, atol=precision.of_logprobs(bad.spec))
 
 
 # --- nothing of this shows in what is generated ------------------------------------------------

@@ -22,6 +22,7 @@ from rewardshift import (
     _core,
 )
 from tests.support import enumerate_law as oracle
+from tests.support.precision import DOUBLE, of_log_z, of_normaliser, of_paper_law
 
 VOCAB, ORDER, EOG = 6, 2, 0
 PIECES = ["", "a", "b", "ab", "ba", "é"]
@@ -193,7 +194,8 @@ def test_lossless_decoding_reports_the_draft_where_it_drafted():
     for step in c.steps:
         row = draft[history[-2], history[-1]].astype(float)
         own = row[step.id] - np.log(np.exp(row).sum())
-        assert step.draft_logprob == (None if step.origin == "bonus" else pytest.approx(own))
+        known = pytest.approx(own, abs=of_normaliser(VOCAB))
+        assert step.draft_logprob == (None if step.origin == "bonus" else known)
         assert step.reference_logprob is None
         history.append(step.id)
     assert {step.origin for step in c.steps} == {"draft", "correction", "bonus"}
@@ -435,8 +437,6 @@ def test_temperature_zero_is_plain_three_model_greedy(rule, strength):
         assert [done[request].tokens for request in requests] == [tuple(expected[2:])] * 9
 
 
-LOOSE = 2e-6  # the roles' normalisers, and Z with them, are floats
-
 # --- what is reported ----------------------------------------------------------------------------
 
 
@@ -444,6 +444,7 @@ def log(x: float) -> float:
     return math.log(x) if x > 0 else -math.inf
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("rule", ["exact", "paper"])
 @pytest.mark.parametrize("num_draft_tokens", [0, 1, 3, 8])
 @pytest.mark.parametrize(
@@ -452,6 +453,7 @@ def log(x: float) -> float:
 def test_reported_log_probabilities_are_those_of_the_law(rule, num_draft_tokens, shaping):
     shaping = {"temperature": 1.0, "strength": 1.0, **shaping}
     t, s = shaping["temperature"], shaping["strength"]
+    of_role, of_z = of_normaliser(VOCAB), of_log_z(VOCAB, s)
     rows = tables(3)
     d = Decoder.from_models(*models(rows))
     for seed in range(4):
@@ -466,24 +468,27 @@ def test_reported_log_probabilities_are_those_of_the_law(rule, num_draft_tokens,
             goal = oracle.goal(zp, zq, zr, **shaping)
             weight = oracle.shifted(p, q, r, s)
             paper = oracle.emission(weight * (goal > 0), q, goal).law
-            law = paper if rule == "paper" and step.origin != "bonus" else goal
-            assert step.logprob == pytest.approx(
-                log(law[step.id]), abs=LOOSE if law is paper else 1e-10
-            )
+            of_paper = of_paper_law(of_z, weight * (goal > 0), q)
+            if rule == "paper" and step.origin != "bonus":
+                assert math.exp(step.logprob) == pytest.approx(
+                    paper[step.id], abs=of_paper[step.id]
+                )
+            else:
+                assert step.logprob == pytest.approx(log(goal[step.id]), abs=DOUBLE)
             own = [np.log(oracle.softmax(z))[step.id] for z in (zp, zq, zr)]
             reported = [step.target_logprob, step.draft_logprob, step.reference_logprob]
-            assert reported == pytest.approx(own, abs=LOOSE)
-            assert step.implicit_reward == pytest.approx(own[1] - own[2], abs=LOOSE)
-            assert math.exp(step.log_z) == pytest.approx(weight.sum(), rel=LOOSE)
+            assert reported == pytest.approx(own, abs=of_role)
+            assert step.implicit_reward == pytest.approx(own[1] - own[2], abs=2 * of_role)
+            assert math.exp(step.log_z) == pytest.approx(weight.sum(), rel=of_z)
             best = [x for x in np.argsort(-goal, kind="stable")[:3] if goal[x] > 0]
             assert list(step.top_logprobs) == best
             expected = [log(goal[x]) for x in best]
-            assert list(step.top_logprobs.values()) == pytest.approx(expected, abs=1e-10)
+            assert list(step.top_logprobs.values()) == pytest.approx(expected, abs=DOUBLE)
             if step.origin == "bonus":
                 assert step.paper_distance is None
             elif rule == "paper" or not {"top_k", "top_p"} & set(shaping):
                 distance = 0.5 * np.abs(paper - goal).sum()
-                assert step.paper_distance == pytest.approx(distance, abs=LOOSE)
+                assert step.paper_distance == pytest.approx(distance, abs=of_paper.sum())
         z = [math.exp(step.log_z) for step in c.steps]
         assert c.statistics.z.mean == pytest.approx(np.mean(z))
         rewards = sum(step.implicit_reward for step in c.steps)
@@ -500,6 +505,7 @@ def test_paper_distance_is_that_of_the_papers_rule_whatever_rule_decodes():
         assert exact == pytest.approx(paper)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("rule", ["exact", "paper"])
 def test_greedy_log_probabilities_are_those_of_the_goal_at_temperature_one(rule):
     rows = tables(3)
@@ -508,7 +514,7 @@ def test_greedy_log_probabilities_are_those_of_the_goal_at_temperature_one(rule)
     history = (1, 2, *c.tokens)
     for i, step in enumerate(c.steps):
         goal = oracle.goal(*(table[history[i : i + 2]] for table in rows))
-        assert step.logprob == pytest.approx(log(goal[step.id]), abs=1e-10)
+        assert step.logprob == pytest.approx(log(goal[step.id]), abs=DOUBLE)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -550,11 +556,13 @@ def test_low_temperatures_do_not_overflow():
     assert c.tokens == greedy.tokens
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(
     "shaping", [{}, {"temperature": 0.6, "strength": 2.0, "top_k": 4}], ids=str
 )
 def test_score_gives_each_roles_and_the_goals_log_probabilities(shaping):
     rows, options = tables(4), {"temperature": 1.0, "strength": 1.0, **shaping}
+    of_z = of_log_z(VOCAB, options["strength"])
     d = Decoder.from_models(*models(rows))
     queued = d.submit([1, 2], max_tokens=10, seed=1)
     d.step()
@@ -565,14 +573,14 @@ def test_score_gives_each_roles_and_the_goals_log_probabilities(shaping):
         at = [(*start, *continuation)[i : i + 2] for start in starts]
         p, q, r = (table[k].astype(np.float64) for table, k in zip(rows, at, strict=True))
         goal = log(oracle.goal(p, q, r, **options)[token])
-        assert score.goal_logprobs[i] == pytest.approx(goal, abs=1e-10)
+        assert score.goal_logprobs[i] == pytest.approx(goal, abs=DOUBLE)
         t = options["temperature"]
         z = oracle.shifted(*(oracle.softmax(row / t) for row in (p, q, r)), options["strength"])
-        assert score.log_z[i] == pytest.approx(math.log(z.sum()), abs=LOOSE)
+        assert score.log_z[i] == pytest.approx(math.log(z.sum()), abs=of_z)
         names = ("target_logprobs", "draft_logprobs", "reference_logprobs")
         for name, row in zip(names, (p, q, r), strict=True):
             expected = np.log(oracle.softmax(row))[token]
-            assert getattr(score, name)[i] == pytest.approx(expected, abs=LOOSE)
+            assert getattr(score, name)[i] == pytest.approx(expected, abs=of_normaliser(VOCAB))
     alone = Decoder.from_models(*models(rows)).generate([1, 2], max_tokens=10, seed=1)
     assert essence(finish(d)[queued]) == essence(alone)
 
@@ -590,8 +598,10 @@ def test_score_of_a_response_is_what_was_reported_of_it(options):
     d, options = decoder(end=-20), {"temperature": 0.9, **options}
     c = d.generate([1, 2], max_tokens=100, seed=2, draft_prompt=[3, 4], **options)
     score = d.score([1, 2], c.tokens, draft_prompt=[3, 4], **options)
-    assert score.goal_logprobs == pytest.approx(c.logprobs, abs=1e-12)
-    assert score.implicit_reward == pytest.approx(c.statistics.implicit_reward, abs=1e-10)
+    assert score.goal_logprobs == pytest.approx(c.logprobs, abs=DOUBLE)
+    assert score.implicit_reward == pytest.approx(
+        c.statistics.implicit_reward, abs=len(c.steps) * DOUBLE
+    )
 
 
 # --- failures ------------------------------------------------------------------------------------

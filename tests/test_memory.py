@@ -179,7 +179,7 @@ logger.setLevel(logging.DEBUG)
 with rewardshift.Decoder(path, n_ctx=64, n_threads=1, n_gpu_layers=0, use_mmap=use_mmap) as decoder:
     decoder.generate([1, 3], max_tokens=2)
     mapped = path in Path("/proc/self/maps").read_text()
-sizes = re.findall(r"CPU_REPACK model buffer size = *([\\d.]+)", "\\n".join(said))
+sizes = re.findall(r"(?:CPU_REPACK|AMX) model buffer size = *([\\d.]+)", "\\n".join(said))
 print(mapped, int(sum(map(float, sizes)) * 2**20))
 """
 """Whether a model file is mapped, and how many bytes of it llama.cpp rearranged."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rewardshift import Completion, Decoder, NgramTable, TableModel, _core
 from tests.support import enumerate_law as oracle
+from tests.support.precision import DOUBLE, of_normaliser
 from tests.support.worlds import random_table
 
 VOCAB, ORDER, EOG = 6, 2, 0
@@ -128,7 +129,9 @@ def test_the_table_learns_what_was_emitted_and_the_goal_there():
     for end in range(2, len(history)):
         seen, expected = table.after(history[:end]), naive.after(history[:end])
         assert [t for t, _ in seen] == [t for t, _ in expected]
-        np.testing.assert_allclose([p for _, p in seen], [p for _, p in expected], atol=1e-12)
+        np.testing.assert_allclose(
+            [p for _, p in seen], [p for _, p in expected], rtol=0, atol=DOUBLE
+        )
 
 
 def test_a_table_may_know_tokens_that_the_models_do_not():
@@ -175,15 +178,16 @@ def test_every_branch_is_scored_on_its_own_history(options, from_table):
     c = decoder(rows).generate([1, 2], max_tokens=40, seed=2, drafter=table, **TREE, **options)
     plain = decoder(rows).score([1, 2], c.tokens, **{"temperature": 0.8, **options})
     lossless = options.get("rule") == "speculative"
-    assert [s.logprob for s in c.steps] == pytest.approx(plain.goal_logprobs, abs=1e-10)
-    assert [s.target_logprob for s in c.steps] == pytest.approx(plain.target_logprobs, abs=1e-6)
+    assert [s.logprob for s in c.steps] == pytest.approx(plain.goal_logprobs, abs=DOUBLE)
+    close = of_normaliser(VOCAB)
+    assert [s.target_logprob for s in c.steps] == pytest.approx(plain.target_logprobs, abs=close)
     for name in ("draft_logprob", "reference_logprob"):
         reported = [getattr(step, name) for step in c.steps]
         expected = getattr(plain, name + "s")
         if lossless:  # the draft's is known where it drafted
             assert {*reported} == {None} or (name == "draft_logprob" and not from_table)
         else:
-            assert reported == pytest.approx(expected, abs=1e-6)
+            assert reported == pytest.approx(expected, abs=close)
     assert {step.origin for step in c.steps} >= {"draft", "bonus"}
     assert {step.paper_distance for step in c.steps} == {None}
 

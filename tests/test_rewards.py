@@ -19,6 +19,7 @@ from rewardshift.rewards import (
     VaderReward,
     scores,
 )
+from tests.support import precision
 from tests.support.engine import EXACT
 from tests.support.numpy_forward import class_probabilities
 from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab
@@ -34,6 +35,9 @@ GOOD, PLAIN, BAD = (
     "A table has four legs.",
     "I hate this awful day.",
 )
+
+
+pytestmark = pytest.mark.numeric
 
 
 @pytest.mark.parametrize("reward", [VaderReward, AfinnReward])
@@ -59,15 +63,16 @@ def test_a_reward_that_gives_no_number_is_named_with_its_text() -> None:
 
 
 def test_a_judge_s_reward_is_its_log_odds(files: Files) -> None:
-    path = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE, seed=1, scale=4.0).path
+    model = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE, seed=1, scale=4.0)
+    path, close = model.path, precision.of_reward(model.spec, len("Yes"))  # a token each letter
     question = "{prompt} {response} good?"
-    judge = JudgeReward(path, question, n_ctx=256)
+    judge = JudgeReward(path, question, **EXACT)
     found = judge([("a {response}", "b"), ("c", "d d")])
-    with Decoder(path, n_ctx=256) as decoder:
+    with Decoder(path, **EXACT) as decoder:
         for reward, text in zip(found, ("a {response} b good?", "c d d good?"), strict=True):
             asked = decoder.chat_prompts([{"role": "user", "content": text}])[0]
             yes, no = (decoder.score(asked, word).target_logprob for word in ("Yes", "No"))
-            assert reward == pytest.approx(yes - no, abs=1e-3)
+            assert reward == pytest.approx(yes - no, abs=close)
     with pytest.raises(ValueError, match=r"no \{response\}"):
         JudgeReward(path, "good?")
 
@@ -76,7 +81,8 @@ def test_a_judge_reads_many_exchanges_in_one_batch_where_yes_and_no_are_tokens(
     files: Files,
 ) -> None:
     vocab = bpe_vocab().extended(("Yes", "No"), TokenType.USER_DEFINED)
-    path = files.model(vocab=vocab, chat_template=CHATML_TEMPLATE, seed=2, scale=4.0).path
+    model = files.model(vocab=vocab, chat_template=CHATML_TEMPLATE, seed=2, scale=4.0)
+    path, close = model.path, precision.of_reward(model.spec, 1)
     judge = JudgeReward(path, "Is this good? {response}", **EXACT)
     found = judge([("", "ab"), ("", "cd e"), ("", "ab"), ("", "")])
     with Decoder(path, **EXACT) as decoder:
@@ -85,7 +91,7 @@ def test_a_judge_reads_many_exchanges_in_one_batch_where_yes_and_no_are_tokens(
             message = {"role": "user", "content": f"Is this good? {text}"}
             asked = decoder.chat_prompts([message])[0]
             yes, no = (decoder.score(asked, word).target_logprob for word in ("Yes", "No"))
-            assert reward == pytest.approx(yes - no, abs=1e-4)
+            assert reward == pytest.approx(yes - no, abs=close)
     assert len({round(reward, 3) for reward in found}) == 3
 
 
@@ -94,8 +100,9 @@ def test_a_judge_reads_many_exchanges_in_one_batch_where_yes_and_no_are_tokens(
 
 def test_the_implicit_reward_is_the_sum_of_log_ratios(files: Files) -> None:
     spec = {"vocab": bpe_vocab(), "chat_template": CHATML_TEMPLATE, "seed": 1}
-    paths = [model.path for model in files.trio(**spec)]
-    with Decoder(*paths, **EXACT) as decoder:
+    trio = files.trio(**spec)
+    close = precision.of_reward(trio[0].spec, 1)
+    with Decoder(*(model.path for model in trio), **EXACT) as decoder:
         reward = ImplicitReward(decoder)
         before = decoder.work["target"]
         found = reward([("ab", "cd"), ("ab", ""), ("x", "cd ab")])
@@ -104,38 +111,41 @@ def test_the_implicit_reward_is_the_sum_of_log_ratios(files: Files) -> None:
             found, [("ab", "cd"), ("ab", ""), ("x", "cd ab")], strict=True
         ):
             asked = decoder.chat_prompts([{"role": "user", "content": prompt}])[0]
+            score = decoder.score(asked, response)
             assert value == pytest.approx(
-                decoder.score(asked, response).implicit_reward or 0.0, abs=1e-4
+                score.implicit_reward or 0.0, abs=close * len(score.tokens)
             )
         completion = decoder.generate("ab", max_tokens=9, seed=3)
         each = reward.per_token("ab", completion.tokens)
         expected = [step.implicit_reward for step in completion.steps]
-        np.testing.assert_allclose(each, expected, atol=1e-4)
+        np.testing.assert_allclose(each, expected, rtol=0, atol=close)
         shifted = reward.per_token("ab", "cd", draft_prompt="cd")
         score = decoder.score("ab", "cd", draft_prompt="cd")
         np.testing.assert_allclose(
-            shifted, score.draft_logprobs - score.reference_logprobs, atol=1e-4
+            shifted, score.draft_logprobs - score.reference_logprobs, rtol=0, atol=close
         )
 
 
 def test_the_implicit_reward_may_be_that_of_a_prompt(files: Files) -> None:
-    path = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE, seed=1).path
-    with Decoder(path, path, path, **EXACT) as decoder:
-        assert ImplicitReward(decoder)([("ab", "cd")]) == pytest.approx([0.0], abs=1e-5)
+    model = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE, seed=1)
+    close = precision.of_reward(model.spec, len("cd"))
+    with Decoder(*[model.path] * 3, **EXACT) as decoder:
+        assert ImplicitReward(decoder)([("ab", "cd")]) == pytest.approx([0.0], abs=close)
         found = ImplicitReward(decoder, draft_system="Be kind.")([("ab", "cd")])[0]
         shown, draft = decoder.chat_prompts(
             [{"role": "user", "content": "ab"}], draft_system="Be kind."
         )
         expected = decoder.score(shown, "cd", draft_prompt=draft).implicit_reward
-        assert found == pytest.approx(expected, abs=1e-4)
+        assert found == pytest.approx(expected, abs=close)
         assert abs(found) > 0.01
 
 
 def test_the_implicit_reward_reads_prompts_as_they_are_without_a_template(files: Files) -> None:
-    paths = [model.path for model in files.trio(vocab=bpe_vocab(), seed=1)]
-    with Decoder(*paths, **EXACT) as decoder:
+    trio = files.trio(vocab=bpe_vocab(), seed=1)
+    close = precision.of_reward(trio[0].spec, len("cd"))
+    with Decoder(*(model.path for model in trio), **EXACT) as decoder:
         found = ImplicitReward(decoder)([("ab", "cd")])[0]
-        assert found == pytest.approx(decoder.score("ab", "cd").implicit_reward, abs=1e-4)
+        assert found == pytest.approx(decoder.score("ab", "cd").implicit_reward, abs=close)
         with pytest.raises(ChatTemplateError):
             ImplicitReward(decoder, draft_system="Be kind.")([("ab", "cd")])
 
@@ -211,6 +221,7 @@ HEAD = {"arch": "qwen3", "vocab": bpe_vocab(), "seed": 5, "classes": ("no", "yes
 
 def test_a_reward_model_is_its_classification_head(files: Files) -> None:
     model = files.model(**HEAD, chat_template=CHATML_TEMPLATE)
+    close = precision.of_logits(model.spec)  # a probability is off by less than its logits
     exchanges = [("ab", "cd" * n) for n in (0, 1, 5, 90)] + [("how", "do you do"), ("ab", "cd")]
     reward = GGUFRewardModel(model.path, label="yes", **{**EXACT, "n_ctx": 512})
     assert reward.labels == ("no", "yes", "maybe")
@@ -223,11 +234,11 @@ def test_a_reward_model_is_its_classification_head(files: Files) -> None:
             )
             tokens = decoder.tokenize(shown, add_special=False)
             expected = class_probabilities(model, tokens)
-            assert value == pytest.approx(expected[1], abs=1e-5)
-    assert found[1] == pytest.approx(found[-1], abs=1e-6)
+            assert value == pytest.approx(expected[1], abs=close)
+    assert found[1] == pytest.approx(found[-1], abs=close)
     assert len({round(value, 4) for value in found}) == 5
     assert reward([]) == []
-    assert reward(exchanges[::-1]) == pytest.approx(found[::-1], abs=1e-5)
+    assert reward(exchanges[::-1]) == pytest.approx(found[::-1], abs=close)
 
 
 def test_a_reward_model_reads_what_its_form_says(files: Files) -> None:
@@ -235,20 +246,22 @@ def test_a_reward_model_reads_what_its_form_says(files: Files) -> None:
     reward = GGUFRewardModel(model.path, form="{prompt}: {response}", label=2, **EXACT)
     with Decoder(model.path, **EXACT) as decoder:
         expected = class_probabilities(model, decoder.tokenize("a {response}: b"))[2]
-    assert reward([("a {response}", "b")]) == pytest.approx([expected], abs=1e-5)
+    close = precision.of_logits(model.spec)
+    assert reward([("a {response}", "b")]) == pytest.approx([expected], abs=close)
 
 
 def test_more_exchanges_than_fit_at_once_are_evaluated_in_turns(files: Files) -> None:
     model = files.model(**HEAD)
+    close = precision.of_logits(model.spec)
     options = {**EXACT, "n_ctx": 256, "n_seq_max": 3}
     reward = GGUFRewardModel(model.path, form="{response}", **options)
     texts = [chr(97 + i) * (3 + 17 * i % 60) for i in range(20)]
     found = reward([("", text) for text in texts])
     alone = [reward([("", text)])[0] for text in texts]
-    assert found == pytest.approx(alone, abs=1e-5)
+    assert found == pytest.approx(alone, abs=close)
     with pytest.raises(ContextOverflowError, match=r"a text to classify has 300 tokens; .* 256"):
         reward([("", "a"), ("", "e" * 300)])
-    assert reward([("", texts[0])]) == pytest.approx(found[:1], abs=1e-5)
+    assert reward([("", texts[0])]) == pytest.approx(found[:1], abs=close)
 
 
 def test_a_reward_model_without_a_head_or_with_a_useless_one_is_refused(files: Files) -> None:

@@ -3,12 +3,16 @@
 It computes in float64 what llama.cpp computes in float32 for `llama`, `qwen2`, `qwen3` and
 `olmo2`. llama.cpp keeps keys and values in float16 unless told otherwise: compare with type_k and
 type_v F32, or with a wider tolerance.
+
+Kernels for weights of few bits round what they multiply them by, too. `rounded` does so here, to
+see what that costs: it is given the weight's name and the activations.
 """
 
 # mypy: disable-error-code="no-any-return"
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from .tiny_gguf import TinyLora, TinyModel, TinySpec
 
 Array = NDArray[np.float64]
+Rounding = Callable[[str, Array], Array]
+Multiplication = Callable[[Array, str], Array]
 
 
 def logits(
@@ -28,14 +34,23 @@ def logits(
     *,
     lora: TinyLora | None = None,
     lora_scale: float = 1.0,
+    rounded: Rounding | None = None,
 ) -> Array:
     """Logits after each of `tokens`, which begin at position 0.
+
+    Args:
+        model: The model.
+        tokens: What it reads.
+        lora: An adapter.
+        lora_scale: Its strength.
+        rounded: What a kernel makes of activations before it multiplies the named weight by them.
 
     Returns:
         Shape (len(tokens), n_vocab): row i is the law of the token after tokens[: i + 1].
     """
     weights = effective_weights(model, lora, lora_scale)
-    return _states(model, tokens, weights) @ weights["output.weight"].T
+    times = _multiplication(weights, rounded)
+    return times(_states(model, tokens, weights, rounded), "output")
 
 
 def class_probabilities(model: TinyModel, tokens: Sequence[int]) -> Array:
@@ -44,15 +59,33 @@ def class_probabilities(model: TinyModel, tokens: Sequence[int]) -> Array:
     return _softmax(weights["cls.output.weight"] @ _states(model, tokens, weights)[-1])
 
 
-def _states(model: TinyModel, tokens: Sequence[int], weights: dict[str, Array]) -> Array:
+def _multiplication(
+    weights: dict[str, Array], rounded: Rounding | None, prefix: str = ""
+) -> Multiplication:
+    """How activations are multiplied by a weight, called by its name behind the prefix."""
+
+    def times(x: Array, name: str) -> Array:
+        name = f"{prefix}{name}.weight"
+        return (x if rounded is None else rounded(name, x)) @ weights[name].T
+
+    return times
+
+
+def _states(
+    model: TinyModel,
+    tokens: Sequence[int],
+    weights: dict[str, Array],
+    rounded: Rounding | None = None,
+) -> Array:
     """What the output layer reads, after each of `tokens`: shape (len(tokens), n_embd)."""
     spec = model.spec
     x = weights["token_embd.weight"][np.asarray(tokens, dtype=np.int64)]
     for index in range(spec.n_layer):
         prefix = f"blk.{index}."
         layer = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        times = _multiplication(weights, rounded, prefix)
         window = spec.sliding_window if index % 2 == 0 else 0
-        x = _block(x, layer, spec, window)
+        x = _block(x, layer, times, spec, window)
     return _rms_norm(x, weights["output_norm.weight"], spec.rms_eps)
 
 
@@ -68,18 +101,25 @@ def effective_weights(model: TinyModel, lora: TinyLora | None, scale: float) -> 
     return weights
 
 
-def _block(x: Array, layer: dict[str, Array], spec: TinySpec, window: int) -> Array:
+def _block(
+    x: Array, layer: dict[str, Array], times: Multiplication, spec: TinySpec, window: int
+) -> Array:
     if spec.arch == "olmo2":  # normalises what a sub-layer adds, not what it reads
-        added = _attention(x, layer, spec, window)
+        added = _attention(x, layer, times, spec, window)
         x = x + _rms_norm(added, layer["post_attention_norm.weight"], spec.rms_eps)
-        added = _swiglu(x, layer)
+        added = _swiglu(x, times)
         return x + _rms_norm(added, layer["post_ffw_norm.weight"], spec.rms_eps)
-    x = x + _attention(_rms_norm(x, layer["attn_norm.weight"], spec.rms_eps), layer, spec, window)
-    return x + _swiglu(_rms_norm(x, layer["ffn_norm.weight"], spec.rms_eps), layer)
+    read = _rms_norm(x, layer["attn_norm.weight"], spec.rms_eps)
+    x = x + _attention(read, layer, times, spec, window)
+    return x + _swiglu(_rms_norm(x, layer["ffn_norm.weight"], spec.rms_eps), times)
 
 
-def _attention(x: Array, layer: dict[str, Array], spec: TinySpec, window: int) -> Array:
-    query, key, value = (_project(x, layer, name, spec) for name in ("attn_q", "attn_k", "attn_v"))
+def _attention(
+    x: Array, layer: dict[str, Array], times: Multiplication, spec: TinySpec, window: int
+) -> Array:
+    query, key, value = (
+        _project(times(x, name), layer, name, spec) for name in ("attn_q", "attn_k", "attn_v")
+    )
     query, key = _rope(query, spec), _rope(key, spec)
     group = spec.n_head // spec.n_head_kv
     key, value = np.repeat(key, group, axis=1), np.repeat(value, group, axis=1)
@@ -88,21 +128,20 @@ def _attention(x: Array, layer: dict[str, Array], spec: TinySpec, window: int) -
         seen = slice(max(0, i + 1 - window) if window else 0, i + 1)
         score = np.einsum("hd,jhd->hj", query[i], key[seen]) / np.sqrt(key.shape[-1])
         mixed[i] = np.einsum("hj,jhd->hd", _softmax(score), value[seen])
-    return mixed.reshape(len(x), -1) @ layer["attn_output.weight"].T
+    return times(mixed.reshape(len(x), -1), "attn_output")
 
 
-def _project(x: Array, layer: dict[str, Array], name: str, spec: TinySpec) -> Array:
+def _project(y: Array, layer: dict[str, Array], name: str, spec: TinySpec) -> Array:
     """One of q, k, v with its bias or norm where the architecture has it: (n, heads, n_dim)."""
-    y = x @ layer[f"{name}.weight"].T
     if f"{name}.bias" in layer:
         y = y + layer[f"{name}.bias"]
     norm = layer.get(f"{name}_norm.weight")
     n_dim = spec.n_embd // spec.n_head
     if norm is not None and spec.arch == "qwen3":  # of each head
-        return _rms_norm(y.reshape(len(x), -1, n_dim), norm, spec.rms_eps)
+        return _rms_norm(y.reshape(len(y), -1, n_dim), norm, spec.rms_eps)
     if norm is not None:
         y = _rms_norm(y, norm, spec.rms_eps)
-    return y.reshape(len(x), -1, n_dim)
+    return y.reshape(len(y), -1, n_dim)
 
 
 def _rope(x: Array, spec: TinySpec) -> Array:
@@ -121,9 +160,9 @@ def _rope(x: Array, spec: TinySpec) -> Array:
     return y
 
 
-def _swiglu(x: Array, layer: dict[str, Array]) -> Array:
-    gate, up = x @ layer["ffn_gate.weight"].T, x @ layer["ffn_up.weight"].T
-    return (gate / (1 + np.exp(-gate)) * up) @ layer["ffn_down.weight"].T
+def _swiglu(x: Array, times: Multiplication) -> Array:
+    gate, up = times(x, "ffn_gate"), times(x, "ffn_up")
+    return times(gate / (1 + np.exp(-gate)) * up, "ffn_down")
 
 
 def _rms_norm(x: Array, weight: Array, eps: float) -> Array:

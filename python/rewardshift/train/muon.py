@@ -27,11 +27,18 @@ class Muon(torch.optim.Optimizer):  # type: ignore[misc]
         matrices: The parameters.
         lr: Length of a step, about the spectral norm of what changes.
         momentum: Share of the old in the average of gradients.
+        precision: The type in which matrices are multiplied; None for the fastest here.
     """
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+    def __init__(
+        self,
+        matrices: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        precision: torch.dtype | None = None,
+    ) -> None:
         """Begins without momentum."""
-        super().__init__(matrices, {"lr": lr, "momentum": momentum})
+        super().__init__(matrices, {"lr": lr, "momentum": momentum, "precision": precision})
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def step(self, closure: None = None) -> None:  # noqa: ARG002 - torch's signature
@@ -43,15 +50,16 @@ class Muon(torch.optim.Optimizer):  # type: ignore[misc]
                 if not state:
                     state["average"] = torch.zeros_like(matrix)
                 average = state["average"].lerp_(matrix.grad, 1 - momentum)
-                update = orthogonalised(matrix.grad.lerp(average, momentum))
+                precision = group["precision"] or fast_dtype(matrix.device)
+                update = orthogonalised(matrix.grad.lerp(average, momentum), precision)
                 rows, columns = matrix.shape
                 matrix.add_(update, alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
+def orthogonalised(matrix: Tensor, precision: torch.dtype) -> Tensor:
     """U S V^T with S near 1 where the matrix is U D V^T: five steps of Newton and Schulz."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = (wide / wide.norm().clamp(min=1e-7)).to(fast_dtype(matrix.device))
+    x = (wide / wide.norm().clamp(min=1e-7)).to(precision)
     a, b, c = _COEFFICIENTS
     for _ in range(_STEPS):
         gram = x @ x.T

@@ -1,0 +1,127 @@
+"""How far two right computations of the same number may lie apart; tolerances come from here.
+
+A type rounds a number by at most its unit roundoff, relatively: FLOAT32, FLOAT16 and so on. Each
+operation does so again. Which operations there are is the library's choice, the processor's and
+the number of rows': sums are added in any order, by 4, 8 or 16 lanes, with or without fused
+multiplications. So a tolerance counts operations, and holds for all of these:
+
+- The partial sums of n terms of both signs grow like a random walk to the size of their result.
+  Their n roundings together have a standard deviation of at most sqrt(n / 2) unit roundoffs of the
+  result's size (the worst is to add one by one; lanes make it less).
+- Roundings are independent: those of one sum after another add up by their squares.
+- Of all that a test compares, nothing is SIGMAS standard deviations off by chance.
+
+Where a library may choose among types, as PyTorch and oneDNN do by the processor, tests name the
+type, or compute with each. Where both sides are computed in Python's or numpy's floats, tests keep
+the defaults of pytest.approx (1e-6) and numpy (1e-7), which are far from 2^-53 on the one side and
+from any mistake on the other; torch.testing has its own, by type.
+"""
+
+from __future__ import annotations
+
+from math import hypot, log, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .enumerate_law import Probs
+    from .tiny_gguf import TinySpec
+
+FLOAT64 = 2.0**-53
+FLOAT32 = 2.0**-24
+FLOAT16 = 2.0**-11
+BFLOAT16 = 2.0**-8
+
+SIGMAS = 8
+
+DOUBLE = 1e-12
+"""Of what the core computes in double from the same logits: laws, and logarithms of the goal.
+
+Exponents (z* / temperature, without those that vanish) are below 1000, and below 10 operations are
+done with each: 10 * 1000 * 2^-53.
+"""
+
+
+def of_sums(count: int, terms: int, unit: float = FLOAT32) -> float:
+    """Of what comes out of `count` sums in a row, of `terms` each, relative to its usual size."""
+    return SIGMAS * unit * sqrt(count * terms / 2)
+
+
+def of_logits(spec: TinySpec) -> float:
+    """Of a tiny model's logits in float32.
+
+    A layer has eight sums in a row: a norm, keys, scores, the softmax, values, their projection,
+    another norm, and two of the feed-forward network, of which the residual stream takes both on.
+    """
+    return of_sums(8 * spec.n_layer + 2, max(spec.n_embd, spec.n_ff)) * spec.scale
+
+
+def of_normaliser(n: int) -> float:
+    """Of the logarithm of a sum of n exponentials, which the core computes in float32.
+
+    Exponentials are right to 2 ulp, which is 4 unit roundoffs. Exponents are rounded thrice (less
+    the largest, times a rounded 1 / temperature), and weighed by what they contribute their mean is
+    below log(n).
+    """
+    return FLOAT32 * (4 + 3 * log(n))
+
+
+def of_logprobs(spec: TinySpec) -> float:
+    """Of a tiny model's log-probabilities: a logit less the normaliser of all."""
+    return 2 * of_logits(spec) + of_normaliser(spec.n_vocab)
+
+
+def of_reward(spec: TinySpec, tokens: int) -> float:
+    """Of an implicit reward: a difference of two roles' log-probabilities for each token."""
+    return 2 * tokens * of_logprobs(spec)
+
+
+def of_goal(spec: TinySpec, strength: float = 1.0, temperature: float = 1.0) -> float:
+    """Of log-probabilities under pi*, and of log Z, from three tiny models."""
+    return (1 + 2 * abs(strength)) * of_logprobs(spec) / min(temperature, 1)
+
+
+def of_log_z(n: int, strength: float = 1.0) -> float:
+    """Of log Z and Z, relatively, from logits that are exact: normalisers of each role."""
+    return (1 + 2 * abs(strength)) * of_normaliser(n)
+
+
+def of_paper_law(error: float, weight: Probs, proposal: Probs) -> Probs:
+    """Of each probability under the paper's law if its scale, Z pi*'s mass, is off by `error`.
+
+    What is accepted is off by `error * weight`, and so are the residual and both masses whose
+    ratio scales it: a thin residual makes much of little.
+    """
+    residual = np.maximum(weight - proposal, 0)
+    rejected = 1 - np.minimum(weight, proposal).sum()
+    if residual.sum() <= 1e-6 * rejected:  # then the core corrects from the goal
+        return 2 * error * weight
+    share = residual / residual.sum() * weight.sum()
+    return error * (1 + rejected / residual.sum()) * (weight + share)
+
+
+def of_half_caches(spec: TinySpec) -> float:
+    """Of a tiny model's logits where keys and values are in float16, as they are by default.
+
+    A layer rounds queries, keys and values once. Flash attention also adds up values in float16,
+    where there is a single row; a mean of n is sqrt(n) times smaller than what it is the mean of,
+    and so are its n roundings, which count as one.
+    """
+    return SIGMAS * FLOAT16 * sqrt(4 * spec.n_layer) * spec.scale
+
+
+def of_weights(spec: TinySpec, kind: str) -> float:
+    """What weights of a type cost a tiny model's logits at most: the root of the mean square.
+
+    A block of 32 normal numbers spans five standard deviations, in 2^bits steps, and errors are
+    even within a step. Kernels round activations as well: to the same type of 16 bits, or to 8
+    bits. A layer multiplies four times in a row.
+    """
+    if kind in ("F32", "F16", "BF16"):
+        rounding = {"F32": FLOAT32, "F16": FLOAT16, "BF16": BFLOAT16}[kind] / sqrt(3)
+        both = sqrt(2) * rounding
+    else:
+        bits = int(kind[1])
+        both = hypot(5 / 2**bits, 5 / 2**8) / sqrt(12)
+    return sqrt(4 * spec.n_layer + 1) * both * spec.scale
