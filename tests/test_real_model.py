@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-pytestmark = [pytest.mark.real_model, pytest.mark.numeric]
+pytestmark = pytest.mark.real_model
 
 Prompt = tuple[list[int], list[int]]
 """What target and reference see, and what the draft sees."""
@@ -185,6 +185,7 @@ def test_greedy_decoding_of_quantised_models_parts_from_the_plain_one_at_ties_on
     print(f"k = {k}: parted {len(met)} times in 4, at margins", [round(m, 3) for m in met])
 
 
+@pytest.mark.numeric
 def test_plain_decoding_in_a_batch_parts_from_plain_decoding_alone_at_ties_only(
     decoder: Decoder, prompts: list[Prompt], plain: list[tuple[int, ...]]
 ) -> None:
@@ -237,6 +238,7 @@ def test_the_next_turn_evaluates_only_what_is_new(
     assert max(spent) <= new + 4  # how the answer's end is tokenised again may differ
 
 
+@pytest.mark.numeric
 def test_rows_from_the_cache_resemble_rows_from_scratch(
     smollm2: tuple[str, str], prompts: list[Prompt]
 ) -> None:
