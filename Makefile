@@ -19,7 +19,8 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test lint format docs install mutants asan tsan fuzz fuzz-core peers wheel clean
+.PHONY: demo test test-cores lint format docs install mutants asan tsan fuzz fuzz-core peers wheel \
+	clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pips must not write one .venv at the same time; compiling is parallel anyway
 
@@ -28,6 +29,16 @@ demo: install
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest
+
+# A core for each kind of processor takes as long to build as the native one; `make wheel` shares it.
+PORTABLE := --no-build-isolation --no-deps --config-settings='build-dir=build/portable/{wheel_tag}' \
+	--config-settings=cmake.define.REWARDSHIFT_CPU=portable
+
+# The numeric tests on every core that this machine can run, training on all of PyTorch's.
+test-cores: install
+	rm -rf build/cores
+	$(PIP) --target build/cores . $(PORTABLE)
+	$(BIN)/python tests/cores.py build/cores
 
 lint: install $(VENV)/lint.stamp
 	$(BIN)/ruff format --check
@@ -74,9 +85,7 @@ peers: $(VENV)/build.stamp
 wheel: install $(VENV)/wheel.stamp
 	rm -rf dist build/unrepaired
 	$(BIN)/python -m build --sdist --no-isolation
-	$(BIN)/python -m pip wheel . --no-build-isolation --no-deps --wheel-dir build/unrepaired \
-		--config-settings='build-dir=build/portable/{wheel_tag}' \
-		--config-settings=cmake.define.REWARDSHIFT_CPU=portable
+	$(BIN)/python -m pip wheel . --wheel-dir build/unrepaired $(PORTABLE)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/unrepaired/*.whl
 	$(BIN)/python tools/check_wheel.py dist/*.whl
 

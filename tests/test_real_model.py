@@ -2,10 +2,10 @@
 
 Quantised models round activations to 8 bits, and any difference in the order of a sum, as between
 batches of different shapes, flips some of those roundings: on this model the same history differs
-by up to 0.9 in a logit. So equality token for token is proved on the same weights widened to
-float32, where such differences are 1e-5 and no tie is met. On the quantised files, where two
-decodings part, the two tokens must be within ``TIE`` in goal log-probability, measured on the
-history they share; what follows is another text and is not compared.
+by up to 1.1 in a logit. So equality token for token is proved on the same weights widened to
+float32, where no tie is met. On the quantised files, where two decodings part, the two tokens must
+be within ``TIE`` in goal log-probability, measured on the history they share; what follows is
+another text and is not compared.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from rewardshift import Decoder, _core
+from tests.support import precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,15 @@ pytestmark = pytest.mark.real_model
 Prompt = tuple[list[int], list[int]]
 """What target and reference see, and what the draft sees."""
 
-TIE = 1.0
+LAYERS, HIDDEN, SPREAD = 30, 1536, 3.5
+"""Of SmolLM2-135M; the last is the standard deviation of its logits."""
+OF_LOGIT = precision.of_activations(LAYERS, SPREAD)
+"""How far a logit is from the one of exact activations, as the root of the mean square."""
+TIE = 5 * 6**0.5 * OF_LOGIT
+"""2.7: two tokens, three roles, and five deviations, as texts part a hundred times.
+
+Where the target has seen one token less, what it takes for the best is 11 below the best, by the
+median."""
 WARM = "You are warm and cheerful."
 QUESTIONS = (
     "Name three colours.",
@@ -119,7 +128,8 @@ def test_greedy_decoding_equals_plain_three_model_decoding_token_for_token(
     contexts = [open_context(path, **FLOAT32) for path in paths]
     wanted = [by_numpy(contexts, prompt, length) for prompt in prompts[1:]]
     del contexts
-    assert min(min(margins) for _, margins in wanted) > 1e-3  # no tie is met
+    close = precision.of_sums(8 * LAYERS + 2, HIDDEN) * SPREAD * 6**0.5  # as for TIE
+    assert min(min(margins) for _, margins in wanted) > close  # no tie is met
     with Decoder(*paths, **LOADING, **FLOAT32) as decoder:
         asked = {
             decoder.submit(
@@ -175,6 +185,7 @@ def test_greedy_decoding_of_quantised_models_parts_from_the_plain_one_at_ties_on
     print(f"k = {k}: parted {len(met)} times in 4, at margins", [round(m, 3) for m in met])
 
 
+@pytest.mark.numeric
 def test_plain_decoding_in_a_batch_parts_from_plain_decoding_alone_at_ties_only(
     decoder: Decoder, prompts: list[Prompt], plain: list[tuple[int, ...]]
 ) -> None:
@@ -227,6 +238,7 @@ def test_the_next_turn_evaluates_only_what_is_new(
     assert max(spent) <= new + 4  # how the answer's end is tokenised again may differ
 
 
+@pytest.mark.numeric
 def test_rows_from_the_cache_resemble_rows_from_scratch(
     smollm2: tuple[str, str], prompts: list[Prompt]
 ) -> None:
@@ -234,5 +246,5 @@ def test_rows_from_the_cache_resemble_rows_from_scratch(
     tokens = prompts[1][0]
     warm.logits([(0, [*tokens, 5, 6, 7], 4), (1, tokens[:10], 1)])
     found, wanted = (context.logits([(1, tokens, 3)]) for context in (warm, fresh))
-    assert np.abs(found - wanted).max() < 2
-    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.999
+    off = np.square(found.astype(np.float64) - wanted).mean() ** 0.5
+    assert off < 3 * OF_LOGIT  # another history's are SPREAD apart

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 30_000_000  # six cores, and the embedded pair, which hardly compresses
-MOST_NATS = 0.1
-"""How far the target's log-probabilities may lie apart on average. Cores with other vectors round
-differently: by 0.06 on SmolLM2 Q4_1, measured between AVX-512 and AVX2 or SSE4.2."""
+MOST_NATS = 0.25
+"""How far the target's log-probabilities may lie apart on average. Each of two cores rounds
+SmolLM2's activations to 8 bits in its own way, which costs a logit 0.22 (as the root of the mean
+square; tests/support/precision.py). AVX-512 and AVX2 or SSE4.2 were seen 0.06 apart."""
 PASSAGE = (
     "The bridge had been closed since the flood, so the two sisters took the long way home, past "
     "the mill and the orchard. Neither of them spoke. When they reached the gate, the younger one "

@@ -114,14 +114,26 @@ def of_half_caches(spec: TinySpec) -> float:
 def of_weights(spec: TinySpec, kind: str) -> float:
     """What weights of a type cost a tiny model's logits at most: the root of the mean square.
 
-    A block of 32 normal numbers spans five standard deviations, in 2^bits steps, and errors are
-    even within a step. Kernels round activations as well: to the same type of 16 bits, or to 8
-    bits. A layer multiplies four times in a row.
+    Kernels round activations as well: to the same type of 16 bits, or to 8 bits.
     """
     if kind in ("F32", "F16", "BF16"):
-        rounding = {"F32": FLOAT32, "F16": FLOAT16, "BF16": BFLOAT16}[kind] / sqrt(3)
-        both = sqrt(2) * rounding
+        unit = {"F32": FLOAT32, "F16": FLOAT16, "BF16": BFLOAT16}[kind]
+        rounding = unit * sqrt(2 / 3)
     else:
-        bits = int(kind[1])
-        both = hypot(5 / 2**bits, 5 / 2**8) / sqrt(12)
-    return sqrt(4 * spec.n_layer + 1) * both * spec.scale
+        rounding = hypot(of_block(int(kind[1])), of_block(8))
+    return rounding * sqrt(4 * spec.n_layer + 1) * spec.scale
+
+
+def of_activations(layers: int, spread: float) -> float:
+    """What activations of 8 bits alone cost logits of this standard deviation, likewise."""
+    return of_block(8) * sqrt(4 * layers + 1) * spread
+
+
+def of_block(bits: int) -> float:
+    """What rounding a block of 32 normal numbers costs each, relative to their deviation.
+
+    They span five standard deviations, in 2^bits steps, and errors are even within a step. As each
+    number of a product is off by as much, independently, so is the product; and of products one
+    after another, four in a layer and the output's, errors add up by their squares.
+    """
+    return 5 / 2**bits / sqrt(12)
