@@ -39,7 +39,7 @@ PUBLIC_MODULES = (
     "rewardshift.prompt_files",
     "rewardshift.results",
     "rewardshift.rewards",
-    "rewardshift.spelling",
+    "rewardshift.text.spelling",
 )
 
 

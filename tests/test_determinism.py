@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rewardshift import Decoder, NgramTable
-from rewardshift.lanes import CHUNK, reusable
+from rewardshift.engine.lanes import CHUNK, reusable
 from tests.support.engine import run_python
 from tests.support.tiny_gguf import spm_vocab, write_lora
 

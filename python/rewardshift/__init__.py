@@ -13,10 +13,11 @@ from .embedded import embedded  # not when it is asked for: the module of that n
 TYPE_CHECKING = False  # what `typing` has for checkers of types, without importing it
 if TYPE_CHECKING:
     from ._core import version as __version__
+    from .asking.prompts import Prompt
     from .chat.messages import Message
     from .chat.template import ChatTemplate
     from .decoder import Decoder
-    from .engine import Stream
+    from .engine.engine import Stream
     from .errors import (
         CancelledError,
         ChatTemplateError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         VocabularyMismatchError,
     )
     from .loading.quantize import quantize
-    from .prompts import Prompt
     from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
     from .tables import NgramTable, TableModel
 
@@ -65,13 +65,13 @@ _HOMES = {
     "chat.messages": ("Message",),
     "chat.template": ("ChatTemplate",),
     "decoder": ("Decoder",),
-    "engine": ("Stream",),
+    "engine.engine": ("Stream",),
     "errors": (
         *("CancelledError", "ChatTemplateError", "ContextOverflowError", "Error"),
         *("EvaluationError", "ModelLoadError", "OutOfMemoryError", "VocabularyMismatchError"),
     ),
     "loading.quantize": ("quantize",),
-    "prompts": ("Prompt",),
+    "asking.prompts": ("Prompt",),
     "results": (
         *("Chunk", "Completion", "Score", "Seconds", "Spread", "Statistics", "TokenInfo", "Work"),
     ),

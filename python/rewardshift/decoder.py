@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core
+from .asking.opened import Opened
+from .asking.prompts import GivenPrompts, Prompt, many, many_of_role
 from .boundary import require_truth, shown
 from .embedded import default_roles
-from .lanes import CHUNK
+from .engine.lanes import CHUNK
 from .loading.log import forward_log, show_log
 from .loading.roles import load_roles
-from .opened import Opened
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
-from .prompts import GivenPrompts, Prompt, many, many_of_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from .chat.messages import Messages, Tools
-    from .engine import Stream
+    from .engine.engine import Stream
     from .results import Completion, Score
     from .sources.hub import StrPath
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import nodes
 
-from rewardshift.spelling import Stretch, longest_first, stretches_of
+from rewardshift.text.spelling import Stretch, longest_first, stretches_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -16,8 +16,8 @@ from .messages import checked_messages, checked_tools
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from rewardshift.spelling import Stretch
-    from rewardshift.vocabulary import Vocabulary
+    from rewardshift.text.spelling import Stretch
+    from rewardshift.text.vocabulary import Vocabulary
 
     from .messages import Messages, Tools
 

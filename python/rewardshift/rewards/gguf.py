@@ -12,8 +12,8 @@ from rewardshift.errors import ChatTemplateError
 from rewardshift.loading.log import forward_log
 from rewardshift.loading.models import load_model
 from rewardshift.options import split_load_options
-from rewardshift.spelling import Stretch
-from rewardshift.vocabulary import Vocabulary
+from rewardshift.text.spelling import Stretch
+from rewardshift.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

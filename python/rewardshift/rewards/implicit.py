@@ -11,9 +11,9 @@ from rewardshift.errors import ChatTemplateError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rewardshift.asking.prompts import Prompt
     from rewardshift.chat.messages import Message
     from rewardshift.decoder import Decoder
-    from rewardshift.prompts import Prompt
 
     from .reward import Exchange
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from .boundary import StaysHere, require_text, require_truth, require_whole
-from .engine import Engine
+from rewardshift.boundary import StaysHere, require_text, require_truth, require_whole
+from rewardshift.engine.engine import Engine
+from rewardshift.results import Chunk, Work
+
 from .prompts import Prompts
 from .requests import Requests
-from .results import Chunk, Work
 
 if TYPE_CHECKING:
     import threading
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from . import _core
-    from .loading.contexts import Contexts
+    from rewardshift import _core
+    from rewardshift.loading.contexts import Contexts
 
 
 class Opened(StaysHere):

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .boundary import NO_SEQUENCE, described, require_truth, token_ids
-from .chat.messages import checked_messages, checked_tools, with_system
-from .chat.template import ChatTemplate, template_of
-from .errors import ChatTemplateError
-from .vocabulary import Vocabulary
+from rewardshift.boundary import NO_SEQUENCE, described, require_truth, token_ids
+from rewardshift.chat.messages import checked_messages, checked_tools, with_system
+from rewardshift.chat.template import ChatTemplate, template_of
+from rewardshift.errors import ChatTemplateError
+from rewardshift.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from . import _core
-    from .chat.messages import Messages, Tools
+    from rewardshift import _core
+    from rewardshift.chat.messages import Messages, Tools
 
 Prompt = str | Sequence[int]
 """Text, or token ids."""

@@ -9,18 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
-from .boundary import StaysHere
-from .errors import Error, EvaluationError
+from rewardshift.boundary import StaysHere
+from rewardshift.errors import Error, EvaluationError
+from rewardshift.loading.log import forward_log
+from rewardshift.results import Chunk, Completion, FinishReason, Statistics, TokenInfo
+
 from .lanes import Apart, Asked, Together
-from .loading.log import forward_log
-from .results import Chunk, Completion, FinishReason, Statistics, TokenInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
-    from . import _core
+    from rewardshift import _core
 
 
 class Stream(StaysHere):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .boundary import half_a_pair
+from rewardshift.boundary import half_a_pair
+
 from .spelling import Stretch, longest_first, spelled_in, stretches_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from . import _core
+    from rewardshift import _core
 
 _KEPT_VISIBLE = ("<|start|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|end|>")
 """Control tokens of gpt-oss that llama.cpp takes for text, to show them; it finds them anywhere."""

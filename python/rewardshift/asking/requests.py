@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from .boundary import warn
-from .options import GOAL_OPTIONS, is_deterministic, request_params, require_goal_options
+from rewardshift.boundary import warn
+from rewardshift.options import GOAL_OPTIONS, is_deterministic, request_params, require_goal_options
+from rewardshift.results import Score
+
 from .prompts import GivenPrompts
-from .results import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from . import _core
-    from .engine import Engine
-    from .options import SamplingOptions
+    from rewardshift import _core
+    from rewardshift.engine.engine import Engine
+    from rewardshift.options import SamplingOptions
+    from rewardshift.results import Completion
+
     from .prompts import Prompt, Prompts, RolePrompts
-    from .results import Completion
 
 
 class Requests:

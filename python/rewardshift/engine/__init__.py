@@ -1,0 +1,1 @@
+"""What decodes: requests under way, and who is decoded with whom."""
