@@ -11,9 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet
-# Of what builds and what runs, most is never imported; Python compiles what is, when it is.
-PIP_SMALL := $(PIP) --no-compile
+# Most of what is installed is never imported; Python compiles what is, when it is.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake cpp python \
 	third_party -type f -not -path '*/__pycache__/*' -not -name '.*')
 CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
@@ -96,19 +95,18 @@ clean:
 $(VENV)/build.stamp: pyproject.toml
 	@echo "Setting up .venv"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP_SMALL) 'pip>=25.1'
-	$(PIP_SMALL) --group build
+	$(PIP) 'pip>=25.1'
+	$(PIP) --group build
 	touch $@
 
 # The package and what it needs to run.
 $(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)
 	@echo "Building rewardshift (llama.cpp takes a few minutes the first time)"
-	$(PIP_SMALL) --no-build-isolation --config-settings=cmake.define.REWARDSHIFT_WERROR=ON '.[demo]'
+	$(PIP) --no-build-isolation --config-settings=cmake.define.REWARDSHIFT_WERROR=ON '.[demo]'
 	touch $@
 
 # What the tests need besides. The package is there by now, in this very version, so pip only adds
-# what its extras name; a changed source builds it anew, but brings nothing of this again. pip
-# compiles these, warnings unseen: where a test is the first to import afinn they are errors.
+# what its extras name; a changed source builds it anew, but brings nothing of this again.
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/install.stamp
 	@echo "Installing what the tests need (PyTorch and its like: 1.4 GB)"
 	$(PIP) --group torch 'rewardshift[test,train]'
