@@ -34,7 +34,7 @@ PORTABLE := --no-build-isolation --no-deps --config-settings='build-dir=build/po
 	--config-settings=cmake.define.REWARDSHIFT_CPU=portable
 
 # The numeric tests on every core that this machine can run, training on all of PyTorch's.
-test-cores: install
+test-cores: $(VENV)/test.stamp
 	rm -rf build/cores
 	$(PIP) --target build/cores . $(PORTABLE)
 	$(BIN)/python tests/cores.py build/cores
