@@ -135,7 +135,9 @@ def main() -> None:
         print(f"{'':24} {'VADER':>22} {'AFINN / 100 words':>22} perplexity, distinct-2")
         found = [c for s in seeds for c in answers(decoder, prompts, s, **plain)]
         base = row("target", texts, found, None)
-        found = [c for s in seeds for c in best_of(decoder, prompts, texts, args.best_of, s, **options)]
+        found = [
+            c for s in seeds for c in best_of(decoder, prompts, texts, args.best_of, s, **options)
+        ]
         row(f"target, Best-of-{args.best_of}", texts, found, base)
         for strength in args.strengths:
             shifted = {**options, "strength": strength, "num_draft_tokens": 3}
