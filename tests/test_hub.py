@@ -47,6 +47,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandI
     monkeypatch.setenv("REWARDSHIFT_CACHE_DIR", str(tmp_path / "rewardshift"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # Once in a process the client asks for a list of its own.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with StandInHub() as server:
@@ -383,7 +385,8 @@ class Silence:
         self._hangs_up = hangs_up
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     def _listen(self) -> None:
         kept = []
@@ -395,9 +398,14 @@ class Silence:
                     call.close()
                 else:
                     kept.append(call)
+        for call in kept:
+            call.close()
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # what waits in accept() does not hear close()
         self._socket.close()
+        self._thread.join()
 
 
 @pytest.mark.parametrize("name", [f"{REPO}:tiny.gguf", REPO, f"{REPO}@v1:*Q4*"])

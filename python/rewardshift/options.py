@@ -154,10 +154,21 @@ def split_load_options(
     model, context = _core.ModelOptions(), _core.ContextOptions()
     for name, value in options.items():
         if name in ("type_k", "type_v") and isinstance(value, str):
-            value = value.lower()  # noqa: PLW2901 - "Q8_0" as files have it, "q8_0" as ggml does
+            value = _cache_type(name, value)  # noqa: PLW2901
         fill(model if name in ModelOptions.__annotations__ else context, {name: value})
     _core.validate(context)
     return model, context
+
+
+def _cache_type(name: str, value: str) -> str:
+    """A type as ggml calls it, "q8_0", where a user calls it as files do; another value as it is."""
+    options = _core.ContextOptions()
+    setattr(options, name, value.lower())
+    try:
+        _core.validate(options)
+    except ValueError:
+        return value
+    return value.lower()
 
 
 _NO_SEED = (None, -1)
