@@ -422,3 +422,12 @@ def test_a_wide_tree_gets_the_room_it_needs(
     )
     assert code == 0, err
     assert json.loads(out)["text"]
+
+
+def test_a_warning_is_a_line_that_names_flags(
+    run: Callable[..., tuple[int, str, str]], files: Files
+) -> None:
+    path = files.model(vocab=spm_vocab(), n_ctx_train=64).path
+    code, _, said = run("generate", "-m", path, "-c", "2000", "-n", "1", "ab")
+    assert code == 0
+    assert re.search(r"^rewardshift: --n-ctx 2000 is more than .* 64 tokens", said)

@@ -82,14 +82,14 @@ def called(what: str, function: Callable[..., T], /, **arguments: object) -> T:
     raise TypeError(f"{what} cannot take {given}")
 
 
-def warn(message: str) -> None:
+def warn(message: str, kind: type[Warning]) -> None:
     """Warns, and points at the line of the user's that led here."""
     depth = 0
     frame = inspect.currentframe()
     while frame is not None and frame.f_globals["__name__"].startswith("rewardshift."):
         frame = frame.f_back
         depth += 1
-    warnings.warn(message, stacklevel=depth + 1)
+    warnings.warn(message, kind, stacklevel=depth + 1)
 
 
 def require_truth(*, or_none: bool = False, **given: object) -> None:

@@ -88,8 +88,8 @@ class Decoder(Opened):
             OutOfMemoryError: If the contexts do not fit the memory.
 
         Warns:
-            UserWarning: If ``n_ctx`` is more than requests as long as a role was trained for could
-                fill. A request that may grow longer than that is warned of when it is made.
+            LengthWarning: If ``n_ctx`` is more than requests as long as a role was trained for
+                could fill. A request that may grow longer than that is warned of when it is made.
         """
         require_truth(verbose=verbose)
         require_truth(progress=progress, or_none=True)

@@ -51,5 +51,9 @@ class CancelledError(Error):
     """The caller interrupted an operation."""
 
 
+class LengthWarning(UserWarning):
+    """A context or a request is longer than what a model was trained for."""
+
+
 class ChatTemplateError(Error):
     """The model has no chat template, or it cannot render these messages."""

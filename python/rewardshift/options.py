@@ -161,12 +161,12 @@ def split_load_options(
 
 
 def _cache_type(name: str, value: str) -> str:
-    """A type as ggml calls it, "q8_0", where a user calls it as files do; another value as it is."""
+    """A type as ggml calls it, "q8_0", where users call it as files do; others as they are."""
     options = _core.ContextOptions()
-    setattr(options, name, value.lower())
     try:
+        setattr(options, name, value.lower())
         _core.validate(options)
-    except ValueError:
+    except (TypeError, ValueError):  # which is told of with the value as it is
         return value
     return value.lower()
 

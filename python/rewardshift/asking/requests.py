@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from rewardshift.boundary import warn
+from rewardshift.errors import LengthWarning
 from rewardshift.options import GOAL_OPTIONS, is_deterministic, request_params, require_goal_options
 from rewardshift.results import Score
 
@@ -149,7 +150,8 @@ class Requests:
             if 0 < trained < longest:
                 warn(
                     f"this request may have {longest} tokens (n_ctx, max_tokens), and the {role} "
-                    f"was trained for {trained}: what it says beyond them may be poor"
+                    f"was trained for {trained}: what it says beyond them may be poor",
+                    LengthWarning,
                 )
 
     def _with_seed(self, options: SamplingOptions) -> SamplingOptions:

@@ -8,6 +8,8 @@ import logging
 import os
 import shlex
 import sys
+import warnings
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
@@ -18,6 +20,7 @@ from typer.core import TyperCommand
 from rewardshift.errors import (
     ChatTemplateError,
     Error,
+    LengthWarning,
     OutOfMemoryError,
     VocabularyMismatchError,
 )
@@ -34,7 +37,7 @@ from .program import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _logger = logging.getLogger("rewardshift.cli")
 _ADVICE: dict[type[Exception], str] = {
@@ -143,7 +146,7 @@ _MODELS = (StrPath, StrPath | None, list[StrPath])
 
 def _exit_on_error(run: Callable[[], None], names: Names) -> None:
     try:
-        with interruptible():
+        with interruptible(), _cautioned(names):
             run()
     except BrokenPipeError:  # the reader has left; typer exits in silence
         raise
@@ -158,6 +161,23 @@ def _exit_on_error(run: Callable[[], None], names: Names) -> None:
         _logger.debug("details", exc_info=True)
         _complain(names.put_into(str(error)))
         raise typer.Exit(WRONG_USAGE) from None
+
+
+@contextmanager
+def _cautioned(names: Names) -> Iterator[None]:
+    """Within it our own warnings are lines on stderr, as errors are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LengthWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:  # noqa: ANN401
+            if issubclass(category, LengthWarning):
+                _complain(names.put_into(str(message)))
+            else:
+                others(message, category, *where)
+
+        warnings.showwarning = show
+        yield
 
 
 def _said(error: Exception) -> str:

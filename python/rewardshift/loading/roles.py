@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rewardshift import _core
 from rewardshift.boundary import require_number, shown, warn
+from rewardshift.errors import LengthWarning
 from rewardshift.sources.hub import StrPath, local_path
 
 from .contexts import Contexts, Lora
@@ -82,6 +83,7 @@ def _warn_of_size(models: Mapping[str, _core.Model], options: _core.ContextOptio
         trained = model.facts.context_size_trained
         if 0 < trained * options.n_seq_max < options.n_ctx:
             warn(
-                f"n_ctx={options.n_ctx} is more than n_seq_max={options.n_seq_max} requests of the "
-                f"{trained} tokens that the {role} was trained for"
+                f"n_ctx={options.n_ctx} is more than {options.n_seq_max} requests at the same time "
+                f"could fill with the {trained} tokens each that the {role} was trained for",
+                LengthWarning,
             )
