@@ -14,7 +14,7 @@ def given_path(name: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(name)
     if not text:  # to pathlib, that is the folder at hand
-        raise ValueError("the file name is empty: ''")
+        raise ValueError("the file name is empty")
     if not text.startswith("~"):  # "./~" is a name
         return Path(text)
     try:
