@@ -37,7 +37,7 @@ FLOORS = (
 
 def room_of(module: str) -> str:
     """The room that a module, named below the package, is in."""
-    return "chat.turns" if module.startswith("chat.turns") else module.split(".")[0]
+    return "chat.turns" if module.startswith("chat.turns") else module.split(".", maxsplit=1)[0]
 
 
 def floor_of(room: str) -> int:

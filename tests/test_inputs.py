@@ -7,7 +7,6 @@ import collections
 import multiprocessing
 import os
 import pickle
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -272,25 +271,6 @@ def test_a_file_whose_name_is_not_utf_8_says_so(files: Files, tmp_path: Path) ->
     with pytest.raises(ModelLoadError, match=r"model-.*the name of this file is not UTF-8") as told:
         Decoder(path)
     str(told.value).encode()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="command lines are Unicode elsewhere")
-@pytest.mark.parametrize(("flags", "code"), [([], 2), (["--chat"], 1)])
-def test_a_command_line_that_is_not_utf_8_says_so(
-    files: Files, flags: list[str], code: int
-) -> None:
-    path = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE).path
-    command = [sys.executable, "-m", "rewardshift.cli", "generate", "-m", str(path), *flags]
-    done = subprocess.run(
-        [*map(os.fsencode, command), b"ab\xff"],
-        env={**os.environ, "PYTHONUTF8": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    assert "must be Unicode; character 2 is" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 # --- options -----------------------------------------------------------------------------------
