@@ -7,7 +7,6 @@ import collections
 import multiprocessing
 import os
 import pickle
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 

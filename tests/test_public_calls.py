@@ -63,7 +63,7 @@ WRONG: tuple[Any, ...] = (
 )
 
 
-NO_FILE = (". is a directory", "x: no such file")
+NO_FILE = ("is a directory", "x: no such file", "the file name is empty")
 OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "messages": ("conversation", "message"),
     "continuation": ("prompt", "text"),
