@@ -280,23 +280,6 @@ def test_a_file_whose_name_is_not_utf_8_says_so(files: Files, tmp_path: Path) ->
     str(told.value).encode()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="command lines are Unicode elsewhere")
-@pytest.mark.parametrize("flags", [[], ["--chat"]])
-def test_a_command_line_that_is_not_utf_8_says_so(files: Files, flags: list[str]) -> None:
-    path = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE).path
-    command = [sys.executable, "-m", "rewardshift.cli", "generate", "-m", str(path), *flags]
-    done = subprocess.run(
-        [*map(os.fsencode, command), b"ab\xff"],
-        env={**os.environ, "PYTHONUTF8": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "PROMPT is not UTF-8 text" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 # --- options -----------------------------------------------------------------------------------
 
 
