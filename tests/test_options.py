@@ -60,7 +60,7 @@ def test_load_options_go_where_they_belong() -> None:
 def test_types_of_the_cache_are_named_in_any_case() -> None:
     _, context = split_load_options({"type_k": "Q8_0", "type_v": "q4_0"})
     assert (context.type_k, context.type_v) == ("q8_0", "q4_0")
-    with pytest.raises(ValueError, match="type_k must be one of f32.*, not 'Q9_K'"):
+    with pytest.raises(ValueError, match=r"type_k must be one of f32.*, not 'Q9_K'"):
         split_load_options({"type_k": "Q9_K"})
     with pytest.raises(TypeError, match="type_k cannot be 8"):
         split_load_options({"type_k": 8})

@@ -119,7 +119,7 @@ def split_load_options(
 
 
 def _cache_type(name: str, value: str) -> str:
-    """A type as ggml calls it, "q8_0", where a user calls it as files do; another value as it is."""
+    """A type as ggml calls it ("q8_0"), if a user has called it as files do; or else the value."""
     options = _core.ContextOptions()
     setattr(options, name, value.lower())
     try:
