@@ -161,11 +161,7 @@ def split_load_options(
 
 
 def _cache_type(name: str, value: str) -> str:
-<<<<<<< HEAD
     """A type as ggml calls it, "q8_0", where users call it as files do; others as they are."""
-=======
-    """A type as ggml calls it ("q8_0"), if a user has called it as files do; or else the value."""
->>>>>>> cli
     options = _core.ContextOptions()
     try:
         setattr(options, name, value.lower())
