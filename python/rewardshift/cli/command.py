@@ -176,7 +176,7 @@ def _cautioned(names: Names) -> Iterator[None]:
             else:
                 others(message, category, *where)
 
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]  # which wants every name of `where`
         yield
 
 
