@@ -26,7 +26,8 @@ from rewardshift.bench import (
 from rewardshift.bench.workload import PROMPTS
 from rewardshift.chat.turns import prompt_tokens
 from rewardshift.cli.render import stdout
-from rewardshift.embedded import default_roles
+from rewardshift.embedded import embedded
+from rewardshift.options import target_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,13 +42,12 @@ LONG = "The quick brown fox jumps over the lazy dog, and then it goes home to re
 def main() -> None:
     """Prints tokens/s of what is apart and of what shares, and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-m", "--target", type=Path, help="the embedded pair's unless given")
+    parser.add_argument("-m", "--target", type=Path, help="the embedded pair's target unless given")
     parser.add_argument("--batch", type=int, default=8, help="requests of a batch")
     parser.add_argument("--tokens", type=int, default=64, help="per answer")
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
-    roles = {"target": options.target} if options.target else default_roles()
-    with Decoder(**roles) as decoder:
+    with Decoder(options.target or embedded()["target"]) as decoder:
         asked = [Task(prompt_tokens(decoder, text)) for text in PROMPTS[: options.batch]]
         story = Task(decoder.tokenize(LONG * 100)[:1500])
         works: dict[str, tuple[Run, Sequence[Task]]] = {
@@ -61,7 +61,7 @@ def main() -> None:
         ]
     heads = ["work", "shares", "apart", "apart ÷ shares"]
     note = "Tokens a second, prompts included. Median (range), ratios by repetition."
-    title = f"seeded requests of {options.tokens} tokens, 3 drafts a round, if there is a draft"
+    title = f"seeded requests of {options.tokens} tokens, which the target decodes alone"
     stdout().print(table(title, heads, rows, note=note))
 
 
@@ -72,13 +72,17 @@ def measure(
 
     def way(*, deterministic: bool) -> Sample:
         decoder.forget()
-        asked: SamplingOptions = {
-            "seed": 1,
-            "deterministic": deterministic,
-            "max_tokens": tokens,
-            "logit_bias": endless(decoder),
-        }
-        return run(decoder, tasks, asked)
+        return run(
+            decoder,
+            tasks,
+            # Drafts would make the work depend on what is said, which rounding changes.
+            target_only(
+                seed=1,
+                deterministic=deterministic,
+                max_tokens=tokens,
+                logit_bias=endless(decoder),
+            ),
+        )
 
     ways = {"shares": partial(way, deterministic=False), "apart": partial(way, deterministic=True)}
     return interleave(ways, repeat=repeat, what="determinism")

@@ -222,6 +222,29 @@ def test_work_is_what_the_models_evaluated(files: Files) -> None:
         assert (second.tokens, second.batches) == (2, 1)
 
 
+def test_a_score_is_one_prefill_in_blocks(files: Files) -> None:
+    with Decoder(*[m.path for m in files.trio()], **EXACT) as d:
+        tokens = [3 + i % 7 for i in range(200)]
+        before = d.work
+        d.score(PROMPT, tokens)
+        for role, work in d.work.items():
+            spent = work - before[role]
+            assert (spent.tokens, spent.batches) == (len(PROMPT) + 199, 4)
+
+
+def test_an_empty_continuation_has_empty_scores(files: Files) -> None:
+    with Decoder(*[m.path for m in files.trio()], **EXACT) as d:
+        found = d.score(PROMPT, "")
+        assert found.draft_logprobs is not None
+        assert found.reference_logprobs is not None
+        assert found.target_logprobs.shape == found.draft_logprobs.shape == (0,)
+        assert found.goal_logprobs.dtype == found.log_z.dtype == float
+        assert (found.implicit_reward, found.target_logprob) == (0.0, 0.0)
+    with Decoder(files.model().path, **EXACT) as alone:
+        assert alone.score(PROMPT, "").draft_logprobs is None
+        assert alone.score(PROMPT, "").implicit_reward is None
+
+
 def test_what_is_forgotten_is_evaluated_again_and_comes_out_the_same(files: Files) -> None:
     with Decoder(*[m.path for m in files.trio()], **EXACT) as d:
         found, spent = [], []

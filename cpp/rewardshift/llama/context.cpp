@@ -21,7 +21,7 @@ namespace {
 constexpr int kDefaultContext = 4096;
 constexpr std::size_t kCellsOfAStream = 256;    // llama.cpp rounds each one's cells up to these
 constexpr std::size_t kClassifiedAtOnce = 128;  // tokens: each of them costs a row of logits, too
-constexpr std::size_t kMostRows = 32;  // bounds the logits' share of llama.cpp's compute buffer
+constexpr std::size_t kMostRows = 64;  // bounds the logits' share of llama.cpp's compute buffer
 
 std::size_t rounded_up(std::size_t value, std::size_t multiple) {
   return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
