@@ -127,8 +127,7 @@ void register_language_model(nb::module_& m) {
           },
           "adapter"_a, "scale"_a, "Decodes with a LoRA adapter from now on.")
       .def(
-          "keep",
-          [](Context& self, const std::vector<Token>& tokens) { return self.keep(tokens); },
+          "keep", [](Context& self, const std::vector<Token>& tokens) { return self.keep(tokens); },
           "tokens"_a,
           "Drops everything but what sequence 0 holds of the beginning `tokens`; returns how many "
           "tokens of it that is.");

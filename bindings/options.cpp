@@ -78,9 +78,10 @@ void register_options(nb::module_& m) {
       .def_rw("seed", &RequestParams::seed, "Seed of the random numbers, 64 bits.")
       .def_rw("reproducible", &RequestParams::reproducible,
               "Lets nothing that is measured choose the draft length, on which texts depend.")
-      .def_rw("substream", &RequestParams::substream,
-              "Tells requests of one seed apart: their random numbers have nothing in common. 32 bits; "
-              "request i of generate_batch adds i.")
+      .def_rw(
+          "substream", &RequestParams::substream,
+          "Tells requests of one seed apart: their random numbers have nothing in common. 32 bits; "
+          "request i of generate_batch adds i.")
       .def_rw("stop", &RequestParams::stop, "The text ends before the first of these strings.")
       .def_rw("top_logprobs", &RequestParams::top_logprobs,
               "How many of the goal's most probable tokens to report per position.")
@@ -129,9 +130,10 @@ void register_options(nb::module_& m) {
               "Threads for single rows; 0 is one per physical core.")
       .def_rw("n_threads_batch", &llama::ContextOptions::n_threads_batch,
               "Threads for batches; 0 is as n_threads.")
-      .def_rw("flash_attn", &llama::ContextOptions::flash_attn, nb::arg().none(),
-              "Flash attention; None is wherever a GPU supports it, and on the processor, where it is "
-              "slower, only for quantised values.")
+      .def_rw(
+          "flash_attn", &llama::ContextOptions::flash_attn, nb::arg().none(),
+          "Flash attention; None is wherever a GPU supports it, and on the processor, where it is "
+          "slower, only for quantised values.")
       .def_rw("type_k", &llama::ContextOptions::type_k, "ggml type of cached keys, such as 'f16'.")
       .def_rw("type_v", &llama::ContextOptions::type_v,
               "ggml type of cached values; quantised ones need flash attention.");

@@ -21,19 +21,19 @@ struct ContextOptions {
   /// Tokens that the sequences of a model hold together; 0 is what it was trained for, 4096 at
   /// most.
   int n_ctx = 0;
-  int n_batch = 512;               ///< most tokens evaluated by one call of llama.cpp
-  int n_ubatch = 512;              ///< most tokens in one of its compute graphs
-  int n_seq_max = 16;              ///< requests decoded at the same time
-  bool kv_unified = true;          ///< one cache for all sequences; else each has its own share
-  int n_histories = 1;             ///< of each request: 2 where draft and reference share a context
-  bool classifies = false;         ///< rows are what a classification head says, not logits
-  int n_threads = 0;               ///< for single rows; 0 is one per physical core
-  int n_threads_batch = 0;         ///< for batches; 0 is as n_threads
+  int n_batch = 512;        ///< most tokens evaluated by one call of llama.cpp
+  int n_ubatch = 512;       ///< most tokens in one of its compute graphs
+  int n_seq_max = 16;       ///< requests decoded at the same time
+  bool kv_unified = true;   ///< one cache for all sequences; else each has its own share
+  int n_histories = 1;      ///< of each request: 2 where draft and reference share a context
+  bool classifies = false;  ///< rows are what a classification head says, not logits
+  int n_threads = 0;        ///< for single rows; 0 is one per physical core
+  int n_threads_batch = 0;  ///< for batches; 0 is as n_threads
   /// Unset is wherever a GPU supports it. On the processor it is slow, the more so the longer the
   /// history, and adds up by thread; there it is used for quantised values only, which need it.
   std::optional<bool> flash_attn;
-  std::string type_k = "f16";      ///< of cached keys: f32, f16, bf16, q8_0, q4_0, ...
-  std::string type_v = "f16";      ///< of cached values; quantised ones need flash attention
+  std::string type_k = "f16";  ///< of cached keys: f32, f16, bf16, q8_0, q4_0, ...
+  std::string type_v = "f16";  ///< of cached values; quantised ones need flash attention
 };
 
 /// Throws std::invalid_argument, naming the option and the value given.

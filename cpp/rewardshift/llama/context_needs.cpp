@@ -51,8 +51,7 @@ void choose_attention(std::optional<bool> wanted, bool is_on_cpu, llama_context_
     params.n_ubatch = std::min(params.n_ubatch, kScoredAtOnce);
   }
   if (!wanted) return;  // llama.cpp asks the backend
-  params.flash_attn_type =
-      *wanted ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  params.flash_attn_type = *wanted ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
 }
 
 void require_fitting_cache(const llama_context_params& params, const ModelFacts& facts) {
