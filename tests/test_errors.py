@@ -464,7 +464,8 @@ def test_a_context_larger_than_memory_says_how_many_bytes_it_needs(
 
 def test_compute_buffers_larger_than_memory_are_an_error_too(survivor: Callable[..., str]) -> None:
     said = survivor(
-        "rewardshift.Decoder(model(), n_threads=1, n_ctx=2**20, n_batch=2**20, n_ubatch=2**20)"
+        "rewardshift.Decoder("
+        "model(), n_threads=1, n_ctx=2**20, n_batch=2**20, n_ubatch=2**20, flash_attn=False)"
     )
     assert said.startswith("OutOfMemoryError")
 
