@@ -45,7 +45,7 @@ std::optional<ggml_type> cache_type(const std::string& name) {
 }
 
 void choose_attention(std::optional<bool> wanted, bool is_on_cpu, llama_context_params& params) {
-  constexpr std::uint32_t kScoredAtOnce = 128;  // as fast as more, on all processors measured
+  constexpr std::uint32_t kScoredAtOnce = 128;  // as fast as more, where it was measured
   if (!wanted && is_on_cpu && !ggml_is_quantized(params.type_v)) {
     wanted = false;
     params.n_ubatch = std::min(params.n_ubatch, kScoredAtOnce);

@@ -126,12 +126,10 @@ class Opened(StaysHere):
         """
         found: dict[int, tuple[str, Work]] = {}
         for role, model in self._engine.models.items():
-            work = Work(model.evaluated_tokens, model.evaluated_batches)
-            found.setdefault(id(model), (role, work))
+            found.setdefault(id(model), (role, _work_of(model)))
         total = dict(found.values())
         for role, model in self._engine.own_models.items():
-            work = Work(model.evaluated_tokens, model.evaluated_batches)
-            total[role] = total[role] + work if role in total else work
+            total[role] = total.get(role, Work(0, 0)) + _work_of(model)
         return total
 
     def forget(self) -> None:
@@ -174,3 +172,7 @@ class Opened(StaysHere):
     @property
     def _requests(self) -> Requests:
         return Requests(self._engine, self._prompts, seed=self._seed, trained=self._trained)
+
+
+def _work_of(model: _core.LanguageModel) -> Work:
+    return Work(model.evaluated_tokens, model.evaluated_batches)
