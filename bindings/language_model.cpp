@@ -10,7 +10,7 @@
 
 #include "bindings.h"
 #include "interrupt.h"
-#include "rewardshift/decode/cost_curve.h"
+#include "rewardshift/shift/cost_curve.h"
 #include "rewardshift/llama/classifier.h"
 #include "rewardshift/llama/context.h"
 #include "rewardshift/table_model.h"

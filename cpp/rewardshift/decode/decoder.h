@@ -11,7 +11,7 @@
 
 #include "rewardshift/decode/draft_policy.h"
 #include "rewardshift/decode/drafter.h"
-#include "rewardshift/decode/metered_model.h"
+#include "rewardshift/shift/metered_model.h"
 #include "rewardshift/decode/model_drafter.h"
 #include "rewardshift/decode/ngram_drafter.h"
 #include "rewardshift/decode/request.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "rewardshift/decode/acceptance.h"
-#include "rewardshift/decode/cost_curve.h"
+#include "rewardshift/shift/cost_curve.h"
 
 namespace rewardshift {
 

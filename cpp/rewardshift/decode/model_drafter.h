@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "rewardshift/decode/draft_tree.h"
-#include "rewardshift/decode/metered_model.h"
+#include "rewardshift/shift/metered_model.h"
 
 namespace rewardshift {
 

@@ -15,18 +15,6 @@ constexpr int kMostBranches = 64;
 
 }  // namespace
 
-const char* name_of(Role role) {
-  switch (role) {
-    case Role::target:
-      return "target";
-    case Role::draft:
-      return "draft";
-    case Role::reference:
-      return "reference";
-  }
-  return "unknown";
-}
-
 void validate(const RequestParams& p, int vocab_size) {
   require(p.max_tokens >= -1, "max_tokens", "-1 (until the context is full) or at least 0",
           p.max_tokens);
@@ -42,10 +30,10 @@ void validate(const RequestParams& p, int vocab_size) {
   require(p.penalty_last_n >= -1, "penalty_last_n", "-1 (all) or at least 0", p.penalty_last_n);
   require(p.top_logprobs >= 0 && p.top_logprobs <= vocab_size, "top_logprobs",
           "between 0 and the vocabulary's size", p.top_logprobs);
-  if (p.strength) {
-    require(std::isfinite(*p.strength), "strength", "finite", *p.strength);
-    require(p.rule != Rule::speculative || *p.strength == 0.0, "strength",
-            "0 (or unset) with rule 'speculative'", *p.strength);
+  for (const double strength : p.strengths) {
+    require(std::isfinite(strength), "strength", "finite", strength);
+    require(p.rule != Rule::speculative || strength == 0.0, "strength",
+            "0 (or unset) with rule 'speculative'", strength);
   }
   if (p.num_draft_tokens) {
     require(*p.num_draft_tokens >= 0 && *p.num_draft_tokens <= kMostDraftTokens, "num_draft_tokens",
@@ -53,10 +41,18 @@ void validate(const RequestParams& p, int vocab_size) {
   }
   require(p.tree_width >= 1 && p.tree_width <= kMostBranches, "tree_width", "between 1 and 64",
           p.tree_width);
-  if (p.rule == Rule::paper && (p.drafter != nullptr || p.tree_width > 1)) {
+  if (p.rule == Rule::paper &&
+      (p.drafter != nullptr || p.tree_width > 1 || p.prompt_lookup.value_or(false))) {
     throw std::invalid_argument(
-        "rule 'paper' is defined for a chain of the draft model's tokens: leave out drafter and "
-        "tree_width, or use rule 'exact'");
+        "rule 'paper' is defined for a chain of the draft model's tokens: leave out drafter, "
+        "prompt_lookup and tree_width, or use rule 'exact'");
+  }
+  if (p.rule == Rule::paper && p.grammar != nullptr) {
+    throw std::invalid_argument("rule 'paper' knows no grammar: use rule 'exact'");
+  }
+  if (p.grammar != nullptr) {
+    require(p.grammar->vocab_size() >= vocab_size, "grammar", "over the decoder's vocabulary",
+            p.grammar->vocab_size());
   }
   for (const auto& [token, bias] : p.logit_bias) {
     require(token >= 0 && token < vocab_size, "logit_bias", "on tokens of the vocabulary", token);
@@ -75,7 +71,7 @@ void validate(const DecoderOptions& options) {
   require(options.prefill_chunk >= 1, "prefill_chunk", "at least 1", options.prefill_chunk);
 }
 
-void check_tokens(std::span<const Token> tokens, int vocab_size, const char* whose) {
+void check_tokens(std::span<const Token> tokens, int vocab_size, const std::string& whose) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;
     std::ostringstream message;

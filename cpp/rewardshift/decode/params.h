@@ -9,15 +9,15 @@
 #include <vector>
 
 #include "rewardshift/decode/ngram_table.h"
+#include "rewardshift/mask/mask.h"
 #include "rewardshift/math/distribution.h"
 #include "rewardshift/math/rule.h"
 
 namespace rewardshift {
 
-enum class Role { target = 0, draft = 1, reference = 2 };
-inline constexpr int kRoles = 3;
-
-const char* name_of(Role role);
+/// How the drafts of a chain are verified under rule "exact": all of them jointly, which accepts
+/// more, or one after another. Either emits the goal.
+enum class Verification { block, token };
 
 struct RequestParams {
   /// Most tokens to generate; -1 goes on until the context is full.
@@ -31,15 +31,21 @@ struct RequestParams {
   double frequency_penalty = 0.0;                    ///< per occurrence there
   double presence_penalty = 0.0;                     ///< once per token there
   int penalty_last_n = 64;                           ///< counts prompt and response; -1 is all
-  /// Exponent s of the shift (q/r)^s; unset is 1 with a reference, else 0.
-  std::optional<double> strength;
+  /// Exponent of each shift, in the decoder's order; none at all is each shift's own default.
+  std::vector<double> strengths;
   Rule rule = Rule::exact;
+  Verification verification = Verification::block;
+  /// What may follow: a grammar over the decoder's vocabulary. It masks goal and proposals.
+  std::shared_ptr<const Grammar> grammar;
   /// Tokens drafted per round; 0 never drafts. Unset, the decoder chooses what promises most tokens
   /// a second, by measured times and acceptance.
   std::optional<int> num_draft_tokens;
   /// Drafts come from this table instead of the draft model, and it learns what is emitted.
   /// Requests that share a table must differ in seed or substream.
   std::shared_ptr<NgramTable> drafter;
+  /// Whether drafts are also quoted from the prompt and the response where their last tokens occurred
+  /// before. Unset: where the decoder chooses what is drafted.
+  std::optional<bool> prompt_lookup;
   /// Most branches of the tree that the drafts of a round make; 1 is a chain. Each takes one of the
   /// models' sequences for as long as the request is under way.
   int tree_width = 1;
@@ -52,6 +58,7 @@ struct RequestParams {
   std::vector<std::string> stop;  ///< the text ends before the first of these
   int top_logprobs = 0;           ///< most probable tokens of the goal to report per position
   bool entropy = false;           ///< report the target's entropy per position
+  bool paper_distance = false;    ///< report how far the paper's rule would be from the goal
 };
 
 struct DecoderOptions {
@@ -69,16 +76,12 @@ struct DecoderOptions {
 void validate(const RequestParams& params, int vocab_size);
 void validate(const DecoderOptions& options);
 
-/// The token histories the three roles start from. Draft and reference may see other prompts than
-/// the target (shift by prompt); a role left empty sees the target's.
-struct Prompt {
-  std::vector<Token> target;
-  std::vector<Token> draft;
-  std::vector<Token> reference;
-};
+/// The token histories that the readers start from, by reader. One that is left empty, or out, sees
+/// the target's.
+using Prompts = std::vector<std::vector<Token>>;
 
 /// Throws std::invalid_argument, naming the first token that is not in [0, vocab_size).
-void check_tokens(std::span<const Token> tokens, int vocab_size, const char* whose);
+void check_tokens(std::span<const Token> tokens, int vocab_size, const std::string& whose);
 
 /// The adjustments of one position after `history` (prompt and response so far), into `out`.
 void adjustments_at(const RequestParams& params, std::span<const Token> history,

@@ -1,4 +1,4 @@
-#include "rewardshift/decode/cost_curve.h"
+#include "rewardshift/shift/cost_curve.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,121 @@
+// The models of a decoder, what each of them reads, and what their opinions amount to.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rewardshift/error.h"
+#include "rewardshift/shift/combination.h"
+#include "rewardshift/shift/metered_model.h"
+
+namespace rewardshift {
+
+/// One model reading one version of the conversation. Its name is for errors and results.
+struct Reader {
+  std::string name;
+  LanguageModel* model;  ///< borrowed, and to outlive the panel; several readers may have one model
+};
+
+/// What multiplies p: (draft / reference)^strength, as two readers say it. To the engine every
+/// shift is that, whether files, an adapter or a prompt tell the two apart.
+struct Shift {
+  std::string name;
+  std::size_t draft;      ///< a reader
+  std::size_t reference;  ///< a reader, which several shifts may share
+  double strength = 1.0;  ///< unless a request says otherwise
+};
+
+/// A reader's history of which rows are wanted; see LogitsRequest.
+struct Question {
+  std::size_t reader;
+  int place;  ///< a request's place, in [0, places()]; the last one is for scoring
+  std::span<const Token> tokens;
+  int n_rows;
+};
+
+/// A row that is not a distribution: what the model remembers may be damaged too.
+class BadRowError final : public EvaluationError {
+ public:
+  using EvaluationError::EvaluationError;
+};
+
+/// All readers of a decoder. Reader 0 is the target.
+///
+/// Readers of one model share its batches: it keeps a range of sequences for each of them.
+class Panel {
+ public:
+  static constexpr std::size_t kTarget = 0;
+
+  /// `base` is a reader that drafts unless it is told otherwise, apart from all shifts.
+  /// Throws std::invalid_argument for readers that make no sense together.
+  Panel(std::vector<Reader> readers, std::vector<Shift> shifts, std::optional<std::size_t> base,
+        Clock clock);
+
+  std::size_t size() const { return readers_.size(); }
+  const std::string& name(std::size_t reader) const { return readers_[reader].name; }
+  std::span<const Shift> shifts() const { return shifts_; }
+  std::optional<std::size_t> base() const { return base_; }
+
+  /// Requests that have room at the same time.
+  std::size_t places() const { return places_; }
+
+  int vocab_size() const { return vocab_size_; }               ///< ids below it all readers know
+  std::size_t context_size() const { return context_size_; }  ///< tokens of the longest history
+  std::size_t capacity() const { return capacity_; }  ///< tokens of all requests' histories
+
+  // --- what readers say
+
+  /// The goal's readers: the target, and both of each shift that has a strength other than 0.
+  Combination goal(std::span<const double> strengths) const;
+
+  /// b(x) times the shifts, of these strengths; who has no weight in it is not asked.
+  Combination shifted(std::size_t base, std::span<const double> strengths) const;
+
+  /// Rows of the questions, one after another, all of which go to readers of one model. Rows live
+  /// until the next call for that model.
+  std::span<const float* const> rows(std::span<const Question> questions);
+
+  /// Throws BadRowError, naming reader and position, unless the row's normaliser is finite.
+  void require_distribution(double log_normaliser, std::size_t reader, std::size_t position) const;
+
+  /// Whether any model takes the token for the end: an aligned draft may know one that its target
+  /// does not.
+  bool ends(Token token) const;
+
+  // --- the models
+
+  std::size_t models() const { return models_.size(); }
+  std::size_t model_of(std::size_t reader) const { return model_of_[reader]; }
+  const LanguageModel& model(std::size_t model) const { return models_[model].model(); }
+  const CostCurve& costs(std::size_t model) const { return models_[model].costs(); }
+
+  void calibrate(const CostMeasurement& how);
+  void forget();
+
+  /// Seconds spent on each reader's questions so far; those of a batch are divided by rows.
+  const std::vector<double>& seconds() const { return seconds_; }
+
+ private:
+  void assign_models(Clock clock);
+  void measure_room();
+  void add_shifts(std::vector<double>& weights, std::span<const double> strengths) const;
+
+  std::vector<Reader> readers_;
+  std::vector<Shift> shifts_;
+  std::optional<std::size_t> base_;
+  std::deque<MeteredModel> models_;        ///< each once
+  std::vector<std::size_t> model_of_;      ///< by reader
+  std::vector<std::size_t> range_of_;      ///< by reader: how many of its model come before it
+  std::size_t places_ = 0;
+  int vocab_size_ = 0;
+  std::size_t context_size_ = 0;
+  std::size_t capacity_ = 0;
+  std::vector<double> seconds_;
+  std::vector<LogitsRequest> batch_;
+};
+
+}  // namespace rewardshift
