@@ -22,6 +22,7 @@ inline double steady_seconds() {
 }
 
 void register_errors(nb::module_& m);
+void register_grammar(nb::module_& m);
 void register_ngram_table(nb::module_& m);
 void register_options(nb::module_& m);
 void register_rule(nb::module_& m);

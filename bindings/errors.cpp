@@ -25,6 +25,8 @@ void translate(const std::exception_ptr& thrown, void*) {
     raise("ModelLoadError", e);
   } catch (const VocabularyMismatchError& e) {
     raise("VocabularyMismatchError", e);
+  } catch (const GrammarError& e) {
+    raise("GrammarError", e);
   } catch (const EvaluationError& e) {
     raise("EvaluationError", e);
   } catch (const CancelledError& e) {

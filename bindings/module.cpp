@@ -5,6 +5,7 @@ NB_MODULE(_core, m) {
   m.attr("version") = REWARDSHIFT_VERSION;
   using namespace rewardshift::bindings;
   register_errors(m);
+  register_grammar(m);
   register_ngram_table(m);
   register_options(m);
   register_rule(m);

@@ -43,6 +43,13 @@ class OutOfMemoryError : public Error {
   std::size_t bytes;
 };
 
+/// A grammar, schema or regular expression that cannot be compiled within its limits; the message
+/// says where. In Python also a ValueError.
+class GrammarError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// A model could not be evaluated, or its logits are not a distribution (NaN, +inf, all -inf).
 class EvaluationError : public Error {
  public:

@@ -43,6 +43,10 @@ class OutOfMemoryError(Error):
         self.bytes = bytes
 
 
+class GrammarError(Error, ValueError):
+    """A grammar, schema or regular expression that cannot be compiled within its limits."""
+
+
 class EvaluationError(Error):
     """A model could not be evaluated, or its logits are not a distribution."""
 

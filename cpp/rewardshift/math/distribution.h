@@ -1,8 +1,12 @@
 // From logits to a distribution, and from a distribution to a token. Pure functions on spans.
 //
-// Logits are float (as models give them) or double (as combined here); probabilities are double.
-// All spans over the vocabulary have one length. Nothing here allocates once a Workspace has grown
-// to the vocabulary's size.
+// Rows of logits are float, as models give them, and all of one length. What is made of them is
+// combined in double, exponentiated in float and summed in double: against a softmax in double,
+// probabilities above 1e-4 are right to about 1e-6 relatively (the exponent is rounded to float),
+// and what is less than e^-87 of the most probable token is 0. Whatever is then done with the
+// weights (sampling, deciding) follows their distribution as written, in double, to about 1e-14.
+//
+// Nothing here allocates once a Workspace has grown to what is asked of it.
 #pragma once
 
 #include <cstddef>
@@ -39,14 +43,35 @@ struct Shaping {
   double temperature = 1.0;  ///< 0 is the argmax; the lowest id wins ties
   Truncation truncation;
   std::span<const Adjustment> adjustments;  ///< borrowed
+
+  /// A grammar's mask, borrowed: a bit for each token, the lowest first, in as many words as the
+  /// vocabulary needs. A token whose bit is 0 is impossible. Empty allows all.
+  std::span<const std::uint32_t> allowed;
+};
+
+/// One row in a weighted sum of logits. Borrowed.
+struct Term {
+  std::span<const float> logits;
+  double weight;
+};
+
+/// A distribution over the vocabulary: non-negative weights that need not sum to one. Borrowed.
+struct Weights {
+  std::span<const float> of;
+  double sum = 0.0;  ///< of all weights, added up in double; above 0
+
+  double operator[](Token token) const {
+    return static_cast<double>(of[static_cast<std::size_t>(token)]) / sum;
+  }
 };
 
 /// A token and its weight: an element of a distribution over few tokens.
 using WeightedToken = std::pair<double, Token>;
 
-/// Scratch memory for truncation, reused from call to call. One per thread.
+/// Scratch memory, reused from call to call. One per thread.
 struct Workspace {
-  std::vector<WeightedToken> head;
+  std::vector<WeightedToken> head;      ///< candidates of a truncation, and what it kept
+  std::vector<WeightedToken> adjusted;  ///< logits that differ from the weighted sum, by token
 };
 
 /// log sum_x exp(logits(x) / temperature), to float precision (about 1e-7), at two temperatures.
@@ -54,7 +79,7 @@ struct Workspace {
 /// -inf.
 struct LogNormalisers {
   double at_one;
-  double tempered;
+  double tempered;  ///< at the sampling temperature; at 1 where that is greedy
 };
 LogNormalisers log_normalisers(std::span<const float> logits, double temperature);
 
@@ -66,34 +91,33 @@ inline double log_probability(std::span<const float> logits, Token token, double
 /// Entropy at temperature 1, in nats, of a row that is a distribution, given its normaliser.
 double entropy(std::span<const float> logits, double log_normaliser);
 
-/// Adds each adjustment to its token's logit, in order.
-void adjust(std::span<double> logits, std::span<const Adjustment> adjustments);
-
-/// What shaping did to a row.
+/// What shaping left of a row.
 struct Shaped {
+  double sum;             ///< of the weights that were written
   double log_normaliser;  ///< log sum exp of the row over the temperature (1 where that is 0)
   double kept;            ///< the mass that truncation kept, in (0, 1]
   double log_best;        ///< log-probability of the most probable token, before truncation
 };
 
-/// Turns adjusted logits into the probabilities that are sampled from, in place.
+/// Writes the weights of softmax(z / temperature), truncated, where z(x) = sum_j w_j z_j(x), and
+/// -inf where any term is -inf (also one of weight 0), adjusted and masked. There is at least one
+/// term.
 ///
-/// If the row is not a distribution, log_normaliser is not finite and the values are unspecified.
-Shaped shape(std::span<double> logits_to_probs, double temperature, const Truncation& truncation,
-             Workspace& workspace);
+/// If z is not a distribution (NaN, +inf, or nothing but -inf), log_normaliser is not finite, and
+/// sum and weights are unspecified.
+Shaped shape(std::span<const Term> terms, const Shaping& shaping, Workspace& workspace,
+             std::span<float> weights);
 
-/// The first token whose cumulative weight exceeds u * sum(weights), for u in [0, 1).
-///
-/// Weights are non-negative, not all zero, and need not sum to one; a token without weight is
-/// never returned.
-Token sample(std::span<const double> weights, double u);
+/// The first token whose cumulative weight exceeds u * sum, for u in [0, 1). A token without weight
+/// is never returned.
+Token sample(const Weights& weights, double u);
 
-/// Likewise of few tokens: the place of the one that is drawn.
+/// Likewise of few tokens, whose weights are not all zero: the place of the one that is drawn.
 std::size_t sample(std::span<const WeightedToken> weights, double u);
 
 /// The n most probable tokens with their probabilities, most probable first, lower ids first
-/// among equals. Fewer where fewer are possible.
-std::span<const WeightedToken> most_probable(std::span<const double> probs, std::size_t n,
+/// among equals. Fewer where fewer are possible. Borrowed from the workspace until its next use.
+std::span<const WeightedToken> most_probable(const Weights& weights, std::size_t n,
                                              Workspace& workspace);
 
 }  // namespace rewardshift
