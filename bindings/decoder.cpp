@@ -22,9 +22,9 @@ namespace {
 /// caller must not lose them.
 class BoundDecoder {
  public:
-  BoundDecoder(LanguageModel* target, LanguageModel* draft, LanguageModel* reference,
-               const DecoderOptions& options)
-      : decoder_({target, draft, reference}, options, steady_seconds) {}
+  BoundDecoder(std::vector<Reader> readers, std::vector<Shift> shifts,
+               std::optional<std::size_t> base, const DecoderOptions& options)
+      : decoder_(std::move(readers), std::move(shifts), base, options, steady_seconds) {}
 
   void step() {
     auto events = run_interruptibly([this] { return decoder_.step(); });
@@ -34,9 +34,9 @@ class BoundDecoder {
 
   std::vector<Event> take_events() { return std::exchange(events_, {}); }
 
-  Scores score(const Prompt& prompt, const std::vector<Token>& continuation,
+  Scores score(const Prompts& prompts, const std::vector<Token>& continuation,
                const RequestParams& params) {
-    return run_interruptibly([&] { return decoder_.score(prompt, continuation, params); });
+    return run_interruptibly([&] { return decoder_.score(prompts, continuation, params); });
   }
 
   void calibrate() {
@@ -58,6 +58,8 @@ const char* name_of(Origin origin) {
       return "correction";
     case Origin::bonus:
       return "bonus";
+    case Origin::forced:
+      return "forced";
   }
   return "unknown";
 }
@@ -81,9 +83,7 @@ void register_results(nb::module_& m) {
       .def_ro("id", &EmittedToken::id)
       .def_prop_ro("origin", [](const EmittedToken& t) { return name_of(t.origin); })
       .def_ro("logprob", &EmittedToken::logprob)
-      .def_ro("target_logprob", &EmittedToken::target_logprob)
-      .def_ro("draft_logprob", &EmittedToken::draft_logprob)
-      .def_ro("reference_logprob", &EmittedToken::reference_logprob)
+      .def_ro("reader_logprobs", &EmittedToken::reader_logprobs)
       .def_ro("log_z", &EmittedToken::log_z)
       .def_ro("paper_distance", &EmittedToken::paper_distance)
       .def_ro("target_entropy", &EmittedToken::target_entropy)
@@ -93,10 +93,12 @@ void register_results(nb::module_& m) {
       .def_ro("rounds", &Statistics::rounds)
       .def_ro("drafted", &Statistics::drafted)
       .def_ro("accepted", &Statistics::accepted)
+      .def_ro("drafted_by", &Statistics::drafted_by, "Plain, shifted, table, quote.")
+      .def_ro("accepted_by", &Statistics::accepted_by, "Likewise.")
       .def_ro("drafted_at", &Statistics::drafted_at)
       .def_ro("accepted_at", &Statistics::accepted_at)
       .def_ro("empty_residuals", &Statistics::empty_residuals)
-      .def_ro("role_seconds", &Statistics::role_seconds, "Target, draft, reference.")
+      .def_ro("reader_seconds", &Statistics::reader_seconds)
       .def_ro("own_seconds", &Statistics::own_seconds);
 
   nb::class_<Event>(m, "Event", "What happened to a request in a step.")
@@ -112,9 +114,7 @@ void register_results(nb::module_& m) {
       .def_ro("statistics", &Event::statistics);
 
   nb::class_<Scores>(m, "Scores", "Log-probabilities of a continuation, by position.")
-      .def_ro("target", &Scores::target)
-      .def_ro("draft", &Scores::draft)
-      .def_ro("reference", &Scores::reference)
+      .def_ro("readers", &Scores::readers)
       .def_ro("goal", &Scores::goal)
       .def_ro("log_z", &Scores::log_z);
 }
@@ -123,19 +123,33 @@ void register_results(nb::module_& m) {
 
 void register_decoder(nb::module_& m) {
   register_results(m);
+  nb::class_<Shift>(m, "Shift", "What multiplies the target: (draft / reference)^strength.")
+      .def(nb::init<std::string, std::size_t, std::size_t, double>(), "name"_a, "draft"_a,
+           "reference"_a, "strength"_a = 1.0, "Draft and reference are readers, by number.")
+      .def_ro("name", &Shift::name)
+      .def_ro("draft", &Shift::draft)
+      .def_ro("reference", &Shift::reference)
+      .def_ro("strength", &Shift::strength);
+
   nb::class_<BoundDecoder>(m, "Decoder", "The engine: many requests, one round loop.")
-      .def(nb::init<LanguageModel*, LanguageModel*, LanguageModel*, const DecoderOptions&>(),
-           "target"_a, "draft"_a.none(), "reference"_a.none(), "options"_a, nb::keep_alive<1, 2>(),
-           nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>())
+      .def(
+          "__init__",
+          [](BoundDecoder* self, const std::vector<std::pair<std::string, LanguageModel*>>& readers,
+             std::vector<Shift> shifts, std::optional<std::size_t> base,
+             const DecoderOptions& options) {
+            std::vector<Reader> named;
+            for (const auto& [name, model] : readers) named.push_back({name, model});
+            new (self) BoundDecoder(std::move(named), std::move(shifts), base, options);
+          },
+          "readers"_a, "shifts"_a, "base"_a.none(), "options"_a, nb::keep_alive<1, 2>(),
+          "Readers are names and models, the target first.")
       .def(
           "submit",
-          [](BoundDecoder& self, std::vector<Token> target, std::vector<Token> draft,
-             std::vector<Token> reference, const RequestParams& params) {
-            return self.decoder().submit(
-                {std::move(target), std::move(draft), std::move(reference)}, params);
+          [](BoundDecoder& self, Prompts prompts, const RequestParams& params) {
+            return self.decoder().submit(std::move(prompts), params);
           },
-          "target"_a, "draft"_a, "reference"_a, "params"_a,
-          "Queues a request with a prompt per role; an empty one is the target's.")
+          "prompts"_a, "params"_a,
+          "Queues a request with a prompt by reader; one that is empty or left out is the target's.")
       .def("calibrate", &BoundDecoder::calibrate,
            "Measures what batches cost, so that draft lengths can be chosen by it.")
       .def("step", &BoundDecoder::step, "Advances all requests, without the GIL.")
@@ -143,15 +157,7 @@ void register_decoder(nb::module_& m) {
       .def(
           "cancel", [](BoundDecoder& self, RequestId id) { self.decoder().cancel(id); }, "id"_a)
       .def_prop_ro("has_work", [](BoundDecoder& self) { return self.decoder().has_work(); })
-      .def(
-          "score",
-          [](BoundDecoder& self, std::vector<Token> target, std::vector<Token> draft,
-             std::vector<Token> reference, const std::vector<Token>& continuation,
-             const RequestParams& params) {
-            return self.score({std::move(target), std::move(draft), std::move(reference)},
-                              continuation, params);
-          },
-          "target"_a, "draft"_a, "reference"_a, "continuation"_a, "params"_a)
+      .def("score", &BoundDecoder::score, "prompts"_a, "continuation"_a, "params"_a)
       .def(
           "piece",
           [](BoundDecoder& self, Token token) {

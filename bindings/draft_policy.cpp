@@ -17,7 +17,7 @@ namespace {
 using Numbers = std::vector<std::size_t>;
 
 DraftOutcome outcome(DraftKind kind, std::size_t drafted, const Numbers& accepted, bool rejected) {
-  const std::size_t end = kind == DraftKind::chain ? std::min(drafted, accepted.size()) : drafted;
+  const std::size_t end = is_chain(kind) ? std::min(drafted, accepted.size()) : drafted;
   for (const std::size_t number : accepted) {
     require(number < end, "a number of an accepted draft", "below drafted", number);
   }
@@ -42,11 +42,15 @@ void register_draft_policy(nb::module_& m) {
 
   nb::enum_<DraftKind>(m, "DraftKind", "How a round's drafts are made.")
       .value("chain", DraftKind::chain)
+      .value("shifted_chain", DraftKind::shifted_chain)
       .value("tree", DraftKind::tree)
+      .value("shifted_tree", DraftKind::shifted_tree)
       .value("after_1", DraftKind::after_1)
       .value("after_2", DraftKind::after_2)
       .value("after_3", DraftKind::after_3)
-      .value("after_4", DraftKind::after_4);
+      .value("after_4", DraftKind::after_4)
+      .value("quote_short", DraftKind::quote_short)
+      .value("quote_long", DraftKind::quote_long);
 
   nb::class_<Acceptances>(m, "Acceptances", "How often drafts are accepted, by kind and number.")
       .def(nb::init<double>(), "memory"_a)
@@ -62,15 +66,25 @@ void register_draft_policy(nb::module_& m) {
              double weight) { return self.of(kind).at(number, prior, weight); },
           "kind"_a, "number"_a, "prior"_a, "weight"_a);
 
+  nb::class_<WayCosts>(m, "WayCosts", "What a way to draft asks of the models.")
+      .def(
+          "__init__",
+          [](WayCosts* self, DraftKind kind, Numbers drafting, Numbers scoring) {
+            new (self) WayCosts{kind, std::move(drafting), std::move(scoring)};
+          },
+          "kind"_a, nb::kw_only(), "drafting"_a, "scoring"_a,
+          "Models by number, one entry for each reader: asked in each turn, and for the block.");
+
   nb::class_<RoundPlan>(m, "RoundPlan", "A request that may play the next round.")
       .def(
           "__init__",
-          [](RoundPlan* self, const Acceptances& acceptances, bool is_aligned, bool is_free,
-             std::size_t most, DraftKind kind) {
-            new (self) RoundPlan{&acceptances, is_aligned, is_free, most, most, kind};
+          [](RoundPlan* self, const Acceptances& acceptances, Numbers goal,
+             std::vector<WayCosts> ways, bool is_free, std::size_t most) {
+            new (self) RoundPlan{&acceptances, std::move(goal), std::move(ways),
+                                 is_free,      most,            most};
           },
-          "acceptances"_a, nb::kw_only(), "is_aligned"_a, "is_free"_a, "most"_a,
-          "kind"_a = DraftKind::chain, nb::keep_alive<1, 2>());
+          "acceptances"_a, nb::kw_only(), "goal"_a, "ways"_a, "is_free"_a, "most"_a,
+          nb::keep_alive<1, 2>());
 
   nb::class_<AdaptivePolicy>(m, "AdaptivePolicy", "Chooses draft lengths.")
       .def(nb::init<>())
@@ -81,18 +95,16 @@ void register_draft_policy(nb::module_& m) {
           "kind"_a, "drafted"_a, "accepted"_a, "rejected"_a = false)
       .def(
           "choose",
-          [](AdaptivePolicy& self, const std::vector<RoundPlan>& given, const CostCurve& target,
-             const CostCurve& draft, const CostCurve& reference, bool share_batches,
-             double own_seconds) {
+          [](AdaptivePolicy& self, const std::vector<RoundPlan>& given,
+             const std::vector<const CostCurve*>& models, double own_seconds) {
             std::vector<RoundPlan> plans = given;
-            self.choose(plans, {&target, &draft, &reference, share_batches, own_seconds});
-            std::vector<std::pair<DraftKind, std::size_t>> chosen;
-            for (const RoundPlan& plan : plans) chosen.emplace_back(plan.kind, plan.length);
+            self.choose(plans, {models, own_seconds});
+            std::vector<std::pair<std::size_t, std::size_t>> chosen;
+            for (const RoundPlan& plan : plans) chosen.emplace_back(plan.way, plan.length);
             return chosen;
           },
-          "plans"_a, nb::kw_only(), "target"_a, "draft"_a, "reference"_a, "share_batches"_a = false,
-          "own_seconds"_a = 0.0,
-          "Kinds and lengths for the plans; those that are not free keep theirs.");
+          "plans"_a, nb::kw_only(), "models"_a, "own_seconds"_a = 0.0,
+          "Ways, by number, and lengths for the plans; those that are not free keep theirs.");
 }
 
 }  // namespace rewardshift::bindings

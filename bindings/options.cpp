@@ -59,8 +59,8 @@ void register_options(nb::module_& m) {
               "Subtracted once from the logit of a recent token.")
       .def_rw("penalty_last_n", &RequestParams::penalty_last_n,
               "How many tokens of prompt and response are recent; -1 is all.")
-      .def_rw("strength", &RequestParams::strength, nb::arg().none(),
-              "Exponent s of the shift (q/r)^s; None is 1 with a reference, else 0.")
+      .def_rw("strengths", &RequestParams::strengths,
+              "Exponent of each shift, in the decoder's order; none is each shift's default.")
       .def_prop_rw(
           "rule", [](const RequestParams& p) { return name_of(p.rule); },
           [](RequestParams& p, const std::string& name) { p.rule = rule_named(name); },
@@ -72,6 +72,30 @@ void register_options(nb::module_& m) {
       .def_rw("drafter", &RequestParams::drafter, nb::arg().none(),
               "An NgramTable that drafts instead of the draft model, and learns from what is "
               "emitted; requests that share it must differ in seed or substream.")
+      .def_prop_rw(
+          "verification",
+          [](const RequestParams& p) {
+            return p.verification == Verification::block ? "block" : "token";
+          },
+          [](RequestParams& p, const std::string& name) {
+            if (name != "block" && name != "token") {
+              throw std::invalid_argument("verification must be 'block' or 'token', not '" + name +
+                                          "'");
+            }
+            p.verification = name == "block" ? Verification::block : Verification::token;
+          },
+          "How a chain of drafts is verified: 'block', all of them jointly, which accepts more, or "
+          "'token', one after another. The law is the same.")
+      .def_rw("prompt_lookup", &RequestParams::prompt_lookup, nb::arg().none(),
+              "Whether drafts are also quoted from prompt and response, where their end occurred "
+              "before; None does wherever the decoder chooses what is drafted.")
+      .def_prop_rw(
+          "grammar",
+          [](const RequestParams& p) { return std::const_pointer_cast<Grammar>(p.grammar); },
+          [](RequestParams& p, std::shared_ptr<Grammar> grammar) {
+            p.grammar = std::move(grammar);
+          },
+          nb::arg().none(), "What may follow; masks the goal and every proposal.")
       .def_rw("tree_width", &RequestParams::tree_width,
               "Most branches of the tree that a round's drafts make, 1 to 64; 1 is a chain. Each "
               "takes the place of a request (n_seq_max).")
@@ -86,7 +110,10 @@ void register_options(nb::module_& m) {
       .def_rw("top_logprobs", &RequestParams::top_logprobs,
               "How many of the goal's most probable tokens to report per position.")
       .def_rw("entropy", &RequestParams::entropy,
-              "Whether to report the entropy of the target's own distribution per position.");
+              "Whether to report the entropy of the target's own distribution per position.")
+      .def_rw("paper_distance", &RequestParams::paper_distance,
+              "Whether to report how far the paper's rule would be from pi*, where its draft "
+              "drafted.");
 
   nb::class_<DecoderOptions>(m, "DecoderOptions", "How a decoder schedules its requests.")
       .def(nb::init<>())

@@ -5,9 +5,8 @@ namespace rewardshift {
 /// In a chain a draft is decided on where all before it were accepted; in a tree it is enough that
 /// it was drawn, as its chances are those of a walk from the root.
 void Acceptance::count(const DraftOutcome& outcome) {
-  const bool is_chain = outcome.kind == DraftKind::chain;
   const std::size_t decided =
-      is_chain ? outcome.accepted.size() + (outcome.rejected ? 1 : 0) : outcome.drafted;
+      is_chain(outcome.kind) ? outcome.accepted.size() + (outcome.rejected ? 1 : 0) : outcome.drafted;
   if (decided_.size() < decided) {
     decided_.resize(decided);
     accepted_.resize(decided);
@@ -23,14 +22,16 @@ double Acceptance::at(std::size_t number, double prior, double weight) const {
   return (accepted_[number] + weight * prior) / (decided_[number] + weight);
 }
 
-/// Chains and trees of the draft model stand in for each other: each round without one forgets.
+/// What stands in for another is tried again one day: a round of one kind lets the others that are
+/// there in every round fade. What a table knows is there only now and then.
 void Acceptances::count(const DraftOutcome& outcome) {
-  const auto note = [this](const DraftOutcome& seen) {
-    of_[static_cast<std::size_t>(seen.kind)].count(seen);
-  };
-  note(outcome);
-  if (outcome.kind == DraftKind::chain) note({DraftKind::tree});
-  if (outcome.kind == DraftKind::tree) note({DraftKind::chain});
+  of_[static_cast<std::size_t>(outcome.kind)].count(outcome);
+  if (source_of(outcome.kind) == Source::table) return;
+  for (std::size_t i = 0; i < kDraftKinds; ++i) {
+    const auto other = static_cast<DraftKind>(i);
+    if (other == outcome.kind || source_of(other) == Source::table) continue;
+    of_[i].count({other});
+  }
 }
 
 }  // namespace rewardshift

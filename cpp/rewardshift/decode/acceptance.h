@@ -7,17 +7,57 @@
 
 namespace rewardshift {
 
-/// How a round's drafts are made: a chain or a tree of the draft model's, or a tree from a table,
-/// which goes by the last so many tokens.
-enum class DraftKind { chain, tree, after_1, after_2, after_3, after_4 };
-inline constexpr std::size_t kDraftKinds = 6;
+/// How a round's drafts are made. Chains and trees are drawn from readers: of a base as it is, or
+/// shifted. Others come from a table, which goes by the last so many tokens, or are quoted from the
+/// text itself after a match of few or many tokens.
+enum class DraftKind {
+  chain,
+  shifted_chain,
+  tree,
+  shifted_tree,
+  after_1,
+  after_2,
+  after_3,
+  after_4,
+  quote_short,
+  quote_long
+};
+inline constexpr std::size_t kDraftKinds = 10;
 
 /// The kind of a table's drafts that go by the last n tokens, 1 to 4.
 constexpr DraftKind after_last(std::size_t n) {
-  return static_cast<DraftKind>(static_cast<std::size_t>(DraftKind::tree) + n);
+  return static_cast<DraftKind>(static_cast<std::size_t>(DraftKind::after_1) + n - 1);
 }
 
-constexpr bool comes_from_table(DraftKind kind) { return kind > DraftKind::tree; }
+/// Where drafts come from, for statistics.
+enum class Source { plain, shifted, table, quote };
+inline constexpr std::size_t kSources = 4;
+
+constexpr Source source_of(DraftKind kind) {
+  switch (kind) {
+    case DraftKind::chain:
+    case DraftKind::tree:
+      return Source::plain;
+    case DraftKind::shifted_chain:
+    case DraftKind::shifted_tree:
+      return Source::shifted;
+    case DraftKind::quote_short:
+    case DraftKind::quote_long:
+      return Source::quote;
+    default:
+      return Source::table;
+  }
+}
+
+/// Whether readers are asked while drafting.
+constexpr bool asks_readers(DraftKind kind) { return kind <= DraftKind::shifted_tree; }
+
+/// Whether all drafts follow one another: each is decided on only where those before it were
+/// accepted.
+constexpr bool is_chain(DraftKind kind) {
+  return kind == DraftKind::chain || kind == DraftKind::shifted_chain ||
+         source_of(kind) == Source::quote;
+}
 
 /// What became of the drafts of a round.
 struct DraftOutcome {

@@ -10,52 +10,61 @@ constexpr double kFirstGuess = 0.7;    // of the acceptance, before any was seen
 constexpr double kGuessWeight = 4.0;   // in drafts
 constexpr double kOthersWeight = 8.0;  // of other requests' drafts against this one's
 
-/// How often the draft model is asked for a request.
-std::size_t turns(const RoundPlan& plan) { return comes_from_table(plan.kind) ? 0 : plan.length; }
+/// How often readers are asked while a request's drafts are made.
+std::size_t turns(const RoundPlan& plan) {
+  return plan.length > 0 && asks_readers(plan.chosen().kind) ? plan.length : 0;
+}
 
-/// Seconds that a round of these lengths is expected to take. Of a tree, the draft is asked for
-/// fewer rows than there are drafts, and once more wherever a walk ends at a leaf: what that makes
-/// the other way round is not counted.
-double round_seconds(std::span<const RoundPlan> plans, std::span<const double> survival,
-                     const RoundCosts& costs) {
-  std::size_t target_rows = 0;
-  std::size_t reference_rows = 0;
-  std::size_t unread = 0;  // rows that the goal needs of the draft, which did not draft there
-  std::size_t longest = 0;
-  double complete = 0.0;  // requests all of whose drafts are accepted
-  for (std::size_t i = 0; i < plans.size(); ++i) {
-    const RoundPlan& plan = plans[i];
-    const std::size_t rows = plan.length + 1;
-    target_rows += rows;
-    if (plan.is_aligned) {
-      reference_rows += rows;
-      if (comes_from_table(plan.kind) || plan.length == 0) unread += rows;
-    }
-    if (plan.length > 0 && !comes_from_table(plan.kind)) complete += survival[i];
-    longest = std::max(longest, turns(plan));
+void add(std::vector<double>& rows, std::span<const std::size_t> models, double count) {
+  for (const std::size_t model : models) rows[model] += count;
+}
+
+/// Seconds of one batch for each model; starts the next one.
+double flush(std::vector<double>& rows, const RoundCosts& costs) {
+  double seconds = 0.0;
+  for (std::size_t model = 0; model < rows.size(); ++model) {
+    seconds += costs.models[model]->seconds(rows[model]);
+    rows[model] = 0.0;
   }
-  double seconds = costs.target->seconds(static_cast<double>(target_rows)) +
-                   costs.own_seconds * static_cast<double>(target_rows);
-  for (const DraftKind kind : {DraftKind::chain, DraftKind::tree}) {  // never in one batch
-    for (std::size_t turn = 1; turn <= longest; ++turn) {
-      const auto rows = std::ranges::count_if(
-          plans, [=](const RoundPlan& p) { return p.kind == kind && p.length >= turn; });
-      seconds += costs.draft->seconds(static_cast<double>(rows));
-    }
-  }
-  // After a complete block the draft has one more token to read: for the goal at once when
-  // aligned, else in front of the next block.
-  if (complete > 0.0)
-    seconds += std::min(1.0, complete) * costs.draft->seconds(std::max(1.0, complete));
-  if (reference_rows == 0) return seconds;
-  if (costs.share_batches) {
-    return seconds + costs.reference->seconds(static_cast<double>(reference_rows + unread));
-  }
-  return seconds + costs.reference->seconds(static_cast<double>(reference_rows)) +
-         costs.draft->seconds(static_cast<double>(unread));
+  return seconds;
 }
 
 }  // namespace
+
+/// Seconds that a round of these lengths is expected to take. Of a tree, readers are asked for
+/// fewer rows than there are drafts, and once more wherever a walk ends at a leaf: what that makes
+/// the other way round is not counted.
+double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
+                                     std::span<const double> survival, const RoundCosts& costs) {
+  rows_.assign(costs.models.size(), 0.0);
+  std::size_t longest = 0;
+  double target_rows = 0.0;
+  for (const RoundPlan& plan : plans) {
+    const double rows = static_cast<double>(plan.length) + 1.0;
+    add(rows_, plan.length > 0 ? plan.chosen().scoring : plan.goal, rows);
+    target_rows += rows;
+    longest = std::max(longest, turns(plan));
+  }
+  double seconds = flush(rows_, costs) + costs.own_seconds * target_rows;
+  for (std::size_t turn = 1; turn <= longest; ++turn) {
+    for (const RoundPlan& plan : plans) {
+      if (turns(plan) >= turn) add(rows_, plan.chosen().drafting, 1.0);
+    }
+    seconds += flush(rows_, costs);
+  }
+  // After a complete block the readers that drafted have one more token to read: for the goal at
+  // once where they shift, else in front of the next block.
+  double complete = 0.0;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    if (turns(plans[i]) == 0) continue;
+    complete += survival[i];
+    add(rows_, plans[i].chosen().drafting, survival[i]);
+  }
+  if (complete == 0.0) return seconds;
+  const double batches = std::min(1.0, complete);
+  for (double& rows : rows_) rows /= batches;
+  return seconds + batches * flush(rows_, costs);
+}
 
 void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs) {
   candidates_.clear();
@@ -63,12 +72,8 @@ void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs)
   double tokens = static_cast<double>(plans.size());
   for (std::size_t i = 0; i < plans.size(); ++i) {
     RoundPlan& plan = plans[i];
-    if (plan.is_free && plan.kind == DraftKind::tree &&
-        best_rate_alone(plan, DraftKind::chain, costs) >
-            best_rate_alone(plan, DraftKind::tree, costs)) {
-      plan.kind = DraftKind::chain;
-    }
-    expect(plan, plan.is_free ? plan.most : plan.length);
+    if (plan.is_free) choose_way(plan, costs);
+    expect(plan, plan.is_free ? plan.most_in_way() : plan.length);
     if (plan.is_free) plan.length = 0;
     for (std::size_t n = 0; n < expected_.size(); ++n) {
       if (plan.is_free) {
@@ -79,7 +84,9 @@ void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs)
       }
     }
   }
-  const auto asks_draft = [&](const Candidate& c) { return !comes_from_table(plans[c.plan].kind); };
+  const auto asks_draft = [&](const Candidate& c) {
+    return asks_readers(plans[c.plan].chosen().kind);
+  };
   std::ranges::sort(candidates_, {}, [&](const Candidate& c) {
     return std::tuple(asks_draft(c), -c.survival, c.number, c.plan);
   });
@@ -110,12 +117,32 @@ double AdaptivePolicy::take_best(std::span<const Candidate> list, std::span<Roun
   return best_tokens;
 }
 
+/// Settles on the way that would be best for a request if no other played; of equals, the first.
+void AdaptivePolicy::choose_way(RoundPlan& plan, const RoundCosts& costs) {
+  if (plan.ways.size() < 2) return;
+  double best_rate = 0.0;
+  std::size_t best = 0;
+  for (std::size_t way = 0; way < plan.ways.size(); ++way) {
+    const double rate = best_rate_alone(plan, way, costs);
+    if (rate > best_rate) {
+      best_rate = rate;
+      best = way;
+    }
+  }
+  plan.way = best;
+}
+
 /// Leaves in expected_ the probabilities that a plan's first drafts are accepted.
 void AdaptivePolicy::expect(const RoundPlan& plan, std::size_t count) {
-  const Acceptance& all_chains = all_.of(DraftKind::chain);
-  const Acceptance& own_chains = plan.acceptances->of(DraftKind::chain);
-  const bool from_table = comes_from_table(plan.kind);
   expected_.clear();
+  if (count == 0) return;
+  const DraftKind kind = plan.chosen().kind;
+  const DraftKind like = kind == DraftKind::tree           ? DraftKind::chain
+                         : kind == DraftKind::shifted_tree ? DraftKind::shifted_chain
+                                                           : kind;
+  const bool from_table = source_of(kind) == Source::table;
+  const Acceptance& all_chains = all_.of(like);
+  const Acceptance& own_chains = plan.acceptances->of(like);
   double survival = 1.0;
   double guess = kFirstGuess;  // in a chain, what was never reached is like the one before it
   for (std::size_t n = 0; n < count; ++n) {
@@ -123,20 +150,20 @@ void AdaptivePolicy::expect(const RoundPlan& plan, std::size_t count) {
     survival *= from_table ? guess : own_chains.at(n, guess, kOthersWeight);
     expected_.push_back(survival);
   }
-  if (plan.kind == DraftKind::chain) return;
+  if (is_chain(kind)) return;
   double least = 1.0;  // a tree that was never drawn is like a chain, and a later draft no likelier
   for (std::size_t n = 0; n < count; ++n) {
-    const double all = all_.of(plan.kind).at(n, expected_[n], kGuessWeight);
-    least = std::min(least, plan.acceptances->of(plan.kind).at(n, all, kOthersWeight));
+    const double all = all_.of(kind).at(n, expected_[n], kGuessWeight);
+    least = std::min(least, plan.acceptances->of(kind).at(n, all, kOthersWeight));
     expected_[n] = least;
   }
 }
 
-/// The most tokens a second that a request could have if no other played, with drafts of a kind.
-double AdaptivePolicy::best_rate_alone(RoundPlan plan, DraftKind kind, const RoundCosts& costs) {
-  plan.kind = kind;
+/// The most tokens a second that a request could have if no other played, drafting in one way.
+double AdaptivePolicy::best_rate_alone(RoundPlan& plan, std::size_t way, const RoundCosts& costs) {
+  plan.way = way;
   plan.length = 0;
-  expect(plan, plan.most);
+  expect(plan, plan.most_in_way());
   double tokens = 1.0;
   double survival = 1.0;
   double best = tokens / round_seconds({&plan, 1}, {&survival, 1}, costs);

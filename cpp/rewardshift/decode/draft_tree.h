@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "rewardshift/decode/drafter.h"
+#include "rewardshift/decode/draft_block.h"
 
 namespace rewardshift {
 

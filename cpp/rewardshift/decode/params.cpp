@@ -15,6 +15,12 @@ constexpr int kMostBranches = 64;
 
 }  // namespace
 
+bool RequestParams::forbids(Token token) const {
+  return std::ranges::any_of(logit_bias, [token](const auto& biased) {
+    return biased.first == token && std::isinf(biased.second);
+  });
+}
+
 void validate(const RequestParams& p, int vocab_size) {
   require(p.max_tokens >= -1, "max_tokens", "-1 (until the context is full) or at least 0",
           p.max_tokens);

@@ -59,6 +59,9 @@ struct RequestParams {
   int top_logprobs = 0;           ///< most probable tokens of the goal to report per position
   bool entropy = false;           ///< report the target's entropy per position
   bool paper_distance = false;    ///< report how far the paper's rule would be from the goal
+
+  /// Whether logit_bias makes a token impossible.
+  bool forbids(Token token) const;
 };
 
 struct DecoderOptions {

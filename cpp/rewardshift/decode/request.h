@@ -1,8 +1,8 @@
-// The decoder's private view of a request: its histories, its random numbers, its round.
+// What the decoder knows of a request: its histories, its random numbers, its round.
 #pragma once
 
-#include <array>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,10 +10,14 @@
 #include <vector>
 
 #include "rewardshift/decode/acceptance.h"
-#include "rewardshift/decode/drafter.h"
+#include "rewardshift/decode/draft_block.h"
 #include "rewardshift/decode/params.h"
+#include "rewardshift/decode/quotation.h"
 #include "rewardshift/decode/statistics.h"
 #include "rewardshift/decode/text_stream.h"
+#include "rewardshift/math/rng.h"
+#include "rewardshift/math/rule.h"
+#include "rewardshift/shift/panel.h"
 
 namespace rewardshift {
 
@@ -22,16 +26,14 @@ using RequestId = std::int64_t;
 enum class FinishReason { stop, length, cancelled, error };
 
 /// A token of the response and the opinions that led to it. Natural logarithms; NaN where there is
-/// nothing to report: a role that took no part, no draft to compare the paper's law on.
+/// nothing to report.
 struct EmittedToken {
   Token id;
   Origin origin;
-  double logprob;         ///< of the law it was sampled from
-  double target_logprob;  ///< of the roles' own distributions at temperature 1
-  double draft_logprob;
-  double reference_logprob;
-  double log_z;           ///< log Z_s at its position
-  double paper_distance;  ///< total variation between the paper rule's law and pi*
+  double logprob;                       ///< of the law it was sampled from
+  std::vector<double> reader_logprobs;  ///< each reader's own, at temperature 1; NaN if not asked
+  double log_z;                         ///< log Z at its position; NaN without a shift
+  double paper_distance;  ///< total variation between the paper rule's law and pi*, where asked for
   double target_entropy;  ///< nats, of the target's own distribution at temperature 1
   std::vector<std::pair<Token, double>> top_logprobs;  ///< of the goal, most probable first
 };
@@ -46,63 +48,83 @@ struct Event {
   Statistics statistics;               ///< so far
 };
 
+/// One way to draft. A proposal of no readers means a table or a quotation.
+struct Way {
+  DraftKind kind = DraftKind::chain;
+  Combination proposal;
+};
+
+/// What the goal's readers said at a position, by part of the request's goal; empty where one was
+/// not asked yet.
+using Rows = std::vector<std::span<const float>>;
+
 /// One request's part of a round, before any of it is made known.
 struct Round {
-  /// By role: its logits by row of the block, in the model's memory. The draft's are in the block
-  /// where it drafted itself; here and the reference's where they are needed.
-  std::array<std::span<const float* const>, kRoles> rows;
-  std::span<const float* const>& rows_of(Role role) { return rows[static_cast<std::size_t>(role)]; }
-  RoleLogits bonus;  ///< the rows at K+1, where all drafts were accepted
+  /// By reader: its rows of the block, in its model's memory, if it was asked for the whole block.
+  std::vector<std::span<const float* const>> scored;
+  Rows bonus;  ///< at K+1, where all drafts were accepted
   std::vector<EmittedToken> emitted;
   std::vector<std::size_t> accepted;  ///< the accepted drafts' numbers, in the order drawn
+  std::vector<Token> path;            ///< and the drafts themselves
   std::size_t rejected = 0;           ///< 0 or 1
   int empty_residuals = 0;
   bool wants_bonus = false;  ///< all drafts were accepted and the text goes on
   /// What the table is to learn of each emitted token: the goal's most probable tokens there.
   std::vector<std::vector<WeightedToken>> sightings;
   std::string failure;   ///< why this request cannot go on; empty if it can
-  bool bad_row = false;  ///< it is that a model's row was no distribution
+  bool bad_row = false;  ///< it is that a reader's row was no distribution
 };
 
 struct Request {
-  Request(RequestId id, Prompt prompt, RequestParams request_params, double request_strength)
+  Request(RequestId id, Prompts prompts, RequestParams request_params)
       : id(id),
         params(std::move(request_params)),
-        strength(request_strength),
         uniforms(params.seed, params.substream),
-        history{std::move(prompt.target), std::move(prompt.draft), std::move(prompt.reference)},
+        history(std::move(prompts)),
+        walk(params.grammar == nullptr ? nullptr : params.grammar->start()),
         text(params.stop) {
     event.id = id;
-    for (std::size_t i = 0; i < history.size(); ++i) prompt_size[i] = history[i].size();
+    for (const auto& tokens : history) prompt_size.push_back(tokens.size());
+    prefilled.assign(history.size(), 0);
   }
-
-  std::vector<Token>& tokens_of(Role role) { return history[static_cast<std::size_t>(role)]; }
 
   /// The target's prompt and the response, without drafts.
   std::span<const Token> text_so_far() const {
     return std::span(history.front()).first(prompt_size.front() + generated);
   }
 
-  std::size_t prompt_of(Role role) const { return prompt_size[static_cast<std::size_t>(role)]; }
-
   /// Drops whatever an unfinished round appended to the histories.
   void forget_drafts() {
     for (std::size_t i = 0; i < history.size(); ++i) history[i].resize(prompt_size[i] + generated);
   }
 
-  /// Makes `token` the one after `accepted` drafts in all histories; what came after it is gone.
-  void follow(std::size_t accepted, Token token) {
-    for (std::size_t i = 0; i < history.size(); ++i) {
-      history[i].resize(prompt_size[i] + generated + accepted);
-      history[i].push_back(token);
-    }
+  /// Makes the round's accepted drafts the ones behind the response, in all histories.
+  void follow_path() {
+    forget_drafts();
+    for (auto& tokens : history) tokens.insert(tokens.end(), round.path.begin(), round.path.end());
   }
 
-  bool is_aligned() const { return strength != 0.0; }
-  bool drafts_from_table() const { return params.drafter != nullptr; }
-  bool drafts_trees() const { return draft_kind != DraftKind::chain; }
+  bool is_aligned() const { return goal.size() > 1; }
+  bool is_drafting() const { return draft_length > 0; }
+  bool drafts_by_readers() const { return is_drafting() && asks_readers(way.kind); }
+  bool learns_table() const { return params.drafter != nullptr; }
+  /// Whether proposals are over few tokens: trees, tables and quotations.
+  bool has_short_laws() const {
+    return way.kind != DraftKind::chain && way.kind != DraftKind::shifted_chain;
+  }
   bool is_finished() const { return event.finish.has_value(); }
   bool has_failed() const { return !round.failure.empty(); }
+
+  /// Whether a reader takes part in the coming round.
+  bool uses(std::size_t reader) const {
+    return asks(goal, reader) || (drafts_by_readers() && asks(way.proposal, reader));
+  }
+
+  /// Ends it; what is left of its text is told.
+  void finish(FinishReason reason) {
+    event.text += text.take_rest();
+    event.finish = reason;
+  }
 
   void append(Token token) {
     for (auto& tokens : history) tokens.push_back(token);
@@ -111,17 +133,24 @@ struct Request {
 
   RequestId id;
   RequestParams params;
-  double strength;
   Uniforms uniforms;
-  std::array<std::vector<Token>, kRoles> history;  ///< prompt, response, then drafts in a round
-  std::array<std::size_t, kRoles> prompt_size{};
-  std::array<std::size_t, kRoles> prefilled{};  ///< prompt tokens the role has seen
+  std::vector<std::vector<Token>> history;  ///< by reader: prompt, response, drafts in a round
+  std::vector<std::size_t> prompt_size;     ///< by reader
+  std::vector<std::size_t> prefilled;       ///< by reader: prompt tokens it has seen
+  std::unique_ptr<MaskWalk> walk;           ///< where the response is in its grammar; null: none
+
+  Combination goal;           ///< of whom the goal is made
+  std::vector<Way> ways;      ///< how readers could draft, the one to take unasked first
   Acceptances acceptances{0.97};
-  std::size_t draft_length = 0;             ///< tokens to draft in the next round
-  DraftKind draft_kind = DraftKind::chain;  ///< and how
-  std::size_t generated = 0;                ///< tokens of the response
-  std::size_t limit = 0;                    ///< most tokens of the response
-  std::vector<int> sequences;  ///< one for each branch; none while it waits for a place
+  Quotations quotations;      ///< where the text occurred before
+
+  Way way;                    ///< how the next round drafts,
+  std::size_t draft_length = 0;  ///< and how many tokens
+  std::span<const Token> quoted = {};  ///< what a quotation would draft, of the target's history
+
+  std::size_t generated = 0;   ///< tokens of the response
+  std::size_t limit = 0;       ///< most tokens of the response
+  std::vector<int> places;     ///< one for each branch; none while it waits for one
   TextStream text;
   Statistics statistics;
   DraftBlock block;

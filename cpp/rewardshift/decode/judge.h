@@ -1,0 +1,45 @@
+// The goal at one position, from what its readers say there.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "rewardshift/decode/request.h"
+#include "rewardshift/decode/shaper.h"
+#include "rewardshift/shift/panel.h"
+
+namespace rewardshift {
+
+/// A position whose goal is known.
+struct Judged {
+  Rows rows;                               ///< what the goal's readers said, by part of the goal
+  std::vector<LogNormalisers> normalisers;  ///< of these rows
+  Goal goal;                               ///< borrows the weights
+  std::vector<float> weights;
+};
+
+/// Makes goals of rows, and errors of rows that are no distributions.
+class Judge {
+ public:
+  /// The panel is borrowed and must outlive the judge.
+  explicit Judge(const Panel& panel) : panel_(&panel) {}
+
+  /// pi* after the response so far and some drafts, given what the goal's readers say there.
+  /// Throws BadRowError for a row that is no distribution, EvaluationError where no token is
+  /// possible.
+  void judge(Request& request, std::span<const Token> drafts, Rows rows, Judged& out);
+
+  /// pi* itself, at temperature 1, of a position whose goal was greedy.
+  Weights ungreedy(Request& request, std::span<const Token> drafts, const Judged& judged);
+
+ private:
+  void set_terms(const Request& request, const Judged& judged);
+
+  const Panel* panel_;
+  Shaper shaper_;
+  Workspace workspace_;
+  std::vector<Term> terms_;
+  std::vector<float> scratch_;
+};
+
+}  // namespace rewardshift

@@ -1,0 +1,60 @@
+// Drafts from what readers say: a base, as it is or shifted.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "rewardshift/decode/draft_tree.h"
+#include "rewardshift/decode/proposer.h"
+#include "rewardshift/decode/shaper.h"
+#include "rewardshift/shift/panel.h"
+
+namespace rewardshift {
+
+/// Draws from the combination of readers that each request's way names, shaped like the goal:
+/// tempered, adjusted, masked and truncated alike. The paper's rule assumes g = q, so for it q is
+/// only tempered.
+///
+/// A request with several places gets a tree, drawn from the most probable tokens of the proposal.
+/// It takes as many turns as a chain of as many tokens, at most. All requests take a turn in each
+/// batch.
+class ReaderProposer final : public Proposer {
+ public:
+  /// The panel is borrowed and must outlive the proposer.
+  explicit ReaderProposer(Panel& panel) : panel_(&panel) {}
+
+  void draft(std::span<Request* const> requests) override;
+
+ private:
+  /// A request whose drafts are under way, and the node that its readers are asked about.
+  struct Growing {
+    Request* request;
+    DraftTree tree;
+    int node = 0;
+    std::vector<Token> path;                  ///< drafts up to the node
+    std::vector<std::vector<Token>> asked;    ///< by part of the proposal: what the reader is shown
+    Rows rows;                                ///< by part: what it says
+    bool is_complete = false;
+  };
+
+  void start(Growing& growing, Request& request);
+  void next_question(Growing& growing);
+  void grow_chain(Growing& growing);
+  void grow_tree(Growing& growing);
+  void ask();
+  void hear(Growing& growing);
+  void extend_chain(Growing& growing);
+  void tell_tree(Growing& growing);
+  Shaped shape_proposal(Growing& growing, std::span<float> weights);
+
+  Panel* panel_;
+  Shaper shaper_;
+  Workspace workspace_;
+  std::vector<Growing> growing_;
+  std::vector<Question> questions_;
+  std::vector<std::span<const float>*> answers_;
+  std::vector<Term> terms_;
+  std::vector<float> weights_;  ///< of a tree's node
+};
+
+}  // namespace rewardshift

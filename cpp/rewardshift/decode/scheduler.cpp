@@ -1,0 +1,153 @@
+#include "rewardshift/decode/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "rewardshift/history.h"
+
+namespace rewardshift {
+
+void Scheduler::admit() {
+  active_.clear();
+  std::size_t total = 0;
+  std::size_t free = last_history_.size();
+  for (const auto& request : requests_) {
+    if (request->places.empty() || request->is_finished()) continue;
+    active_.push_back(request.get());
+    total += reserved(*request);
+    free -= request->places.size();
+  }
+  for (const auto& request : requests_) {
+    if (!request->places.empty() || request->is_finished()) continue;
+    total += reserved(*request);
+    const auto width = static_cast<std::size_t>(request->params.tree_width);
+    if (total > panel_->capacity() || width > free) break;
+    active_.push_back(request.get());
+    free -= width;
+    while (request->places.size() < width) request->places.push_back(place_for(*request));
+  }
+}
+
+/// The most tokens a request will ever have in a context.
+std::size_t Scheduler::reserved(const Request& request) const {
+  return *std::ranges::max_element(request.prompt_size) + request.limit;
+}
+
+/// The free place whose remembered history helps most: long in common, little to lose.
+int Scheduler::place_for(const Request& request) const {
+  const auto& prompt = request.history[Panel::kTarget];
+  int best = -1;
+  long best_gain = 0;
+  for (std::size_t place = 0; place < last_history_.size(); ++place) {
+    const bool taken = std::ranges::any_of(active_, [place](const Request* r) {
+      return std::ranges::count(r->places, static_cast<int>(place)) > 0;
+    });
+    if (taken) continue;
+    const auto& last = last_history_[place];
+    const auto common = static_cast<long>(common_prefix(last, prompt));
+    // Branches beside the first share what they have in common with it.
+    const long won = request.places.empty() ? common : 0;
+    const long gain = won - (static_cast<long>(last.size()) - common);
+    if (best < 0 || gain > best_gain) {
+      best = static_cast<int>(place);
+      best_gain = gain;
+    }
+  }
+  return best;
+}
+
+void Scheduler::drop_finished() {
+  std::erase_if(active_, [](const Request* request) { return request->is_finished(); });
+}
+
+void Scheduler::prefill() {
+  for (std::size_t reader = panel_->size(); reader-- > 0;) prefill(reader);  // the target last
+}
+
+void Scheduler::prefill(std::size_t reader) {
+  std::size_t budget = prefill_chunk_;
+  while (prefill_batch(reader, budget)) {
+  }
+}
+
+/// One batch of it. A prompt that starts like one already in the batch waits: it will share that
+/// one's work, which takes nothing from the budget. Returns whether one waits.
+bool Scheduler::prefill_batch(std::size_t reader, std::size_t& budget) {
+  questions_.clear();
+  std::vector<std::pair<Request*, std::size_t>> progress;  // whose part of the batch, up to where
+  std::size_t left = budget;
+  bool is_waited_for = false;
+  for (Request* request : active_) {
+    if (!request->uses(reader)) continue;
+    request->forget_drafts();
+    const std::size_t done = request->prefilled[reader];
+    const std::size_t end = std::min(request->prompt_size[reader] - 1, done + left);
+    if (end <= done) continue;
+    const auto tokens = std::span<const Token>(request->history[reader]).first(end);
+    const bool twin_is_ahead = std::ranges::any_of(questions_, [&](const Question& other) {
+      return common_prefix(other.tokens, tokens) > done;
+    });
+    is_waited_for |= twin_is_ahead;
+    if (twin_is_ahead) continue;
+    questions_.push_back({reader, request->places.front(), tokens, 0});
+    progress.emplace_back(request, end);
+    left -= end - done;
+  }
+  const LanguageModel& model = panel_->model(panel_->model_of(reader));
+  const std::uint64_t before = model.evaluated_tokens();
+  try {
+    panel_->rows(questions_);
+  } catch (const EvaluationError&) {  // a batch fails as a whole: find out whose fault it is
+    for (std::size_t i = 0; i < questions_.size(); ++i) {
+      prefill_alone(*progress[i].first, questions_[i]);
+    }
+  }
+  for (const auto& [request, end] : progress) request->prefilled[reader] = end;
+  drop_finished();
+  budget -= std::min(budget, static_cast<std::size_t>(model.evaluated_tokens() - before));
+  return is_waited_for;
+}
+
+/// One request's part of the batch; ends the request if it fails again.
+void Scheduler::prefill_alone(Request& request, const Question& question) {
+  try {
+    panel_->rows({&question, 1});
+  } catch (const EvaluationError& error) {
+    request.event.error = error.what();
+    request.finish(FinishReason::error);
+  }
+}
+
+bool Scheduler::is_prefilled(const Request& request) const {
+  for (std::size_t reader = 0; reader < panel_->size(); ++reader) {
+    if (request.uses(reader) && request.prefilled[reader] + 1 < request.prompt_size[reader]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::span<Request* const> Scheduler::players() {
+  players_.clear();
+  for (Request* request : active_) {
+    if (!request->is_finished() && is_prefilled(*request)) players_.push_back(request);
+  }
+  return players_;
+}
+
+void Scheduler::release() {
+  for (const auto& request : requests_) {
+    if (!request->is_finished() || request->places.empty()) continue;
+    request->forget_drafts();
+    for (const int place : request->places) last_history_[static_cast<std::size_t>(place)].clear();
+    last_history_[static_cast<std::size_t>(request->places.front())] =
+        std::move(request->history[Panel::kTarget]);
+  }
+  std::erase_if(requests_, [](const auto& request) { return request->is_finished(); });
+}
+
+void Scheduler::forget() {
+  for (auto& history : last_history_) history.clear();
+}
+
+}  // namespace rewardshift

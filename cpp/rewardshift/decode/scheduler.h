@@ -1,0 +1,65 @@
+// Who plays: the queue, places in the caches, and prompts that must be read first.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rewardshift/decode/request.h"
+
+namespace rewardshift {
+
+/// Keeps the requests. A request waits until there is room for all it may ever need, then holds a
+/// place for each of its branches, has its prompts read a chunk a step, and plays.
+class Scheduler {
+ public:
+  /// The panel is borrowed and must outlive the scheduler.
+  Scheduler(Panel& panel, std::size_t prefill_chunk)
+      : panel_(&panel), prefill_chunk_(prefill_chunk), last_history_(panel.places()) {}
+
+  void add(std::unique_ptr<Request> request) { requests_.push_back(std::move(request)); }
+
+  /// All of them, in order of arrival.
+  std::span<const std::unique_ptr<Request>> requests() const { return requests_; }
+
+  /// Gives waiting requests their places, first come first served, as long as all that are under
+  /// way can reach their limits in the contexts.
+  void admit();
+
+  /// Those that have places.
+  std::span<Request* const> active() const { return active_; }
+
+  /// Takes finished ones out of the active ones.
+  void drop_finished();
+
+  /// Evaluates the next chunk of prompts for each reader, all but each prompt's last token. Ends
+  /// requests whose prompt cannot be evaluated.
+  void prefill();
+
+  /// Those active ones whose prompts are read, as far as the coming round needs them.
+  std::span<Request* const> players();
+
+  /// Lets go of finished requests, and remembers what their places hold.
+  void release();
+
+  /// Forgets what places hold.
+  void forget();
+
+ private:
+  std::size_t reserved(const Request& request) const;
+  int place_for(const Request& request) const;
+  void prefill(std::size_t reader);
+  bool prefill_batch(std::size_t reader, std::size_t& budget);
+  void prefill_alone(Request& request, const Question& question);
+  bool is_prefilled(const Request& request) const;
+
+  Panel* panel_;
+  std::size_t prefill_chunk_;
+  std::vector<std::unique_ptr<Request>> requests_;
+  std::vector<std::vector<Token>> last_history_;  ///< by place: the target's, for reuse
+  std::vector<Request*> active_;
+  std::vector<Request*> players_;
+  std::vector<Question> questions_;
+};
+
+}  // namespace rewardshift

@@ -1,0 +1,42 @@
+// Scoring a given continuation: the same goal, with the tokens forced.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "rewardshift/decode/judge.h"
+
+namespace rewardshift {
+
+/// Log-probabilities of a given continuation, position by position. Natural logarithms.
+struct Scores {
+  std::vector<std::vector<double>> readers;  ///< each reader's own, at temperature 1
+  std::vector<double> goal;  ///< of pi*, shaped as the parameters say; at temperature 0 as at 1
+  std::vector<double> log_z;
+};
+
+/// Scores continuations at a place of its own.
+class Scorer {
+ public:
+  /// The panel is borrowed and must outlive the scorer.
+  explicit Scorer(Panel& panel) : panel_(&panel), judge_(panel) {}
+
+  /// Scores `continuation` after the request's prompts, by all readers.
+  Scores score(Request& request, std::span<const Token> continuation);
+
+ private:
+  Scores score_once(Request& request, std::span<const Token> continuation);
+  void score_chunk(Request& request, std::span<const Token> tokens, std::size_t begin,
+                   Scores& scores);
+  void ask(const Request& request, std::size_t n);
+  double normaliser_of(const Request& request, std::size_t reader,
+                       std::span<const float> row) const;
+
+  Panel* panel_;
+  Judge judge_;
+  Judged judged_;
+  std::vector<Question> questions_;
+  std::vector<std::span<const float* const>> rows_;  ///< by reader
+};
+
+}  // namespace rewardshift

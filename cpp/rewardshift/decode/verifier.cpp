@@ -1,0 +1,165 @@
+#include "rewardshift/decode/verifier.h"
+
+#include <algorithm>
+
+#include "rewardshift/math/block.h"
+
+namespace rewardshift {
+
+/// Only "exact" has a joint form, over chains whose proposals are known for every token; greedy
+/// chains gain nothing by it.
+void Verifier::verify(Request& request) {
+  const RequestParams& params = request.params;
+  if (params.verification == Verification::block && params.rule != Rule::paper &&
+      !is_greedy(params.temperature) && !request.has_short_laws()) {
+    verify_jointly(request);
+  } else {
+    verify_one_by_one(request);
+  }
+}
+
+/// Block verification: the longest beginning of the chain that its uniforms accept.
+void Verifier::verify_jointly(Request& request) {
+  const DraftBlock& block = request.block;
+  const std::span<const Token> drafted = block.tokens;
+  goals_.clear();
+  proposals_.clear();
+  accept_uniforms_.clear();
+  residual_uniforms_.clear();
+  for (std::size_t i = 0; i < drafted.size(); ++i) {
+    judge_.judge(request, drafted.first(i), rows_at(request, i), judged_at(i));
+    goals_.push_back(judged_at(i).goal.weights);
+    proposals_.push_back(block.proposal(i));
+    accept_uniforms_.push_back(request.uniforms(request.generated + i, Purpose::accept));
+    residual_uniforms_.push_back(request.uniforms(request.generated + i, Purpose::residual));
+  }
+  const BlockDecision decision =
+      decide_block(drafted, goals_, proposals_, accept_uniforms_, residual_uniforms_);
+  for (std::size_t i = 0; i < decision.accepted; ++i) {
+    reporter_.emit(request, drafted[i], Origin::draft, judged_at(i));
+    if (!accept(request, i)) return;
+  }
+  if (decision.accepted == drafted.size()) return want_bonus(request, drafted.size());
+  request.round.empty_residuals += decision.empty_residual ? 1 : 0;
+  request.round.rejected = 1;
+  reporter_.emit(request, decision.correction, Origin::correction, judged_at(decision.accepted));
+}
+
+/// Walks down the chain or tree as far as drafts are accepted.
+void Verifier::verify_one_by_one(Request& request) {
+  Round& round = request.round;
+  std::size_t row = 0;
+  request.block.children_of(row, children_);
+  while (!children_.empty()) {
+    Judged& judged = judged_at(0);
+    judge_.judge(request, round.path, rows_at(request, row), judged);
+    const Decision decision = decide_at(request, row, judged);
+    const Origin origin = decision.accepted ? Origin::draft : Origin::correction;
+    round.empty_residuals += decision.empty_residual ? 1 : 0;
+    reporter_.emit(request, decision.token, origin, judged);
+    if (!decision.accepted) {
+      ++round.rejected;
+      return;
+    }
+    row = request.block.row_after(row, decision.token);
+    if (!accept(request, row - 1)) return;
+    request.block.children_of(row, children_);
+  }
+  want_bonus(request, row);
+}
+
+/// Decides on the drafts that follow a row.
+Decision Verifier::decide_at(Request& request, std::size_t row, const Judged& judged) {
+  const std::size_t position = request.generated + request.round.path.size();
+  const double residual = request.uniforms(position, Purpose::residual);
+  if (!request.has_short_laws()) {
+    return decide(children_.front(), judged.goal.weights, request.block.proposal(row),
+                  scale_of(request.params.rule, judged.goal),
+                  request.uniforms(position, Purpose::accept), residual);
+  }
+  accept_uniforms_.clear();
+  for (std::uint32_t i = 0; i < children_.size(); ++i) {
+    accept_uniforms_.push_back(request.uniforms(position, Purpose::accept, i));
+  }
+  const auto law = request.block.law(row);
+  proposal_left_.assign(law.begin(), law.end());
+  return decide_one_of(children_, judged.goal.weights, proposal_left_, accept_uniforms_, residual,
+                       left_);
+}
+
+/// Takes the i-th token of the block into the path; false where the text ends with it.
+bool Verifier::accept(Request& request, std::size_t i) {
+  request.round.path.push_back(request.block.tokens[i]);
+  request.round.accepted.push_back(request.block.numbers[i]);
+  return !panel_->ends(request.block.tokens[i]);
+}
+
+void Verifier::want_bonus(Request& request, std::size_t row) {
+  request.round.wants_bonus = true;
+  request.round.bonus = rows_at(request, row);
+  request.follow_path();
+}
+
+void Verifier::read_for_bonus(std::span<Request* const> requests) {
+  kept_rows_.clear();
+  for (std::size_t model = 0; model < panel_->models(); ++model) {
+    questions_.clear();
+    answers_.clear();
+    for (Request* request : requests) {
+      if (!request->round.wants_bonus) continue;
+      for (std::size_t part = 0; part < request->goal.size(); ++part) {
+        const std::size_t reader = request->goal[part].reader;
+        auto& row = request->round.bonus[part];
+        if (!row.empty() || panel_->model_of(reader) != model) continue;
+        questions_.push_back({reader, request->places.front(), request->history[reader], 1});
+        answers_.push_back(&row);
+      }
+    }
+    if (questions_.empty()) continue;
+    keep_bonus_rows(requests, model);
+    const auto rows = panel_->rows(questions_);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      *answers_[i] = {rows[i], static_cast<std::size_t>(panel_->vocab_size())};
+    }
+  }
+}
+
+/// Copies the rows that a model is about to overwrite.
+void Verifier::keep_bonus_rows(std::span<Request* const> requests, std::size_t model) {
+  for (Request* request : requests) {
+    if (!request->round.wants_bonus) continue;
+    for (std::size_t part = 0; part < request->goal.size(); ++part) {
+      auto& row = request->round.bonus[part];
+      if (row.empty() || panel_->model_of(request->goal[part].reader) != model) continue;
+      row = kept_rows_.emplace_back(row.begin(), row.end());
+    }
+  }
+}
+
+void Verifier::add_bonus(Request& request) {
+  Judged& judged = judged_at(0);
+  judge_.judge(request, request.round.path, request.round.bonus, judged);
+  const std::size_t position = request.generated + request.round.path.size();
+  const Token token = sample(judged.goal.weights, request.uniforms(position, Purpose::goal));
+  reporter_.emit(request, token, Origin::bonus, judged);
+}
+
+Judged& Verifier::judged_at(std::size_t i) {
+  while (judged_.size() <= i) judged_.emplace_back();
+  return judged_[i];
+}
+
+/// What the goal's readers said at a row of the block: while drafting, or when asked for all of it.
+Rows Verifier::rows_at(const Request& request, std::size_t row) const {
+  Rows rows(request.goal.size());
+  for (std::size_t part = 0; part < rows.size(); ++part) {
+    const std::size_t reader = request.goal[part].reader;
+    const auto& scored = request.round.scored[reader];
+    rows[part] = scored.empty() ? request.block.read(reader, row)
+                                : std::span<const float>{scored[row], static_cast<std::size_t>(
+                                                                          panel_->vocab_size())};
+  }
+  return rows;
+}
+
+}  // namespace rewardshift
