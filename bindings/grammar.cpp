@@ -1,9 +1,16 @@
+#include "rewardshift/mask/llguidance/grammar.h"
+
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/set.h>
 #include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
 #include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings.h"
@@ -49,6 +56,42 @@ void register_walk(nb::module_& m) {
           "response"_a, "The token that must follow, where it is the only one that may.");
 }
 
+void init_vocabulary(llguidance::Vocabulary* self, const std::string& library,
+                     const nb::typed<nb::list, nb::bytes>& pieces,
+                     const std::set<Token>& end_of_generation) {
+  std::vector<std::string> bytes;
+  for (const nb::handle piece : pieces) {
+    const auto held = nb::cast<nb::bytes>(piece);
+    bytes.emplace_back(held.c_str(), held.size());
+  }
+  const nb::gil_scoped_release released;
+  new (self) llguidance::Vocabulary(std::make_shared<llguidance::Library>(library),
+                                    std::move(bytes), end_of_generation);
+}
+
+void register_llguidance(nb::module_& m) {
+  using llguidance::Language;
+  using llguidance::Vocabulary;
+  nb::enum_<Language>(m, "GrammarLanguage", "What a grammar is written in.")
+      .value("LARK", Language::kLark)
+      .value("JSON_SCHEMA", Language::kJsonSchema)
+      .value("REGEX", Language::kRegex);
+
+  nb::class_<Vocabulary>(m, "GrammarVocabulary", "Tokens as bytes, for the grammars over them.")
+      .def("__init__", init_vocabulary, "library"_a, "pieces"_a, "end_of_generation"_a,
+           "Opens llguidance's library. Pieces are the bytes of each token, empty for those that "
+           "text never is. Raises Error where the library is not one that is known.")
+      .def_prop_ro("size", &Vocabulary::size, "How many tokens there are.")
+      .def(
+          "compile",
+          [](std::shared_ptr<Vocabulary> self, Language language, const std::string& text) {
+            const nb::gil_scoped_release released;
+            return std::const_pointer_cast<Grammar>(
+                llguidance::compile(std::move(self), language, text));
+          },
+          "language"_a, "text"_a, "A grammar over these tokens. Raises GrammarError.");
+}
+
 }  // namespace
 
 void register_grammar(nb::module_& m) {
@@ -62,6 +105,7 @@ void register_grammar(nb::module_& m) {
            "vocab_size"_a, "end_of_generation"_a,
            "Allows these sequences of tokens, each followed by any of the tokens that end "
            "generation.");
+  register_llguidance(m);
 }
 
 }  // namespace rewardshift::bindings

@@ -1,0 +1,61 @@
+#include "rewardshift/mask/llguidance/grammar.h"
+
+#include <utility>
+
+#include "rewardshift/error.h"
+#include "rewardshift/mask/llguidance/large_stack.h"
+#include "rewardshift/mask/llguidance/walk.h"
+
+namespace rewardshift::llguidance {
+namespace {
+
+const char* name_of(Language language) {
+  switch (language) {
+    case Language::kLark:
+      return "lark";
+    case Language::kJsonSchema:
+      return "json_schema";
+    case Language::kRegex:
+      return "regex";
+  }
+  return "";
+}
+
+/// llguidance's own limits, its defaults but for what says otherwise. They bound work and memory,
+/// which bounds time: see docs on the speeds in its header.
+LlgConstraintInit limits_for(const Vocabulary& vocabulary) {
+  LlgConstraintInit init{};  // a limit of 0 is the default
+  init.tokenizer = vocabulary.tokenizer();
+  init.limits.precompute_large_lexemes = false;  // it walks the vocabulary for each of them
+  init.limits.verbose_errors = false;
+  return init;
+}
+
+class LlguidanceGrammar : public Grammar {
+ public:
+  explicit LlguidanceGrammar(std::shared_ptr<const Compiled> compiled)
+      : compiled_(std::move(compiled)) {}
+
+  std::unique_ptr<MaskWalk> start() const override { return std::make_unique<Walk>(compiled_); }
+  int vocab_size() const override { return compiled_->vocabulary->size(); }
+
+ private:
+  std::shared_ptr<const Compiled> compiled_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Grammar> compile(std::shared_ptr<const Vocabulary> vocabulary,
+                                       Language language, const std::string& text) {
+  check_text(language, text);
+  const Functions& call = vocabulary->call();
+  const LlgConstraintInit init = limits_for(*vocabulary);
+  LlgMatcher* made = nullptr;
+  run_on_large_stack([&] { made = call.new_matcher(&init, name_of(language), text.c_str()); });
+  Matcher matcher(made, FreeMatcher{&call});
+  if (call.matcher_is_error(matcher.get())) throw GrammarError(error_of(call, matcher.get()));
+  auto compiled = std::make_shared<Compiled>(std::move(vocabulary), std::move(matcher));
+  return std::make_shared<LlguidanceGrammar>(std::move(compiled));
+}
+
+}  // namespace rewardshift::llguidance
