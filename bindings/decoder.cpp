@@ -149,7 +149,8 @@ void register_decoder(nb::module_& m) {
             return self.decoder().submit(std::move(prompts), params);
           },
           "prompts"_a, "params"_a,
-          "Queues a request with a prompt by reader; one that is empty or left out is the target's.")
+          "Queues a request with a prompt by reader; one that is empty or left out is the "
+          "target's.")
       .def("calibrate", &BoundDecoder::calibrate,
            "Measures what batches cost, so that draft lengths can be chosen by it.")
       .def("step", &BoundDecoder::step, "Advances all requests, without the GIL.")

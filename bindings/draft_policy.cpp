@@ -80,8 +80,8 @@ void register_draft_policy(nb::module_& m) {
           "__init__",
           [](RoundPlan* self, const Acceptances& acceptances, Numbers goal,
              std::vector<WayCosts> ways, bool is_free, std::size_t most) {
-            new (self) RoundPlan{&acceptances, std::move(goal), std::move(ways),
-                                 is_free,      most,            most};
+            new (self)
+                RoundPlan{&acceptances, std::move(goal), std::move(ways), is_free, most, most};
           },
           "acceptances"_a, nb::kw_only(), "goal"_a, "ways"_a, "is_free"_a, "most"_a,
           nb::keep_alive<1, 2>());

@@ -10,9 +10,9 @@
 
 #include "bindings.h"
 #include "interrupt.h"
-#include "rewardshift/shift/cost_curve.h"
 #include "rewardshift/llama/classifier.h"
 #include "rewardshift/llama/context.h"
+#include "rewardshift/shift/cost_curve.h"
 #include "rewardshift/table_model.h"
 
 namespace rewardshift::bindings {

@@ -5,8 +5,9 @@ namespace rewardshift {
 /// In a chain a draft is decided on where all before it were accepted; in a tree it is enough that
 /// it was drawn, as its chances are those of a walk from the root.
 void Acceptance::count(const DraftOutcome& outcome) {
-  const std::size_t decided =
-      is_chain(outcome.kind) ? outcome.accepted.size() + (outcome.rejected ? 1 : 0) : outcome.drafted;
+  const std::size_t decided = is_chain(outcome.kind)
+                                  ? outcome.accepted.size() + (outcome.rejected ? 1 : 0)
+                                  : outcome.drafted;
   if (decided_.size() < decided) {
     decided_.resize(decided);
     accepted_.resize(decided);

@@ -51,8 +51,7 @@ std::vector<double> Decoder::strengths_of(const RequestParams& params) const {
   if (params.rule == Rule::speculative) return strengths;
   if (!params.strengths.empty() && params.strengths.size() != shifts.size()) {
     std::ostringstream message;
-    message << params.strengths.size() << " strengths are given for " << shifts.size()
-            << " shifts";
+    message << params.strengths.size() << " strengths are given for " << shifts.size() << " shifts";
     throw std::invalid_argument(message.str());
   }
   for (std::size_t i = 0; i < shifts.size(); ++i) {
@@ -194,8 +193,7 @@ void Decoder::emit(Request& request) {
     commit(request, std::move(round.emitted[i]));
   }
   request.statistics.count_round(source_of(request.way.kind), request.block.tokens.size(),
-                                 round.accepted.size(), round.rejected,
-                                 request.generated - before);
+                                 round.accepted.size(), round.rejected, request.generated - before);
   request.statistics.empty_residuals += round.empty_residuals;
   planner_.learn(request);
   if (!request.is_finished()) request.event.text += request.text.take();

@@ -88,7 +88,7 @@ class DraftBlock {
   std::size_t vocab_size_ = 0;
   std::vector<float> weights_;
   std::vector<double> sums_;
-  std::vector<std::vector<float>> kept_;           ///< by part of the proposal, slot after slot
+  std::vector<std::vector<float>> kept_;  ///< by part of the proposal, slot after slot
   std::size_t kept_slots_ = 0;
   std::vector<std::vector<WeightedToken>> laws_;   ///< by row
   std::vector<std::optional<std::size_t>> slots_;  ///< by row

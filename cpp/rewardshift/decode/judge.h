@@ -12,9 +12,9 @@ namespace rewardshift {
 
 /// A position whose goal is known.
 struct Judged {
-  Rows rows;                               ///< what the goal's readers said, by part of the goal
+  Rows rows;                                ///< what the goal's readers said, by part of the goal
   std::vector<LogNormalisers> normalisers;  ///< of these rows
-  Goal goal;                               ///< borrows the weights
+  Goal goal;                                ///< borrows the weights
   std::vector<float> weights;
 };
 

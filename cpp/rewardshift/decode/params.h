@@ -43,8 +43,8 @@ struct RequestParams {
   /// Drafts come from this table instead of the draft model, and it learns what is emitted.
   /// Requests that share a table must differ in seed or substream.
   std::shared_ptr<NgramTable> drafter;
-  /// Whether drafts are also quoted from the prompt and the response where their last tokens occurred
-  /// before. Unset: where the decoder chooses what is drafted.
+  /// Whether drafts are also quoted from the prompt and the response where their last tokens
+  /// occurred before. Unset: where the decoder chooses what is drafted.
   std::optional<bool> prompt_lookup;
   /// Most branches of the tree that the drafts of a round make; 1 is a chain. Each takes one of the
   /// models' sequences for as long as the request is under way.

@@ -13,8 +13,8 @@ namespace rewardshift {
 
 /// What followed an earlier occurrence of the last tokens of a text.
 struct Quotation {
-  std::size_t match = 0;          ///< tokens that the two places have in common; 0 where none is
-  std::size_t begin = 0;          ///< where what followed begins, in the text
+  std::size_t match = 0;  ///< tokens that the two places have in common; 0 where none is
+  std::size_t begin = 0;  ///< where what followed begins, in the text
 };
 
 /// An index of one text that grows: prompt lookup (Saxena, 2023). Summaries, edits and answers from

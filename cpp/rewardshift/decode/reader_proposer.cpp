@@ -88,8 +88,7 @@ void ReaderProposer::ask() {
     for (Growing& growing : growing_) {
       if (growing.is_complete) continue;
       const Request& request = *growing.request;
-      const std::size_t branch =
-          request.has_short_laws() ? growing.tree.branch(growing.node) : 0;
+      const std::size_t branch = request.has_short_laws() ? growing.tree.branch(growing.node) : 0;
       const Combination& proposal = request.way.proposal;
       for (std::size_t part = 0; part < proposal.size(); ++part) {
         if (panel_->model_of(proposal[part].reader) != model) continue;

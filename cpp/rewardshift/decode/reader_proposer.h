@@ -31,9 +31,9 @@ class ReaderProposer final : public Proposer {
     Request* request;
     DraftTree tree;
     int node = 0;
-    std::vector<Token> path;                  ///< drafts up to the node
-    std::vector<std::vector<Token>> asked;    ///< by part of the proposal: what the reader is shown
-    Rows rows;                                ///< by part: what it says
+    std::vector<Token> path;                ///< drafts up to the node
+    std::vector<std::vector<Token>> asked;  ///< by part of the proposal: what the reader is shown
+    Rows rows;                              ///< by part: what it says
     bool is_complete = false;
   };
 

@@ -34,8 +34,7 @@ EmittedToken Reporter::describe(const Request& request, Token token, Origin orig
   EmittedToken emitted = forced(token);
   emitted.origin = origin;
   const bool is_greedy_goal = is_greedy(request.params.temperature);
-  emitted.logprob =
-      is_greedy_goal ? judged.goal.log_best : std::log(judged.goal.weights[token]);
+  emitted.logprob = is_greedy_goal ? judged.goal.log_best : std::log(judged.goal.weights[token]);
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
     emitted.reader_logprobs[request.goal[part].reader] =
         log_probability(judged.rows[part], token, judged.normalisers[part].at_one);
@@ -72,8 +71,8 @@ void Reporter::add_paper_law(const Request& request, const Judged& judged, Emitt
 /// The most probable tokens of the goal; of pi* at temperature 1 where decoding is greedy.
 void Reporter::add_top_logprobs(Request& request, const Judged& judged, EmittedToken& emitted) {
   const bool is_greedy_goal = is_greedy(request.params.temperature);
-  const Weights weights = is_greedy_goal ? judge_->ungreedy(request, request.round.path, judged)
-                                         : judged.goal.weights;
+  const Weights weights =
+      is_greedy_goal ? judge_->ungreedy(request, request.round.path, judged) : judged.goal.weights;
   const auto n = static_cast<std::size_t>(request.params.top_logprobs);
   for (const auto& [probability, token] : most_probable(weights, n, workspace_)) {
     emitted.top_logprobs.emplace_back(token, std::log(probability));

@@ -139,18 +139,18 @@ struct Request {
   std::vector<std::size_t> prefilled;       ///< by reader: prompt tokens it has seen
   std::unique_ptr<MaskWalk> walk;           ///< where the response is in its grammar; null: none
 
-  Combination goal;           ///< of whom the goal is made
-  std::vector<Way> ways;      ///< how readers could draft, the one to take unasked first
+  Combination goal;       ///< of whom the goal is made
+  std::vector<Way> ways;  ///< how readers could draft, the one to take unasked first
   Acceptances acceptances{0.97};
-  Quotations quotations;      ///< where the text occurred before
+  Quotations quotations;  ///< where the text occurred before
 
-  Way way;                    ///< how the next round drafts,
-  std::size_t draft_length = 0;  ///< and how many tokens
+  Way way;                             ///< how the next round drafts,
+  std::size_t draft_length = 0;        ///< and how many tokens
   std::span<const Token> quoted = {};  ///< what a quotation would draft, of the target's history
 
-  std::size_t generated = 0;   ///< tokens of the response
-  std::size_t limit = 0;       ///< most tokens of the response
-  std::vector<int> places;     ///< one for each branch; none while it waits for one
+  std::size_t generated = 0;  ///< tokens of the response
+  std::size_t limit = 0;      ///< most tokens of the response
+  std::vector<int> places;    ///< one for each branch; none while it waits for one
   TextStream text;
   Statistics statistics;
   DraftBlock block;

@@ -11,8 +11,8 @@
 
 namespace rewardshift {
 
-/// Plays rounds: draft, score, verify, bonus. What comes out is in the requests' own rounds; nothing
-/// of it is part of their responses yet.
+/// Plays rounds: draft, score, verify, bonus. What comes out is in the requests' own rounds;
+/// nothing of it is part of their responses yet.
 class RoundPlayer {
  public:
   /// The panel is borrowed and must outlive the player.

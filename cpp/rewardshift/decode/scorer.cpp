@@ -66,8 +66,8 @@ void Scorer::ask(const Request& request, std::size_t n) {
     for (std::size_t reader = 0; reader < panel_->size(); ++reader) {
       if (panel_->model_of(reader) != model) continue;
       const std::span<const Token> history = request.history[reader];
-      questions_.push_back({reader, request.places.front(), history.first(history.size() - 1),
-                            static_cast<int>(n)});
+      questions_.push_back(
+          {reader, request.places.front(), history.first(history.size() - 1), static_cast<int>(n)});
     }
     auto all = panel_->rows(questions_);
     for (const Question& question : questions_) {

@@ -4,9 +4,8 @@
 
 namespace rewardshift {
 
-void Statistics::count_round(Source source, std::size_t drafted_tokens,
-                             std::size_t accepted_tokens, std::size_t rejected_tokens,
-                             std::size_t emitted) {
+void Statistics::count_round(Source source, std::size_t drafted_tokens, std::size_t accepted_tokens,
+                             std::size_t rejected_tokens, std::size_t emitted) {
   const std::size_t kept = std::min(accepted_tokens, emitted);
   const std::size_t decided = std::min(accepted_tokens + rejected_tokens, emitted);
   ++rounds;

@@ -156,8 +156,8 @@ Rows Verifier::rows_at(const Request& request, std::size_t row) const {
     const std::size_t reader = request.goal[part].reader;
     const auto& scored = request.round.scored[reader];
     rows[part] = scored.empty() ? request.block.read(reader, row)
-                                : std::span<const float>{scored[row], static_cast<std::size_t>(
-                                                                          panel_->vocab_size())};
+                                : std::span<const float>{
+                                      scored[row], static_cast<std::size_t>(panel_->vocab_size())};
   }
   return rows;
 }

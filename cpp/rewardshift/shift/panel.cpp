@@ -13,9 +13,8 @@ Panel::Panel(std::vector<Reader> readers, std::vector<Shift> shifts,
       shifts_(std::move(shifts)),
       base_(base),
       seconds_(readers_.size(), 0.0) {
-  if (readers_.empty() || std::ranges::any_of(readers_, [](const Reader& reader) {
-        return reader.model == nullptr;
-      })) {
+  if (readers_.empty() ||
+      std::ranges::any_of(readers_, [](const Reader& reader) { return reader.model == nullptr; })) {
     throw std::invalid_argument("a Decoder needs a target, and a model for each other reader");
   }
   const auto is_reader = [this](std::size_t reader) {
@@ -108,8 +107,7 @@ std::span<const float* const> Panel::rows(std::span<const Question> questions) {
   }
   const auto rows = model.logits(batch_);
   for (const Question& question : questions) {
-    seconds_[question.reader] +=
-        model.last_seconds() * std::max(question.n_rows, 1) / all_rows;
+    seconds_[question.reader] += model.last_seconds() * std::max(question.n_rows, 1) / all_rows;
   }
   return rows;
 }

@@ -63,9 +63,9 @@ class Panel {
   /// Requests that have room at the same time.
   std::size_t places() const { return places_; }
 
-  int vocab_size() const { return vocab_size_; }               ///< ids below it all readers know
+  int vocab_size() const { return vocab_size_; }              ///< ids below it all readers know
   std::size_t context_size() const { return context_size_; }  ///< tokens of the longest history
-  std::size_t capacity() const { return capacity_; }  ///< tokens of all requests' histories
+  std::size_t capacity() const { return capacity_; }          ///< tokens of all requests' histories
 
   // --- what readers say
 
@@ -107,9 +107,9 @@ class Panel {
   std::vector<Reader> readers_;
   std::vector<Shift> shifts_;
   std::optional<std::size_t> base_;
-  std::deque<MeteredModel> models_;        ///< each once
-  std::vector<std::size_t> model_of_;      ///< by reader
-  std::vector<std::size_t> range_of_;      ///< by reader: how many of its model come before it
+  std::deque<MeteredModel> models_;    ///< each once
+  std::vector<std::size_t> model_of_;  ///< by reader
+  std::vector<std::size_t> range_of_;  ///< by reader: how many of its model come before it
   std::size_t places_ = 0;
   int vocab_size_ = 0;
   std::size_t context_size_ = 0;
