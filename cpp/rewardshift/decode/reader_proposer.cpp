@@ -132,8 +132,7 @@ void ReaderProposer::extend_chain(Growing& growing) {
     return;
   }
   block.set_sum(shaped.sum);
-  const Token token =
-      sample(block.proposal(i), request.uniforms(request.generated + i, Purpose::proposal));
+  const Token token = sample(block.proposal(i), request.uniform_of_draft(i, Purpose::proposal));
   block.add(token, i, i);
   growing.path.push_back(token);
   for (auto& shown : growing.asked) shown.push_back(token);

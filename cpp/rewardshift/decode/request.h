@@ -112,6 +112,21 @@ struct Request {
   bool has_short_laws() const {
     return way.kind != DraftKind::chain && way.kind != DraftKind::shifted_chain;
   }
+  /// Whether the coming block is decided on as a whole. Only "exact" has a joint form, over chains
+  /// whose proposals are known for every token; greedy chains gain nothing by it.
+  bool verifies_jointly() const {
+    return params.verification == Verification::block && params.rule != Rule::paper &&
+           !is_greedy(params.temperature) && !has_short_laws();
+  }
+
+  /// What draws, or decides on, the i-th draft of the coming chain. Where a token is decided on by
+  /// those up to it alone, later ones leave no trace, and their numbers are those of their
+  /// positions. A joint decision has seen all of them: no later round may draw them again.
+  double uniform_of_draft(std::size_t i, Purpose purpose) const {
+    if (!verifies_jointly()) return uniforms(generated + i, purpose);
+    return uniforms(generated, purpose, static_cast<std::uint32_t>(i) + 1);
+  }
+
   bool is_finished() const { return event.finish.has_value(); }
   bool has_failed() const { return !round.failure.empty(); }
 

@@ -6,12 +6,8 @@
 
 namespace rewardshift {
 
-/// Only "exact" has a joint form, over chains whose proposals are known for every token; greedy
-/// chains gain nothing by it.
 void Verifier::verify(Request& request) {
-  const RequestParams& params = request.params;
-  if (params.verification == Verification::block && params.rule != Rule::paper &&
-      !is_greedy(params.temperature) && !request.has_short_laws()) {
+  if (request.verifies_jointly()) {
     verify_jointly(request);
   } else {
     verify_one_by_one(request);
@@ -30,7 +26,7 @@ void Verifier::verify_jointly(Request& request) {
     judge_.judge(request, drafted.first(i), rows_at(request, i), judged_at(i));
     goals_.push_back(judged_at(i).goal.weights);
     proposals_.push_back(block.proposal(i));
-    accept_uniforms_.push_back(request.uniforms(request.generated + i, Purpose::accept));
+    accept_uniforms_.push_back(request.uniform_of_draft(i, Purpose::accept));
     residual_uniforms_.push_back(request.uniforms(request.generated + i, Purpose::residual));
   }
   const BlockDecision decision =
