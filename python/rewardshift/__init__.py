@@ -31,7 +31,19 @@ if TYPE_CHECKING:
         VocabularyMismatchError,
     )
     from .loading.quantize import quantize
-    from .results import Chunk, Completion, Score, Seconds, Spread, Statistics, TokenInfo, Work
+    from .results import (
+        Chunk,
+        Completion,
+        Drafts,
+        Score,
+        Seconds,
+        ShiftStatistics,
+        Spread,
+        Statistics,
+        TokenInfo,
+        Work,
+    )
+    from .shifts import Shift
     from .tables import NgramTable, TableModel
 
 __all__ = [
@@ -42,6 +54,7 @@ __all__ = [
     "Completion",
     "ContextOverflowError",
     "Decoder",
+    "Drafts",
     "Error",
     "EvaluationError",
     "GrammarError",
@@ -53,6 +66,8 @@ __all__ = [
     "Prompt",
     "Score",
     "Seconds",
+    "Shift",
+    "ShiftStatistics",
     "Spread",
     "Statistics",
     "Stream",
@@ -78,8 +93,10 @@ _HOMES = {
     "loading.quantize": ("quantize",),
     "asking.prompts": ("Prompt",),
     "results": (
-        *("Chunk", "Completion", "Score", "Seconds", "Spread", "Statistics", "TokenInfo", "Work"),
+        *("Chunk", "Completion", "Drafts", "Score", "Seconds", "ShiftStatistics", "Spread"),
+        *("Statistics", "TokenInfo", "Work"),
     ),
+    "shifts": ("Shift",),
     "tables": ("NgramTable", "TableModel"),
 }
 """The module that each name above is from: imported when the first of them is asked for.

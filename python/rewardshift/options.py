@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from . import _core
 from .boundary import shown
+from .shifts import strengths_by_shift
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Unpack
 
+    from .shifts import Strength
+
 RuleName = Literal["exact", "paper", "speculative"]
+VerificationName = Literal["block", "token"]
 
 
 class ModelOptions(TypedDict, total=False):
@@ -50,9 +56,13 @@ class LoadOptions(ModelOptions, ContextOptions, total=False):
 class SamplingOptions(TypedDict, total=False):
     """What a request can be told.
 
-    All but four are fields of the core's ``RequestParams``. ``echo`` puts the prompt into the
+    All but five are fields of the core's ``RequestParams``. ``echo`` puts the prompt into the
     result, with its scores (for which all roles see the target's prompt); ``logprobs`` is OpenAI's
     other name for ``top_logprobs``; a ``seed`` of None or -1 draws one.
+
+    ``strength`` is the exponent of the shift, of any sign: a number where there is one shift; a
+    mapping from names, in which those that are missing are 0; None is each shift's default. A shift
+    of strength 0 is not evaluated.
 
     ``deterministic`` makes the text follow from the request alone, in one build and with one set of
     loading options: whatever was decoded before, whoever is decoded beside it, however busy the
@@ -60,7 +70,9 @@ class SamplingOptions(TypedDict, total=False):
     seed is given; False shares batches with others, whose shapes decide how logits are rounded.
 
     Texts depend on how many tokens are drafted: left to the decoder, ``num_draft_tokens`` is what
-    is fastest here and now, unless a seed is given; then it is always 3. So it is for drafts of a
+    is fastest here and now, unless a seed is given; then it is 3, or as many as promise to be
+    accepted where the last four tokens stood in prompt or response before (``prompt_lookup``). So
+    it is for drafts of a
     table (``drafter``) and for trees (``tree_width`` above 1): left to the decoder, they are drawn
     where that is faster.
     """
@@ -79,16 +91,19 @@ class SamplingOptions(TypedDict, total=False):
     frequency_penalty: float
     presence_penalty: float
     penalty_last_n: int
-    strength: float | None
+    strength: Strength
     rule: RuleName
+    verification: VerificationName
     num_draft_tokens: int | None
     drafter: _core.NgramTable | None
+    prompt_lookup: bool | None
     tree_width: int
     seed: int | None
     substream: int
     stop: str | Iterable[str] | None
     top_logprobs: int
     entropy: bool
+    paper_distance: bool
 
 
 GOAL_OPTIONS = frozenset(
@@ -188,13 +203,18 @@ def is_deterministic(options: Mapping[str, Any]) -> bool:
     return wanted
 
 
-def request_params(options: Mapping[str, Any]) -> _core.RequestParams:
+def request_params(options: Mapping[str, Any], shifts: Sequence[str] = ()) -> _core.RequestParams:
     """The core's parameters from a user's options; draws a seed if there is none.
 
     A seed that is given is meant to fix the text: then nothing measured chooses the draft length.
 
+    Args:
+        options: As in ``SamplingOptions``.
+        shifts: The names of those that the decoder has.
+
     Raises:
         TypeError: For unknown names and wrong types.
+        ValueError: For strengths that the shifts cannot serve.
     """
     _require_known(options, SamplingOptions)
     values = dict(options)
@@ -205,6 +225,7 @@ def request_params(options: Mapping[str, Any]) -> _core.RequestParams:
             raise _wrong_type("logprobs", alias)
         values.setdefault("top_logprobs", alias)
     values.pop("deterministic", None)
+    values["strengths"] = strengths_by_shift(values.pop("strength", None), shifts)
     values["reproducible"] = is_deterministic(options) or values.get("seed") not in _NO_SEED
     if values.get("seed") in _NO_SEED:
         values["seed"] = secrets.randbits(64)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from . import _core
+    from .readers import AnyPanel
 
-Origin = Literal["draft", "correction", "bonus"]
+Origin = Literal["draft", "correction", "bonus", "forced"]
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -36,16 +37,19 @@ class TokenInfo:
     Attributes:
         id: Its id.
         text: What it adds to the text; a partial UTF-8 character shows as U+FFFD.
-        origin: An accepted draft, the correction of a rejected one, or a bonus drawn from the goal
-            (after a fully accepted draft, or in decoding without drafts).
+        origin: An accepted draft, the correction of a rejected one, a bonus drawn from the goal
+            (after a fully accepted draft, or in decoding without drafts), or forced: the only token
+            that a grammar allowed, taken without asking any model.
         logprob: Of the law it was sampled from; at temperature 0, where that is a point mass, of
             pi* at temperature 1.
-        target_logprob: Of the target's own distribution at temperature 1.
-        draft_logprob: Likewise of the draft's; None where it took no part.
+        target_logprob: Of the target's own distribution at temperature 1; None of a forced token.
+        draft_logprob: Likewise of the draft's; None where it took no part, and with several shifts.
         reference_logprob: Likewise of the reference's.
+        shifts: log q − log r of each shift by its name, free of its strength; of those that took
+            part.
         log_z: log Z_s at its position; None without a shift.
         paper_distance: Total variation between the paper rule's law and pi* at its position; None
-            where nothing was drafted.
+            where nothing was drafted, and unless ``paper_distance`` asked for it.
         top_logprobs: The goal's most probable tokens, most probable first, as many as asked for.
         target_entropy: Of the target's own distribution at temperature 1, at its position, in nats;
             None unless ``entropy`` asked for it.
@@ -55,52 +59,83 @@ class TokenInfo:
     text: str
     origin: Origin
     logprob: float
-    target_logprob: float
+    target_logprob: float | None
     draft_logprob: float | None
     reference_logprob: float | None
     log_z: float | None
     paper_distance: float | None
     top_logprobs: dict[int, float] = field(default_factory=dict)
     target_entropy: float | None = None
+    shifts: dict[str, float] = field(default_factory=dict)
 
     @property
     def implicit_reward(self) -> float | None:
-        """The pair's implicit reward of the token, log q − log r, free of s."""
+        """The only shift's implicit reward of the token, log q − log r, free of s."""
         if self.draft_logprob is None or self.reference_logprob is None:
             return None
         return self.draft_logprob - self.reference_logprob
 
     @classmethod
-    def from_core(cls, token: _core.EmittedToken, text: str) -> TokenInfo:
+    def from_core(cls, token: _core.EmittedToken, text: str, panel: AnyPanel) -> TokenInfo:
         """Takes over what the core emitted."""
+        by_reader = [_known(logprob) for logprob in token.reader_logprobs]
+        shifts = {}
+        for name, shift in panel.shifts.items():
+            aligned, before = by_reader[shift.draft], by_reader[shift.reference]
+            if aligned is not None and before is not None:
+                shifts[name] = aligned - before
         return cls(
             id=token.id,
             text=text,
             origin=cast("Origin", token.origin),
             logprob=token.logprob,
-            target_logprob=token.target_logprob,
-            draft_logprob=_known(token.draft_logprob),
-            reference_logprob=_known(token.reference_logprob),
+            target_logprob=by_reader[0],
+            draft_logprob=None if panel.draft is None else by_reader[panel.draft],
+            reference_logprob=None if panel.reference is None else by_reader[panel.reference],
             log_z=_known(token.log_z),
             paper_distance=_known(token.paper_distance),
             top_logprobs=dict(token.top_logprobs),
             target_entropy=_known(token.target_entropy),
+            shifts=shifts,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Where the time of a request went; a batch's time is divided equally among its requests."""
+    """Where the time of a request went; a batch's time is divided equally among its requests.
+
+    Attributes:
+        target: Spent on the target.
+        draft: On whatever drafts: the drafts of all shifts, and a base.
+        reference: On the references of all shifts.
+        own: In our own code.
+        readers: On each reader, by name.
+    """
 
     target: float
     draft: float
     reference: float
     own: float
+    readers: dict[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
         """All of it."""
         return self.target + self.draft + self.reference + self.own
+
+    @classmethod
+    def from_core(cls, core: _core.Statistics, panel: AnyPanel) -> Seconds:
+        """Adds up what the core measured, by what each reader is to the shifts."""
+        by_role = dict.fromkeys(("target", "draft", "reference", "base"), 0.0)
+        for reader, seconds in zip(panel.readers, core.reader_seconds, strict=True):
+            by_role[reader.role] += seconds
+        return cls(
+            target=by_role["target"],
+            draft=by_role["draft"] + by_role["base"],
+            reference=by_role["reference"],
+            own=core.own_seconds,
+            readers=dict(zip(panel.names, core.reader_seconds, strict=True)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +181,31 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class ShiftStatistics:
+    """What a shift says of a response.
+
+    Attributes:
+        implicit_reward: Sum of log q − log r over its tokens, in nats.
+        mean_abs_log_ratio: Mean of the absolute value, a token.
+    """
+
+    implicit_reward: float
+    mean_abs_log_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """Tokens that one source drafted, and how many of them became part of the response."""
+
+    drafted: int
+    accepted: int
+
+
+SOURCES = ("plain", "shifted", "table", "quote")
+"""Where drafts are from, as the core counts them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """What a request cost and how its decisions fell.
 
@@ -161,8 +221,13 @@ class Statistics:
         z: Z_s over the positions of the response; None without a shift. Near 1 where the paper's
             assumption of a well aligned draft holds.
         paper_distance: Total variation between the paper rule's law and pi*, over the positions
-            that the draft model drafted; None without any.
-        implicit_reward: Sum of log q − log r over the response; None without a shift.
+            that a model drafted; None without any, and unless ``paper_distance`` asked for it.
+        implicit_reward: Sum of log q − log r over the response; None without a shift, and with
+            several: see ``shifts``.
+        shifts: Likewise and more of each shift that took part, by its name.
+        sources: Drafts by where they were from: ``plain`` (a base as it is, or the pair's draft),
+            ``shifted`` (a base times the shifts), ``table`` (``drafter``), ``quote``
+            (``prompt_lookup``).
     """
 
     tokens: int
@@ -175,6 +240,8 @@ class Statistics:
     z: Spread | None
     paper_distance: Spread | None
     implicit_reward: float | None
+    shifts: dict[str, ShiftStatistics] = field(default_factory=dict)
+    sources: dict[str, Drafts] = field(default_factory=dict)
 
     @property
     def acceptance(self) -> float | None:
@@ -192,10 +259,12 @@ class Statistics:
         return self.tokens / self.seconds.total if self.seconds.total > 0 else None
 
     @classmethod
-    def from_core(cls, core: _core.Statistics, tokens: Sequence[TokenInfo]) -> Statistics:
+    def from_core(
+        cls, core: _core.Statistics, tokens: Sequence[TokenInfo], panel: AnyPanel
+    ) -> Statistics:
         """Joins the core's counts with what its tokens say."""
-        target, draft, reference = core.role_seconds
-        rewards = [t.implicit_reward for t in tokens if t.implicit_reward is not None]
+        shifts = _shift_statistics(tokens, panel)
+        only = next(iter(shifts.values())) if len(panel.shifts) == len(shifts) == 1 else None
         distances = [t.paper_distance for t in tokens if t.paper_distance is not None]
         return cls(
             tokens=len(tokens),
@@ -206,11 +275,27 @@ class Statistics:
                 a / d for a, d in zip(core.accepted_at, core.drafted_at, strict=True)
             ),
             empty_residuals=core.empty_residuals,
-            seconds=Seconds(target, draft, reference, core.own_seconds),
+            seconds=Seconds.from_core(core, panel),
             z=Spread.of([_exp(t.log_z) for t in tokens if t.log_z is not None]),
             paper_distance=Spread.of(distances),
-            implicit_reward=math.fsum(rewards) if rewards else None,
+            implicit_reward=None if only is None else only.implicit_reward,
+            shifts=shifts,
+            sources={
+                source: Drafts(drafted, accepted)
+                for source, drafted, accepted in zip(
+                    SOURCES, core.drafted_by, core.accepted_by, strict=True
+                )
+            },
         )
+
+
+def _shift_statistics(tokens: Sequence[TokenInfo], panel: AnyPanel) -> dict[str, ShiftStatistics]:
+    found = {}
+    for name in panel.shifts:
+        ratios = [token.shifts[name] for token in tokens if name in token.shifts]
+        if ratios:
+            found[name] = ShiftStatistics(math.fsum(ratios), stats.fmean(map(abs, ratios)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,11 +380,12 @@ class Score:
     Attributes:
         tokens: The continuation's token ids.
         target_logprobs: Of the target's own distribution at temperature 1.
-        draft_logprobs: Likewise of the draft's; None without one.
-        reference_logprobs: Likewise of the reference's; None without one.
+        draft_logprobs: Likewise of the draft's; None without one, and with several shifts.
+        reference_logprobs: Likewise of the reference's.
         goal_logprobs: Of pi*, with the strength, temperature and truncation asked for; -inf where
             truncation leaves a token out.
         log_z: log Z_s by position; zeros without a shift.
+        shifts: log q − log r of each shift by its name, free of its strength.
     """
 
     tokens: tuple[int, ...]
@@ -308,6 +394,7 @@ class Score:
     reference_logprobs: np.ndarray | None
     goal_logprobs: np.ndarray
     log_z: np.ndarray
+    shifts: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def target_logprob(self) -> float:
@@ -321,25 +408,24 @@ class Score:
 
     @property
     def implicit_reward(self) -> float | None:
-        """Sum of log q − log r, DPO's reward up to its beta; None without draft and reference."""
-        if self.draft_logprobs is None or self.reference_logprobs is None:
+        """Sum of log q − log r, DPO's reward up to its beta; None unless there is one shift."""
+        if len(self.shifts) != 1:
             return None
-        return float(np.sum(self.draft_logprobs - self.reference_logprobs))
+        return float(np.sum(*self.shifts.values()))
 
     @classmethod
-    def from_core(
-        cls, scores: _core.Scores, tokens: Sequence[int], roles: Collection[str]
-    ) -> Score:
-        """Takes over what the core computed for the roles that there are."""
-
-        def array(values: Sequence[float]) -> np.ndarray:
-            return np.asarray(values, dtype=np.float64)
-
+    def from_core(cls, scores: _core.Scores, tokens: Sequence[int], panel: AnyPanel) -> Score:
+        """Takes over what the core computed."""
+        by_reader = [np.asarray(values, dtype=np.float64) for values in scores.readers]
         return cls(
             tokens=tuple(tokens),
-            target_logprobs=array(scores.target),
-            draft_logprobs=array(scores.draft) if "draft" in roles else None,
-            reference_logprobs=array(scores.reference) if "reference" in roles else None,
-            goal_logprobs=array(scores.goal),
-            log_z=array(scores.log_z),
+            target_logprobs=by_reader[0],
+            draft_logprobs=None if panel.draft is None else by_reader[panel.draft],
+            reference_logprobs=None if panel.reference is None else by_reader[panel.reference],
+            goal_logprobs=np.asarray(scores.goal, dtype=np.float64),
+            log_z=np.asarray(scores.log_z, dtype=np.float64),
+            shifts={
+                name: by_reader[shift.draft] - by_reader[shift.reference]
+                for name, shift in panel.shifts.items()
+            },
         )

@@ -20,30 +20,34 @@ if TYPE_CHECKING:
 
     from rewardshift import _core
     from rewardshift.loading.contexts import Contexts
+    from rewardshift.readers import AnyPanel
+    from rewardshift.shifts import Shift
 
 
 class Opened(StaysHere):
     """What every ``Decoder`` has, however it was made; not made by itself."""
 
     _models: dict[str, _core.Model]
+    _shifts: dict[str, Shift]
     _contexts: Contexts | None
     _seed: int | None
 
     def _open(
         self,
+        panel: AnyPanel,
         models: Mapping[str, _core.LanguageModel],
         open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
         *,
         lock: threading.RLock | None = None,
     ) -> None:
         """Makes the engine; the attributes above are set before."""
-        self._engine = Engine(models, open_apart=open_apart, lock=lock)
+        self._engine = Engine(panel, models, open_apart=open_apart, lock=lock)
         core = self._engine.core
         self._own_prompts: Prompts | None = Prompts(
             self._models.get("target"), vocab_size=core.vocab_size, piece=core.piece
         )
         self._trained = {
-            role: model.facts.context_size_trained for role, model in self._models.items()
+            name: model.facts.context_size_trained for name, model in self._models.items()
         }
 
     # --- the work under way ------------------------------------------------------------------
@@ -119,18 +123,26 @@ class Opened(StaysHere):
 
     @property
     def work(self) -> dict[str, Work]:
-        """What each role's model has evaluated so far, for whichever decoder and request.
+        """What each reader's model has evaluated so far, for whichever decoder and request.
 
-        The difference of two readings is what lay between them. A model that plays two roles is
-        counted once, as the first of target, draft and reference.
+        Readers are called ``target``, ``draft`` and ``reference``; with several shifts the draft of
+        each is called after it, "plain shift", and so is a reference that not all share, "reference
+        of plain". The difference of two readings is what lay between them. A model that several
+        readers share is counted once, as the first of them.
         """
         found: dict[int, tuple[str, Work]] = {}
-        for role, model in self._engine.models.items():
-            found.setdefault(id(model), (role, _work_of(model)))
+        for name, model in self._engine.models.items():
+            found.setdefault(id(model), (name, _work_of(model)))
         total = dict(found.values())
-        for role, model in self._engine.own_models.items():
-            total[role] = total.get(role, Work(0, 0)) + _work_of(model)
+        for name, model in self._engine.own_models.items():
+            total[name] = total.get(name, Work(0, 0)) + _work_of(model)
         return total
+
+    @property
+    def shifts(self) -> dict[str, Shift]:
+        """What shifts the target, by name; none in a decoder of one model."""
+        _ = self._engine.core  # closed?
+        return dict(self._shifts)
 
     def forget(self) -> None:
         """Drops what the models' caches hold, so that what comes next is evaluated anew.
@@ -146,6 +158,7 @@ class Opened(StaysHere):
         """Frees the models and their memory; every later call but this raises ``Error``."""
         self._engine.close()
         self._models = {}
+        self._shifts = {}
         self._contexts = None
         self._own_prompts = None
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from rewardshift.boundary import NO_SEQUENCE, described, require_truth, token_ids
+from rewardshift.boundary import NO_SEQUENCE, described, require_truth, shown, token_ids
 from rewardshift.chat.messages import checked_messages, checked_tools, with_system
 from rewardshift.chat.template import ChatTemplate, template_of
 from rewardshift.errors import ChatTemplateError
 from rewardshift.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from rewardshift import _core
     from rewardshift.chat.messages import Messages, Tools
+    from rewardshift.readers import AnyPanel
 
 Prompt = str | Sequence[int]
 """Text, or token ids."""
+
+DraftPrompt = Prompt | Mapping[str, Prompt]
+"""What the only draft sees, or what the drafts of several shifts see, by the shift's name."""
+
+
+AnyPrompt = TypeVar("AnyPrompt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class GivenPrompts:
     """The prompts of a request as its user gave them, and how text among them is read."""
 
     target: Prompt
-    draft: Prompt | None = None
+    draft: DraftPrompt | None = None
     reference: Prompt | None = None
     add_special: bool = True
     parse_special: bool = True
@@ -35,14 +42,6 @@ class GivenPrompts:
     def __post_init__(self) -> None:
         """Checks what the core would misread."""
         require_truth(add_special=self.add_special, parse_special=self.parse_special)
-
-
-class RolePrompts(NamedTuple):
-    """Token ids for each role; none are the target's, which the core puts in their place."""
-
-    target: list[int]
-    draft: list[int]
-    reference: list[int]
 
 
 class Prompts:
@@ -75,12 +74,13 @@ class Prompts:
         """Whether text can be a prompt."""
         return self._vocabulary is not None
 
-    def of_roles(self, given: GivenPrompts) -> RolePrompts:
-        """The token ids that each role is to read.
+    def of_readers(self, given: GivenPrompts, panel: AnyPanel) -> list[list[int]]:
+        """The token ids that each reader is to see, none where that are the target's.
 
         Raises:
             TypeError: For what is no prompt.
-            ValueError: For ids outside the vocabulary, and for prompts without tokens.
+            ValueError: For ids outside the vocabulary, for prompts without tokens, and for those of
+                readers that there are not.
         """
 
         def ids(prompt: Prompt, whose: str) -> list[int]:
@@ -91,11 +91,13 @@ class Prompts:
                 raise ValueError(f"the {whose}prompt has no tokens")
             return found
 
-        return RolePrompts(
-            ids(given.target, ""),
-            [] if given.draft is None else ids(given.draft, "draft's "),
-            [] if given.reference is None else ids(given.reference, "reference's "),
-        )
+        found: list[list[int]] = [[] for _ in panel.readers]
+        found[0] = ids(given.target, "")
+        for reader, prompt in _prompts_of_drafts(given.draft, panel).items():
+            found[reader] = ids(prompt, f"{panel.names[reader]}'s ")
+        if given.reference is not None:
+            found[_reference_of(panel)] = ids(given.reference, "reference's ")
+        return found
 
     def ids(
         self, prompt: Prompt, *, add_special: bool = True, parse_special: bool = True
@@ -119,11 +121,11 @@ class Prompts:
         self,
         messages: Messages,
         *,
-        draft_system: str | None,
+        draft_systems: Mapping[str, str],
         tools: Tools | None,
         chat_template_kwargs: Mapping[str, Any] | None,
-    ) -> tuple[list[int], list[int] | None]:
-        """The target's prompt, and the draft's if it sees another one."""
+    ) -> tuple[list[int], dict[str, list[int]]]:
+        """The target's prompt, and those of the drafts that see another system message, by name."""
         turns = checked_messages(messages)
         offered = checked_tools(tools)
 
@@ -133,10 +135,9 @@ class Prompts:
             )
             return self.vocabulary.ids_of(stretches)
 
-        return (
-            prompt(turns),
-            None if draft_system is None else prompt(with_system(turns, draft_system)),
-        )
+        return prompt(turns), {
+            name: prompt(with_system(turns, system)) for name, system in draft_systems.items()
+        }
 
     def text(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """The text of token ids; bytes that are no UTF-8 show as U+FFFD."""
@@ -158,6 +159,35 @@ class Prompts:
         return self._own_template
 
 
+def _prompts_of_drafts(given: DraftPrompt | None, panel: AnyPanel) -> dict[int, Prompt]:
+    """What drafts see in place of the target's prompt, by reader."""
+    if given is None:
+        return {}
+    names = ", ".join(panel.shifts)
+    if isinstance(given, Mapping) and panel.shifts:
+        for name in given:
+            if name not in panel.shifts:
+                raise ValueError(f"draft_prompt names {shown(name)}, and the shifts are {names}")
+        return {panel.shifts[name].draft: prompt for name, prompt in given.items()}
+    if panel.draft is not None:
+        return {panel.draft: cast("Prompt", given)}
+    if panel.shifts:
+        raise ValueError(
+            f"draft_prompt is for one shift, and here are {names}: give a mapping from these names"
+        )
+    raise ValueError("draft_prompt needs a draft model")
+
+
+def _reference_of(panel: AnyPanel) -> int:
+    if panel.reference is not None:
+        return panel.reference
+    if panel.shifts:
+        raise ValueError(
+            f"reference_prompt is for one shift, and here are {', '.join(panel.shifts)}"
+        )
+    raise ValueError("reference_prompt needs a reference model")
+
+
 def many(prompts: Iterable[Any], name: str) -> list[Any]:
     """The prompts of a batch, read once.
 
@@ -170,8 +200,8 @@ def many(prompts: Iterable[Any], name: str) -> list[Any]:
 
 
 def many_of_role(
-    prompts: Iterable[Prompt | None] | None, name: str, *, requests: int
-) -> list[Prompt | None]:
+    prompts: Iterable[AnyPrompt | None] | None, name: str, *, requests: int
+) -> list[AnyPrompt | None]:
     """The prompts that a role sees in a batch, one for each request.
 
     Raises:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rewardshift.options import SamplingOptions
     from rewardshift.results import Completion
 
-    from .prompts import Prompt, Prompts, RolePrompts
+    from .prompts import Prompt, Prompts
 
 
 class Requests:
@@ -36,28 +36,29 @@ class Requests:
             engine: What decodes.
             prompts: What its roles can read.
             seed: For requests that name none.
-            trained: Tokens that the roles were trained for, as far as known.
+            trained: Tokens that the readers were trained for, as far as known.
         """
         self._trained = trained
         self._engine = engine
         self._prompts = prompts
         self._seed = seed
-        self._roles = frozenset(engine.models)
+        self._panel = engine.panel
+        self._shifts = tuple(engine.panel.shifts)
 
     def submit(self, given: GivenPrompts, options: SamplingOptions, *, claimed: bool = True) -> int:
         """Queues one request; returns its id."""
-        params = request_params(self._with_seed(options))
+        params = request_params(self._with_seed(options), self._shifts)
         return self._submit(given, options, params, claimed=claimed)
 
     def submit_many(self, many: Sequence[GivenPrompts], options: SamplingOptions) -> list[int]:
         """Queues requests that draw from streams of one seed: all of them, or none."""
         if isinstance(stop := options.get("stop"), Iterator):  # which is read once
             options = {**options, "stop": list(stop)}
-        common = request_params(self._with_seed(options))
+        common = request_params(self._with_seed(options), self._shifts)
         requests: list[int] = []
         try:
             for i, given in enumerate(many):
-                params = request_params(self._with_seed(options))
+                params = request_params(self._with_seed(options), self._shifts)
                 params.substream += i
                 params.seed, params.reproducible = common.seed, common.reproducible
                 requests.append(self._submit(given, options, params, claimed=True))
@@ -77,11 +78,11 @@ class Requests:
         tokens = self._prompts.ids(
             continuation, add_special=False, parse_special=given.parse_special
         )
-        params = request_params({"temperature": 1.0, **options})
-        read = self._prompts.of_roles(given)
+        params = request_params({"temperature": 1.0, **options}, self._shifts)
+        read = self._prompts.of_readers(given, self._panel)
         self._warn_of_length(read, len(tokens))
-        scores = self._engine.core.score(*read, tokens, params)
-        return Score.from_core(scores, tokens, self._roles)
+        scores = self._engine.core.score(read, tokens, params)
+        return Score.from_core(scores, tokens, self._panel)
 
     def _submit(
         self,
@@ -92,7 +93,7 @@ class Requests:
         claimed: bool,
     ) -> int:
         self._require_shiftable(given, options)
-        read = self._prompts.of_roles(given)
+        read = self._prompts.of_readers(given, self._panel)
         most = params.max_tokens
         self._warn_of_length(read, self._engine.core.context_size if most < 0 else most)
         follows_costs = params.num_draft_tokens is None and not params.reproducible
@@ -100,7 +101,7 @@ class Requests:
             self._engine.calibrate_once()  # where there is a draft, loading it did
         echoes = options.get("echo", False)
         return self._engine.submit(
-            *read,
+            read,
             params,
             apart=is_deterministic(self._with_seed(options)),
             claimed=claimed,
@@ -108,17 +109,17 @@ class Requests:
             complete=self._prepended(read, options) if echoes else None,
         )
 
-    def _shown(self, given: GivenPrompts, read: RolePrompts) -> str:
+    def _shown(self, given: GivenPrompts, read: list[list[int]]) -> str:
         """The target's prompt as text: as it was given, or as its ids spell it."""
         if isinstance(given.target, str):
             return given.target
-        return self._prompts.text(read.target, special=True)
+        return self._prompts.text(read[0], special=True)
 
     def _prepended(
-        self, read: RolePrompts, options: SamplingOptions
+        self, read: list[list[int]], options: SamplingOptions
     ) -> Callable[[Completion], Completion]:
         """What ``echo`` makes of a completion: the prompt, scored beforehand, comes first."""
-        prompt = read.target
+        prompt = read[0]
         scores = None
         if len(prompt) > 1:
             goal = cast("SamplingOptions", {k: v for k, v in options.items() if k in GOAL_OPTIONS})
@@ -130,26 +131,24 @@ class Requests:
         return prepend
 
     def _require_shiftable(self, given: GivenPrompts, options: SamplingOptions) -> None:
-        """A prompt that would be for nobody, or shift nothing, is a mistake to point out."""
-        if given.draft is not None and "draft" not in self._roles:
-            raise ValueError("draft_prompt needs a draft model")
-        if given.reference is not None and "reference" not in self._roles:
-            raise ValueError("reference_prompt needs a reference model")
+        """A prompt that would shift nothing is a mistake to point out."""
         lossless = options.get("strength") == 0 or options.get("rule") == "speculative"
-        if given.draft is not None and "reference" not in self._roles and not lossless:
+        is_base = not self._panel.shifts and self._panel.draft is not None
+        if given.draft is not None and is_base and not lossless:
             raise ValueError(
                 "to shift by prompt the Decoder needs a reference: give it the draft's file as "
                 "reference too, or strength=0 to draft without a shift"
             )
 
-    def _warn_of_length(self, read: RolePrompts, more: int) -> None:
-        """Warns where a request may be longer than what a role was trained for."""
-        for role, trained in self._trained.items():
-            prompt = getattr(read, role) or read.target
+    def _warn_of_length(self, read: list[list[int]], more: int) -> None:
+        """Warns where a request may be longer than what a reader was trained for."""
+        for own, reader in zip(read, self._panel.names, strict=True):
+            trained = self._trained.get(reader, 0)
+            prompt = own or read[0]
             longest = min(len(prompt) + more, self._engine.core.context_size)
             if 0 < trained < longest:
                 warn(
-                    f"this request may have {longest} tokens (n_ctx, max_tokens), and the {role} "
+                    f"this request may have {longest} tokens (n_ctx, max_tokens), and the {reader} "
                     f"was trained for {trained}: what it says beyond them may be poor",
                     LengthWarning,
                 )

@@ -9,9 +9,11 @@ import sys
 
 TYPE_CHECKING = False  # imported with the package, and therefore as light as that
 if TYPE_CHECKING:
+    from rewardshift.shifts import Shift
+
     from .roles import Roles
 
-__all__ = ["Roles", "default_roles", "embedded"]
+__all__ = ["Roles", "default_roles", "embedded", "ready_made_shift"]
 
 
 def embedded() -> Roles:
@@ -34,6 +36,22 @@ def embedded() -> Roles:
         "reference": here / "reference.gguf",
         "draft_lora": here / "adapter.gguf",
     }
+
+
+def ready_made_shift(name: str) -> Shift:
+    """A shift that comes with the package, by its name: "positive", for SmolLM2's vocabulary.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    from pathlib import Path
+
+    from rewardshift.shifts import Shift
+
+    if name != "positive":
+        raise ValueError(f"there is no shift {name!r} in the package, only 'positive'")
+    here = Path(__file__).parent
+    return Shift(reference=here / "reference.gguf", lora=here / "adapter.gguf")
 
 
 def default_roles() -> Roles:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rewardshift import _core
+    from rewardshift.readers import AnyPanel
 
 
 class Stream(StaysHere):
@@ -86,22 +87,25 @@ class Engine:
 
     def __init__(
         self,
+        panel: AnyPanel,
         models: Mapping[str, _core.LanguageModel],
         *,
         open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
         lock: threading.RLock | None = None,
     ) -> None:
-        """Decodes with these roles.
+        """Decodes with these readers.
 
         Args:
-            models: By role.
+            panel: Who reads.
+            models: What evaluates each reader, by its name.
             open_apart: Makes the contexts of requests that are decoded apart from all others; None
                 where the models compute the same whoever is beside them.
             lock: That of another engine with the same models; None is a new one.
         """
+        self.panel = panel
         self._models = dict(models)
-        self._together: Together | None = Together(models)
-        self._apart = None if open_apart is None else Apart(open_apart)
+        self._together: Together | None = Together(panel, models)
+        self._apart = None if open_apart is None else Apart(panel, open_apart)
         self._next_id = 0
         self._requests: dict[int, _Request] = {}
         self._claimed: dict[int, deque[Chunk]] = {}
@@ -146,13 +150,13 @@ class Engine:
 
     @property
     def models(self) -> dict[str, _core.LanguageModel]:
-        """What it decodes with, by role; raises Error once closed."""
+        """What it decodes with, by reader; raises Error once closed."""
         _ = self.core  # closed?
         return self._models
 
     @property
     def own_models(self) -> Mapping[str, _core.LanguageModel]:
-        """What it decodes with apart, by role; none before the first such request."""
+        """What it decodes with apart, by reader; none before the first such request."""
         _ = self.core  # closed?
         return {} if self._apart is None else self._apart.models
 
@@ -173,9 +177,7 @@ class Engine:
 
     def submit(
         self,
-        target: Sequence[int],
-        draft: Sequence[int],
-        reference: Sequence[int],
+        prompts: Sequence[list[int]],
         params: _core.RequestParams,
         *,
         apart: bool,
@@ -183,12 +185,10 @@ class Engine:
         opening: str = "",
         complete: Callable[[Completion], Completion] | None = None,
     ) -> int:
-        """Queues a request with a prompt per role; an empty one is the target's.
+        """Queues a request with a prompt per reader; an empty one is the target's.
 
         Args:
-            target: Its token ids.
-            draft: Likewise.
-            reference: Likewise.
+            prompts: Token ids by reader, the target's first.
             params: What is asked for.
             apart: Whether nothing else may touch what it computes.
             claimed: Whether the chunks are kept for ``follow``.
@@ -199,9 +199,9 @@ class Engine:
             _ = self.core  # closed?
             request = self._next_id
             self._next_id += 1
-            self._lane(apart=apart).submit(Asked(request, target, draft, reference, params))
+            self._lane(apart=apart).submit(Asked(request, prompts, params))
             self._requests[request] = _Request(
-                len(target), params.seed, params.substream, complete, opening
+                len(prompts[0]), params.seed, params.substream, complete, opening
             )
             if claimed:
                 self._claimed[request] = deque()
@@ -308,7 +308,9 @@ class Engine:
     def _chunk(self, number: int, event: _core.Event) -> Chunk:
         request = self._requests[number]
         tokens = tuple(
-            TokenInfo.from_core(token, self.core.piece(token.id).decode(errors="replace"))
+            TokenInfo.from_core(
+                token, self.core.piece(token.id).decode(errors="replace"), self.panel
+            )
             for token in event.tokens
         )
         request.steps += tokens
@@ -325,7 +327,7 @@ class Engine:
             tokens=tuple(step.id for step in request.steps),
             finish_reason=cast("FinishReason", event.finish),
             steps=tuple(request.steps),
-            statistics=Statistics.from_core(event.statistics, request.steps),
+            statistics=Statistics.from_core(event.statistics, request.steps, self.panel),
             seed=request.seed,
             substream=request.substream,
             prompt_tokens=request.prompt_tokens,

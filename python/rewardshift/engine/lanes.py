@@ -11,43 +11,30 @@ from rewardshift import _core
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from rewardshift.readers import AnyPanel
+
 CHUNK = 128
 """Prompt tokens that a request which is apart evaluates at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request: its number, a prompt for each role, and what is asked for.
+    """A request: its number, a prompt for each reader, and what is asked for.
 
-    An empty prompt of the draft or the reference stands for the target's.
+    An empty prompt stands for the target's, which comes first.
     """
 
     id: int
-    target: Sequence[int]
-    draft: Sequence[int]
-    reference: Sequence[int]
+    prompts: Sequence[list[int]]
     params: _core.RequestParams
 
     def submit_to(self, core: _core.Decoder) -> int:
         """Queues it there; raises what is wrong with it."""
-        return core.submit(self.target, self.draft, self.reference, self.params)
+        return core.submit(self.prompts, self.params)
 
-    def prompt_of(self, role: str) -> Sequence[int]:
-        """What the role sees."""
-        own: Sequence[int] = getattr(self, role)
-        return own or self.target
-
-
-def decoder_of(
-    models: Mapping[str, _core.LanguageModel], options: _core.DecoderOptions | None = None
-) -> _core.Decoder:
-    """The core's decoder of these roles."""
-    return _core.Decoder(
-        models["target"],
-        models.get("draft"),
-        models.get("reference"),
-        options or _core.DecoderOptions(),
-    )
+    def prompt_of(self, reader: int) -> Sequence[int]:
+        """What the reader sees."""
+        return self.prompts[reader] or self.prompts[0]
 
 
 class Together:
@@ -57,9 +44,9 @@ class Together:
     where its cells lie, and with them how its logits are rounded.
     """
 
-    def __init__(self, models: Mapping[str, _core.LanguageModel]) -> None:
-        """Decodes with these roles."""
-        self.core = decoder_of(models)
+    def __init__(self, panel: AnyPanel, models: Mapping[str, _core.LanguageModel]) -> None:
+        """Decodes with these readers."""
+        self.core = panel.decoder(models)
         self._ids: dict[int, int] = {}  # by the core's
 
     @property
@@ -93,8 +80,16 @@ class Apart:
     evaluated in the same chunks, or evaluates it so.
     """
 
-    def __init__(self, open_models: Callable[[], Mapping[str, _core.Context]]) -> None:
-        """Args: ``open_models`` makes the contexts, once the first request comes."""
+    def __init__(
+        self, panel: AnyPanel, open_models: Callable[[], Mapping[str, _core.Context]]
+    ) -> None:
+        """Decodes with these readers.
+
+        Args:
+            panel: Who reads.
+            open_models: Makes the contexts, by reader, once the first request comes.
+        """
+        self._panel = panel
         self._open_models = open_models
         self._caches: dict[str, OwnCache] = {}
         self._asked: deque[Asked] = deque()
@@ -110,13 +105,14 @@ class Apart:
 
     @property
     def models(self) -> dict[str, _core.Context]:
-        """By role; none before the first request."""
-        return {role: cache.context for role, cache in self._caches.items()}
+        """By reader; none before the first request."""
+        return {name: cache.context for name, cache in self._caches.items()}
 
     def submit(self, asked: Asked) -> None:
         """Queues a request."""
         if not self._caches:
-            self._caches = {role: OwnCache(c) for role, c in self._open_models().items()}
+            opened = self._open_models()
+            self._caches = {name: OwnCache(opened[name]) for name in self._panel.names}
         asked.submit_to(self._decoder())  # which says now what is wrong with it
         self._asked.append(asked)
 
@@ -182,12 +178,12 @@ class Apart:
     def _decoder(self) -> _core.Decoder:
         options = _core.DecoderOptions()
         options.prefill_chunk = CHUNK
-        return decoder_of(self.models, options)
+        return self._panel.decoder(self.models, options)
 
     def _begin(self, asked: Asked) -> _core.Decoder:
         """A decoder that knows of no other request, over caches that are as if there was none."""
-        for role, cache in self._caches.items():
-            cache.restart(asked.prompt_of(role))
+        for reader, cache in enumerate(self._caches.values()):
+            cache.restart(asked.prompt_of(reader))
         core = self._decoder()
         asked.submit_to(core)
         return core

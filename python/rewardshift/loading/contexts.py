@@ -1,81 +1,81 @@
-"""The contexts of a decoder's roles: one threadpool, and no more contexts than are needed."""
+"""The contexts of a decoder's readers: one threadpool, and no more contexts than are needed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rewardshift import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-
-@dataclass(frozen=True, slots=True)
-class Lora:
-    """An adapter that makes the draft of its model: a GGUF file, and a factor on it."""
-
-    path: str
-    scale: float
+    from rewardshift.readers import Panel, Reader
 
 
 class Contexts:
-    """Makes the contexts of a decoder's roles, all on one threadpool."""
+    """Makes the contexts of a decoder's readers, all on one threadpool."""
 
-    def __init__(
-        self,
-        models: Mapping[str, _core.Model],
-        options: _core.ContextOptions,
-        *,
-        lora: Lora | None,
-    ) -> None:
-        """Starts the threads.
+    def __init__(self, panel: Panel[_core.Model], options: _core.ContextOptions) -> None:
+        """Loads the adapters, and starts the threads.
 
         Args:
-            models: By role; roles of one file have the same model.
+            panel: Who reads; readers of one file have the same model.
             options: For all of them.
-            lora: What makes the draft of its model.
+
+        Raises:
+            ModelLoadError: If an adapter does not fit its model.
         """
         options.n_threads = options.n_threads or _core.usable_cores()
-        self._models = models
+        self._readers = {reader.name: reader for reader in panel.readers}
         self._options = options
         self._n_ctx = options.n_ctx
         self._pool = _core.Threadpool(max(options.n_threads, options.n_threads_batch))
-        self._adapter = None if lora is None else _core.Adapter(models["draft"], lora.path)
-        self._lora = lora
+        self._adapters = {
+            reader.name: _core.Adapter(reader.source, reader.lora.path)
+            for reader in panel.readers
+            if reader.lora is not None
+        }
 
     def shared(self) -> dict[str, _core.Context]:
-        """A context for each role, for many requests at once.
+        """A context for each reader, for many requests at once.
 
-        Draft and reference of one file that differ in nothing but what they see share theirs: it
-        evaluates both in one batch where it can.
+        Readers of one file that differ in nothing but what they see share theirs: it evaluates them
+        in one batch where it can. Adapters share their file's weights only, and so does the target.
 
         Raises:
-            ModelLoadError: If the adapter does not fit.
             OutOfMemoryError: If a context does not fit the memory.
         """
-        draft, reference = self._models.get("draft"), self._models.get("reference")
-        are_one = draft is not None and draft is reference and self._lora is None
         contexts: dict[str, _core.Context] = {}
-        for role in self._models:
-            if role == "reference" and are_one:
-                contexts[role] = contexts["draft"]
-                continue
-            self._options.n_histories = 2 if role == "draft" and are_one else 1
-            contexts[role] = self._open(role, self._options)
+        for reader in self._readers.values():
+            sharers = self._sharers(reader)
+            if sharers[0] is reader:
+                self._options.n_histories = len(sharers)
+                contexts[reader.name] = self._open(reader.name, self._options)
+            else:
+                contexts[reader.name] = contexts[sharers[0].name]
         if not self._options.kv_unified:
             self._n_ctx = contexts["target"].context_size  # of each request
         return contexts
 
-    def apart(self, roles: Iterable[str], *, n_batch: int) -> dict[str, _core.Context]:
-        """A context for each of these roles, for one request at a time.
+    def _sharers(self, reader: Reader[_core.Model]) -> list[Reader[_core.Model]]:
+        """The readers of one context, of which this is one."""
+        if reader.role == "target" or reader.lora is not None:
+            return [reader]
+        return [
+            other
+            for other in self._readers.values()
+            if other.role != "target" and other.lora is None and other.source is reader.source
+        ]
+
+    def apart(self, names: Iterable[str], *, n_batch: int) -> dict[str, _core.Context]:
+        """A context for each of these readers, for one request at a time.
 
         Nothing but that request decides how its logits are rounded. On the processor attention is
         computed without flash attention, which would add up by thread, and so by how busy the
         machine is.
 
         Args:
-            roles: Some or all.
+            names: Of some of them, or all.
             n_batch: Most tokens evaluated at once.
 
         Raises:
@@ -87,14 +87,16 @@ class Contexts:
         own.n_ctx = self._n_ctx
         own.n_batch = min(self._options.n_batch, n_batch)
         own.n_ubatch = min(self._options.n_ubatch, n_batch)
-        if own.type_v in _PLAIN_TYPES and all(model.is_on_cpu for model in self._models.values()):
+        readers = self._readers.values()
+        if own.type_v in _PLAIN_TYPES and all(reader.source.is_on_cpu for reader in readers):
             own.flash_attn = False
-        return {role: self._open(role, own) for role in roles}
+        return {name: self._open(name, own) for name in names}
 
-    def _open(self, role: str, options: _core.ContextOptions) -> _core.Context:
-        context = _core.Context(self._models[role], options, self._pool)
-        if role == "draft" and self._adapter is not None and self._lora is not None:
-            context.apply(self._adapter, self._lora.scale)
+    def _open(self, name: str, options: _core.ContextOptions) -> _core.Context:
+        reader = self._readers[name]
+        context = _core.Context(reader.source, options, self._pool)
+        if reader.lora is not None:
+            context.apply(self._adapters[name], reader.lora.scale)
         return context
 
 

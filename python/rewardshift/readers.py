@@ -1,0 +1,163 @@
+"""Who reads what: every shift, file and adapter of a decoder comes down to readers and pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Source = TypeVar("Source")
+"""What evaluates: a loaded file, or a model that is none."""
+
+ReaderRole = Literal["target", "draft", "reference", "base"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """An adapter that makes a draft of its model: a GGUF file, and a factor on it."""
+
+    path: str
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Generic[Source]):
+    """What tells a shift's draft and its reference apart."""
+
+    draft: Source
+    reference: Source
+    strength: float = 1.0
+    lora: Lora | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader(Generic[Source]):
+    """One model that reads one version of the conversation.
+
+    Attributes:
+        name: For errors and results.
+        role: What it is to the shifts; a base only drafts.
+        source: What evaluates; readers of one source share its weights.
+        lora: What is added to them.
+    """
+
+    name: str
+    role: ReaderRole
+    source: Source
+    lora: Lora | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftReaders:
+    """A shift, as the core knows it: two readers by number, and a default strength."""
+
+    draft: int
+    reference: int
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class Panel(Generic[Source]):
+    """All readers of a decoder, the target first, and what they are to each other.
+
+    Attributes:
+        readers: In the core's order.
+        shifts: By name, in the core's order.
+        base: The reader, by number, that drafts apart from all shifts.
+    """
+
+    readers: tuple[Reader[Source], ...]
+    shifts: Mapping[str, ShiftReaders] = field(default_factory=dict)
+    base: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The readers'."""
+        return tuple(reader.name for reader in self.readers)
+
+    @property
+    def only_shift(self) -> ShiftReaders | None:
+        """The shift, where there is just one."""
+        return next(iter(self.shifts.values())) if len(self.shifts) == 1 else None
+
+    @property
+    def draft(self) -> int | None:
+        """Whom "the draft" means: that of the only shift, or what drafts where nothing shifts."""
+        if self.shifts:
+            return None if self.only_shift is None else self.only_shift.draft
+        return self.base
+
+    @property
+    def reference(self) -> int | None:
+        """Whom "the reference" means: that of the only shift."""
+        return None if self.only_shift is None else self.only_shift.reference
+
+    def decoder(
+        self, models: Mapping[str, _core.LanguageModel], options: _core.DecoderOptions | None = None
+    ) -> _core.Decoder:
+        """The core's decoder with these readers.
+
+        Args:
+            models: What evaluates each reader, by its name.
+            options: How requests are scheduled.
+        """
+        return _core.Decoder(
+            [(name, models[name]) for name in self.names],
+            [
+                _core.Shift(name, shift.draft, shift.reference, shift.strength)
+                for name, shift in self.shifts.items()
+            ],
+            self.base,
+            options or _core.DecoderOptions(),
+        )
+
+
+AnyPanel = Panel[Any]
+"""Whatever evaluates."""
+
+
+def panel_of(
+    target: Source, pairs: Mapping[str, Pair[Source]], base: Source | None, *, base_name: str
+) -> Panel[Source]:
+    """The readers that a target, its shifts and a base need.
+
+    Shifts of one reference share its reader. A base that is some shift's reference is that reader.
+
+    Args:
+        target: What is sampled from.
+        pairs: The shifts, by name.
+        base: What drafts apart from them.
+        base_name: What that is called, if it is a reader of its own.
+    """
+    readers: list[Reader[Source]] = [Reader("target", "target", target)]
+    is_one = len(pairs) == 1
+    for name, pair in pairs.items():
+        own = "draft" if is_one else f"{name} shift"
+        readers.append(Reader(own, "draft", pair.draft, pair.lora))
+    references: list[Source] = []
+    for pair in pairs.values():
+        if not any(pair.reference is known for known in references):
+            references.append(pair.reference)
+    for reference in references:
+        users = [name for name, pair in pairs.items() if pair.reference is reference]
+        own = "reference" if len(references) == 1 else f"reference of {' and '.join(users)}"
+        readers.append(Reader(own, "reference", reference))
+
+    def number_of(reference: Source) -> int | None:
+        of_references = range(1 + len(pairs), 1 + len(pairs) + len(references))
+        return next((i for i in of_references if readers[i].source is reference), None)
+
+    shifts = {}
+    for number, (name, pair) in enumerate(pairs.items(), start=1):
+        reference_number = number_of(pair.reference)
+        assert reference_number is not None  # noqa: S101 - it was added above
+        shifts[name] = ShiftReaders(number, reference_number, pair.strength)
+    base_number = None if base is None else number_of(base)
+    if base is not None and base_number is None:
+        base_number = len(readers)
+        readers.append(Reader(base_name, "base", base))
+    return Panel(tuple(readers), shifts, base_number)
