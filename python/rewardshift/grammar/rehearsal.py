@@ -18,7 +18,7 @@ import threading
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
-SECONDS = 5
+SECONDS = 3
 """Of processor time."""
 BYTES = 1 << 30
 """Of address space, beside what the process begins with."""
