@@ -161,7 +161,7 @@ struct Request {
 
   Way way;                             ///< how the next round drafts,
   std::size_t draft_length = 0;        ///< and how many tokens
-  std::span<const Token> quoted = {};  ///< what a quotation would draft, of the target's history
+  std::vector<Token> quoted;           ///< what a quotation would draft: histories move in a round
 
   std::size_t generated = 0;  ///< tokens of the response
   std::size_t limit = 0;      ///< most tokens of the response
