@@ -86,7 +86,7 @@ def test_rounds_of_every_kind_in_one_response_follow_the_goal():
     assert seen[0].drafted_by["quote"] > 0 < seen[0].drafted_by["plain"]
 
 
-# --- how much is accepted --------------------------------------------------------------------------
+# --- how much is accepted -------------------------------------------------------------------------
 
 SHARP = Readers(
     ("p", "q", "r"), (("a", "q", "r", 1.0),), vocab=3, eog=frozenset(), seed=7, spread=2.5

@@ -24,9 +24,7 @@ P_VALUE = 1e-9
 N = 3000
 
 ONE = Readers(("p", "q", "r"), (("a", "q", "r", 1.0),), seed=1)
-SHARED = Readers(
-    ("p", "q1", "q2", "r"), (("a", "q1", "r", 1.0), ("b", "q2", "r", -0.5)), seed=2
-)
+SHARED = Readers(("p", "q1", "q2", "r"), (("a", "q1", "r", 1.0), ("b", "q2", "r", -0.5)), seed=2)
 OWN = Readers(
     ("p", "q1", "r1", "q2", "r2"), (("a", "q1", "r1", 0.7), ("b", "q2", "r2", 0.9)), seed=3
 )
@@ -104,7 +102,9 @@ MIXED: dict[str, tuple[float, ...] | None] = {
 
 
 @pytest.mark.parametrize("way", ["plain", "block 3", "token 3", "wide tree", "quotes"])
-@pytest.mark.parametrize("readers", [THREE, Readers((*THREE.names, "b"), THREE.shifts, "b", seed=7)])
+@pytest.mark.parametrize(
+    "readers", [THREE, Readers((*THREE.names, "b"), THREE.shifts, "b", seed=7)]
+)
 def test_requests_of_different_strengths_in_one_batch_each_follow_their_own_goal(readers, way):
     options = {"max_tokens": 4, **WAYS[way]}
     prompt = text_of(12, readers.vocab, seed=2)
@@ -309,9 +309,7 @@ def test_scores_tell_all_readers_apart():
     )
     for i, token in enumerate(continuation):
         prefix = continuation[:i]
-        assert scores.goal[i] == pytest.approx(
-            math.log(THREE.goal(wish, prefix)[token]), abs=1e-5
-        )
+        assert scores.goal[i] == pytest.approx(math.log(THREE.goal(wish, prefix)[token]), abs=1e-5)
         for name, told in zip(THREE.names, scores.readers, strict=True):
             own = log_softmax(THREE.row(name, wish.of(name) + prefix))[token]
             assert told[i] == pytest.approx(own, abs=1e-5)
