@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import sys
@@ -94,6 +95,42 @@ def test_where_a_walk_was_before_changes_nothing(data: st.DataObject) -> None:
         assert walk.allowed_after(response) == expected
         if all(0 <= t < tokens.vocab_size for t in response):
             assert expected == words.allowed(tokens, response)
+
+
+PIECES = ("a", "b", "c", "ab", "abc", "12", "[ab]", "é", "☃")
+
+
+def finite(depth: int) -> st.SearchStrategy[str]:
+    """Regular expressions that a few texts match."""
+    if depth == 0:
+        return st.sampled_from(PIECES)
+    below = finite(depth - 1)
+    return st.one_of(
+        below,
+        st.builds("(?:{}|{})".format, below, below),
+        st.builds("{}{}".format, below, below),
+        st.builds("(?:{})?".format, below),
+        st.builds("(?:{}){{0,2}}".format, below),
+    )
+
+
+MIXED = tokens_of(*dict.fromkeys(SMALL.pieces[:10] + UTF8.pieces[:12]))
+TEXTS = [
+    "".join(text)
+    for n in range(4)
+    for text in itertools.product(("a", "b", "c", "1", "2", "é", "☃"), repeat=n)
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(regex=finite(2))
+def test_a_regular_expression_means_what_it_means_to_python(regex: str) -> None:
+    """On all texts of up to three characters."""
+    walk = MIXED.grammar(regex=regex).start()
+    for text in TEXTS:
+        response = [MIXED.pieces.index(character.encode()) for character in text]
+        ends = not MIXED.ends.isdisjoint(walk.allowed_after(response))
+        assert ends == (re.fullmatch(regex, text) is not None)
 
 
 def test_a_long_walk_forward_and_back_is_exact() -> None:
