@@ -46,6 +46,12 @@ WORLDS = {
     "lark with nested rules": (SMALL, language("abc", "aabcc",
                                                grammar='start: "a" x "c"\nx: "b" | "a" "b" "c"')),
     "lark of UTF-8": (UTF8, language("é", "☃☃", grammar='start: "é" | twice\ntwice: "☃" "☃"')),
+    "lark with rules that count": (SMALL, language("ab", "ba", grammar="""
+        start: p::0
+        p::_: "" %if is_ones([0:2])
+            | "a" p::set_bit(0) %if bit_clear(0)
+            | "b" p::set_bit(1) %if bit_clear(1)
+        """)),
     "lark with a terminal": (SMALL, language("a", "ab", "abb", "c",
                                              grammar="start: WORD\nWORD: /ab{0,2}/ | \"c\"")),
 }  # fmt: skip
