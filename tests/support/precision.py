@@ -67,6 +67,12 @@ def of_normaliser(n: int) -> float:
     return FLOAT32 * (4 + 3 * log(n))
 
 
+def of_goal_logprobs(probs: Probs) -> Probs:
+    """Of the logarithm of each probability of a goal, from logits that are exact."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(probs > 0, of_float_weights(probs) / probs, 0)
+
+
 def of_logprobs(spec: TinySpec) -> float:
     """Of a tiny model's log-probabilities: a logit less the normaliser of all."""
     return 2 * of_logits(spec) + of_normaliser(spec.n_vocab)
