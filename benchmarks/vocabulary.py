@@ -1,8 +1,8 @@
 """GB/s of the loops over the vocabulary, against a copy of as many bytes in the same run.
 
 Bytes are those of the arrays that a loop is given and returns, each counted once; on one thread, as
-in decoding. Called through the bindings, ``goal`` and ``law`` also allocate and clear what they
-return, which the engine does not do.
+in decoding. Called through the bindings, what returns arrays also allocates and clears them, which
+the engine does not do.
 
     python benchmarks/vocabulary.py
 """
@@ -62,30 +62,41 @@ def main() -> None:
 def loops_over(size: int) -> dict[str, tuple[int, Callable[[], object]]]:
     """Bytes and call of each loop, on a sharp goal and a proposal near it, as in decoding."""
     random = np.random.default_rng(0)
-    target, draft, reference = (
-        (3.0 * random.standard_normal(size)).astype(np.float32) for _ in range(3)
+    target, draft, reference, noise = (
+        (3.0 * random.standard_normal(size)).astype(np.float32) for _ in range(4)
     )
-    goal = np.asarray(_core.goal(target, draft, reference)[0])
-    near = target + 0.3 * random.standard_normal(size).astype(np.float32)
-    proposal = np.asarray(_core.goal(near, draft, reference)[0])
-    unlikely = int(np.argmin(goal / proposal))
+    terms = [(target, 1.0), (draft, 1.0), (reference, -1.0)]
+    near = [(target + 0.1 * noise, 1.0), *terms[1:]]
+    goal, proposal = _core.goal(terms).weights, _core.goal(near).weights
+    unlikely = int(np.argmin(goal.of / np.maximum(proposal.of, 1e-30)))
+    normaliser = _core.goal(terms).normalisers[0][0]
     last = math.nextafter(1.0, 0.0)
-    floats, doubles = target.nbytes, goal.nbytes
+    floats = target.nbytes
+    block = ([unlikely] * 3, [goal] * 3, [proposal] * 3, [last] * 3, [last] * 3)
     return {
-        "goal, three models": (
-            3 * floats + doubles,
-            lambda: _core.goal(target, draft, reference, temperature=0.8),
+        "goal, three models": (4 * floats, lambda: _core.goal(terms, temperature=0.8)),
+        "goal, three models, at 1": (4 * floats, lambda: _core.goal(terms)),
+        "goal, greedy": (4 * floats, lambda: _core.goal(terms, temperature=0.0)),
+        "goal, target only": (2 * floats, lambda: _core.goal(terms[:1], temperature=0.8)),
+        "proposal": (2 * floats, lambda: _core.shape(terms[:1], temperature=0.8)),
+        "proposal, top_k and top_p": (
+            2 * floats,
+            lambda: _core.shape(terms[:1], temperature=0.8, top_k=40, top_p=0.95),
         ),
-        "goal, target only": (
-            floats + doubles,
-            lambda: _core.goal(target, None, None, strength=0.0, temperature=0.8),
+        "proposal, top_p": (
+            2 * floats,
+            lambda: _core.shape(terms[:1], temperature=0.8, top_p=0.95),
         ),
-        "law": (3 * doubles, lambda: _core.law(goal, proposal)),
+        "law": (4 * floats, lambda: _core.law(goal, proposal)),
+        "its summary": (2 * floats, lambda: _core.summarise_law(goal, proposal, 1.0, 0)),
+        "entropy": (floats, lambda: _core.entropy(target, normaliser)),
         "decide, rejected": (
-            2 * doubles,
+            2 * floats,
             lambda: _core.decide(unlikely, goal, proposal, 1.0, last, last),
         ),
-        "sample, last token": (doubles, lambda: _core.sample(goal, last)),
+        "decide, block of 3 rejected": (6 * floats, lambda: _core.decide_block(*block)),
+        "sample, last token": (floats, lambda: _core.sample(goal, last)),
+        "ten most probable": (floats, lambda: _core.most_probable(goal, 10)),
     }
 
 

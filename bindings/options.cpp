@@ -122,7 +122,9 @@ void register_options(nb::module_& m) {
       .def_rw("max_draft_tokens", &DecoderOptions::max_draft_tokens,
               "Most tokens that are drafted per round where the decoder chooses.")
       .def_rw("prefill_chunk", &DecoderOptions::prefill_chunk,
-              "Most prompt tokens that one step evaluates per role, over all requests.");
+              "Most prompt tokens that one step evaluates per model, over all requests.")
+      .def_rw("n_threads", &DecoderOptions::n_threads,
+              "Threads for our own work on the rows of several requests.");
 
   nb::class_<llama::ModelOptions>(m, "ModelOptions", "How a model file is loaded.")
       .def(nb::init<>())

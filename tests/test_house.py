@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 
 FLOORS = (
     {"_core", "_variants", "boundary", "errors"},
-    {"progress", "files", "tables", "text"},
+    {"progress", "files", "grammar", "tables", "text"},
     {"sources"},
     {"options", "results"},
     {"loading"},

@@ -190,6 +190,97 @@ def enumerate_rounds(
     return dict(law)
 
 
+@dataclass(frozen=True, slots=True)
+class BlockDecisions:
+    """What block verification does with one chain of drafts."""
+
+    heights: list[float]
+    """h_i: given that no longer one is accepted, the first i drafts are with this probability."""
+    corrections: list[Probs]
+    """Law of the token after i accepted drafts, for each i below the number of drafts."""
+
+    def accepted(self) -> list[float]:
+        """Probability that just i drafts are accepted, for i from 0 to all."""
+        left, law = 1.0, []
+        for height in [*reversed(self.heights), 1.0]:
+            law.append(left * height)
+            left *= 1 - height
+        return law[::-1]
+
+
+def block_decisions(
+    drafted: Response, goals: list[Probs], proposals: list[Probs]
+) -> BlockDecisions:
+    """Sun et al., ICLR 2025, Algorithm 2, of drafts whose i-th row is given the first i of them."""
+    carried = [1.0]
+    for x, goal_row, proposal in zip(drafted, goals, proposals, strict=True):
+        carried.append(min(carried[-1] * float(goal_row[x] / proposal[x]), 1.0))
+    heights, corrections = [], []
+    for p, goal_row, proposal in zip(carried, goals, proposals, strict=False):
+        residual = np.maximum(p * goal_row - proposal, 0)
+        mass = float(residual.sum())
+        heights.append(mass / (mass + 1 - p) if p < 1 else 1.0)
+        corrections.append(residual / mass if mass > 0 else goal_row)
+    return BlockDecisions([*heights[1:], carried[-1]], corrections)
+
+
+def chains(proposal: NextProbs, length: int, eog: Collection[int]) -> Law:
+    """Law of the drafts of a round: a chain ends at a token of `eog`."""
+    return enumerate_law(proposal, eog, length)
+
+
+def block_law(
+    goal: NextProbs, proposal: NextProbs, length: int, eog: Collection[int]
+) -> tuple[Law, float]:
+    """Law of responses of length + 1 tokens that begin with a round of block verification.
+
+    What the round leaves open is completed by the goal.
+
+    Returns:
+        The law, and how many drafts are accepted on average.
+    """
+    law: dict[Response, float] = defaultdict(float)
+    accepted = 0.0
+    for drafted, mass in chains(proposal, length, eog).items():
+        rows = [drafted[:i] for i in range(len(drafted))]
+        decisions = block_decisions(drafted, [goal(r) for r in rows], [proposal(r) for r in rows])
+        for i, share in enumerate(decisions.accepted()):
+            accepted += mass * share * i
+            if i == len(drafted):
+                begun = {drafted: mass * share}
+            else:
+                corrected = decisions.corrections[i]
+                begun = {
+                    (*drafted[:i], int(t)): mass * share * float(corrected[t])
+                    for t in np.flatnonzero(corrected)
+                }
+            for response, amount in begun.items():
+                for end, probability in completions(goal, response, length + 1, eog).items():
+                    law[end] += amount * probability
+    return dict(law), accepted
+
+
+def completions(goal: NextProbs, begun: Response, length: int, eog: Collection[int]) -> Law:
+    """Law of the responses that the goal makes of one that was begun."""
+    if begun and begun[-1] in eog:
+        return {begun: 1.0}
+    rest = enumerate_law(lambda more: goal((*begun, *more)), eog, length - len(begun))
+    return {(*begun, *more): probability for more, probability in rest.items()}
+
+
+def accepted_token_by_token(
+    goal: NextProbs, proposal: NextProbs, length: int, eog: Collection[int]
+) -> float:
+    """How many drafts the `exact` rule accepts on average."""
+    accepted = 0.0
+    for drafted, mass in chains(proposal, length, eog).items():
+        left = mass
+        for i, x in enumerate(drafted):
+            left *= min(1.0, float(goal(drafted[:i])[x] / proposal(drafted[:i])[x]))
+            accepted += left
+    return accepted
+
+
 def chi_square(
     observed: Mapping[Response, int], law: Mapping[Response, float], n: int, *, least: float = 5.0
 ) -> float:

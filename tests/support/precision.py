@@ -36,7 +36,7 @@ BFLOAT16 = 2.0**-8
 SIGMAS = 8
 
 DOUBLE = 1e-12
-"""Of what the core computes in double from the same logits: laws, and logarithms of the goal.
+"""Of what the core computes in double from the same logits or weights: laws, and decisions.
 
 Exponents (z* / temperature, without those that vanish) are below 1000, and below 10 operations are
 done with each: 10 * 1000 * 2^-53.
@@ -65,6 +65,17 @@ def of_normaliser(n: int) -> float:
     below log(n).
     """
     return FLOAT32 * (4 + 3 * log(n))
+
+
+def of_float_weights(probs: Probs) -> Probs:
+    """Of each probability that the core keeps as a weight in float32, from logits that are exact.
+
+    The exponent is rounded once, and the exponential right to 2 ulp, as are those of the weights
+    whose sum it is divided by, weighed by what they contribute.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponent = np.where(probs > 0, np.log(probs.max() / probs), 0)
+    return FLOAT32 * (8 + exponent + log(len(probs))) * probs
 
 
 def of_goal_logprobs(probs: Probs) -> Probs:

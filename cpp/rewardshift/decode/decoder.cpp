@@ -17,7 +17,7 @@ Decoder::Decoder(std::vector<Reader> readers, std::vector<Shift> shifts,
       clock_(clock),
       scheduler_(panel_, static_cast<std::size_t>(std::max(options.prefill_chunk, 1))),
       planner_(panel_, options),
-      player_(panel_),
+      player_(panel_, static_cast<std::size_t>(std::max(options.n_threads, 1))),
       scorer_(panel_) {
   validate(options);
 }

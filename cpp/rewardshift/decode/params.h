@@ -73,6 +73,8 @@ struct DecoderOptions {
   int max_draft_tokens = 15;
   /// Most prompt tokens that one step evaluates per role, over all requests.
   int prefill_chunk = 512;
+  /// Threads for our own work on the rows of several requests. Texts do not depend on it.
+  int n_threads = 1;
 };
 
 /// Both throw std::invalid_argument, naming the option and the value given.

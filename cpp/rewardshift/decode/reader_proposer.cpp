@@ -18,9 +18,9 @@ void ReaderProposer::draft(std::span<Request* const> requests) {
     }
     if (!is_asking) return;
     ask();
-    for (Growing& growing : all) {
-      if (!growing.is_complete) hear(growing);
-    }
+    crew_->share(all.size(), [&](std::size_t worker, std::size_t i) {
+      if (!all[i].is_complete) hear(all[i], benches_[worker]);
+    });
   }
 }
 
@@ -105,13 +105,13 @@ void ReaderProposer::ask() {
 }
 
 /// What goes wrong with one request's drafts is that request's own affair.
-void ReaderProposer::hear(Growing& growing) {
+void ReaderProposer::hear(Growing& growing, Bench& bench) {
   DraftBlock& block = growing.request->block;
   try {
     if (growing.request->has_short_laws()) {
-      tell_tree(growing);
+      tell_tree(growing, bench);
     } else {
-      extend_chain(growing);
+      extend_chain(growing, bench);
     }
   } catch (const EvaluationError& error) {
     block.failure = error.what();
@@ -121,12 +121,12 @@ void ReaderProposer::hear(Growing& growing) {
 }
 
 /// Draws one more token from what the readers say of it.
-void ReaderProposer::extend_chain(Growing& growing) {
+void ReaderProposer::extend_chain(Growing& growing, Bench& bench) {
   Request& request = *growing.request;
   DraftBlock& block = request.block;
   const std::size_t i = block.tokens.size();
   block.set_slot(block.keep(growing.rows));
-  const Shaped shaped = shape_proposal(growing, block.weights(i));
+  const Shaped shaped = shape_proposal(growing, bench, block.weights(i));
   if (!std::isfinite(shaped.log_normaliser)) {
     block.exhausted = true;
     return;
@@ -139,13 +139,13 @@ void ReaderProposer::extend_chain(Growing& growing) {
 }
 
 /// Tells a tree what follows the node it asked about.
-void ReaderProposer::tell_tree(Growing& growing) {
+void ReaderProposer::tell_tree(Growing& growing, Bench& bench) {
   constexpr std::size_t kCandidates = 64;
-  weights_.resize(static_cast<std::size_t>(panel_->vocab_size()));
-  const Shaped shaped = shape_proposal(growing, weights_);
+  bench.weights.resize(static_cast<std::size_t>(panel_->vocab_size()));
+  const Shaped shaped = shape_proposal(growing, bench, bench.weights);
   std::span<const WeightedToken> law;
   if (std::isfinite(shaped.log_normaliser)) {
-    law = most_probable({weights_, shaped.sum}, kCandidates, workspace_);
+    law = most_probable({bench.weights, shaped.sum}, kCandidates, bench.workspace);
   }
   const std::size_t slot = growing.request->block.keep(growing.rows);
   growing.tree.set_law(growing.node, law, static_cast<int>(slot));
@@ -153,16 +153,16 @@ void ReaderProposer::tell_tree(Growing& growing) {
 
 /// Makes g of what the readers say. Its normaliser is not finite where the parameters leave nothing
 /// of it. Throws BadRowError if it is a reader's row that is no distribution.
-Shaped ReaderProposer::shape_proposal(Growing& growing, std::span<float> weights) {
+Shaped ReaderProposer::shape_proposal(Growing& growing, Bench& bench, std::span<float> weights) {
   Request& request = *growing.request;
   const Combination& proposal = request.way.proposal;
-  terms_.clear();
+  bench.terms.clear();
   for (std::size_t part = 0; part < proposal.size(); ++part) {
-    terms_.push_back({growing.rows[part], proposal[part].weight});
+    bench.terms.push_back({growing.rows[part], proposal[part].weight});
   }
   Shaping shaping{request.params.temperature, {}, {}, {}};
-  if (request.params.rule != Rule::paper) shaping = shaper_.after(request, growing.path);
-  const Shaped shaped = shape(terms_, shaping, workspace_, weights);
+  if (request.params.rule != Rule::paper) shaping = bench.shaper.after(request, growing.path);
+  const Shaped shaped = shape(bench.terms, shaping, bench.workspace, weights);
   if (std::isfinite(shaped.log_normaliser)) return shaped;
   for (std::size_t part = 0; part < proposal.size(); ++part) {
     const std::size_t reader = proposal[part].reader;

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "rewardshift/decode/crew.h"
 #include "rewardshift/decode/draft_tree.h"
 #include "rewardshift/decode/proposer.h"
 #include "rewardshift/decode/shaper.h"
@@ -20,8 +21,8 @@ namespace rewardshift {
 /// batch.
 class ReaderProposer final : public Proposer {
  public:
-  /// The panel is borrowed and must outlive the proposer.
-  explicit ReaderProposer(Panel& panel) : panel_(&panel) {}
+  /// Both are borrowed and must outlive the proposer.
+  ReaderProposer(Panel& panel, Crew& crew) : panel_(&panel), crew_(&crew), benches_(crew.size()) {}
 
   void draft(std::span<Request* const> requests) override;
 
@@ -37,24 +38,30 @@ class ReaderProposer final : public Proposer {
     bool is_complete = false;
   };
 
+  /// What one thread works with.
+  struct Bench {
+    Shaper shaper;
+    Workspace workspace;
+    std::vector<Term> terms;
+    std::vector<float> weights;  ///< of a tree's node
+  };
+
   void start(Growing& growing, Request& request);
   void next_question(Growing& growing);
   void grow_chain(Growing& growing);
   void grow_tree(Growing& growing);
   void ask();
-  void hear(Growing& growing);
-  void extend_chain(Growing& growing);
-  void tell_tree(Growing& growing);
-  Shaped shape_proposal(Growing& growing, std::span<float> weights);
+  void hear(Growing& growing, Bench& bench);
+  void extend_chain(Growing& growing, Bench& bench);
+  void tell_tree(Growing& growing, Bench& bench);
+  Shaped shape_proposal(Growing& growing, Bench& bench, std::span<float> weights);
 
   Panel* panel_;
-  Shaper shaper_;
-  Workspace workspace_;
+  Crew* crew_;
+  std::vector<Bench> benches_;  ///< by thread
   std::vector<Growing> growing_;
   std::vector<Question> questions_;
   std::vector<std::span<const float>*> answers_;
-  std::vector<Term> terms_;
-  std::vector<float> weights_;  ///< of a tree's node
 };
 
 }  // namespace rewardshift

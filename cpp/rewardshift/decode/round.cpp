@@ -24,6 +24,11 @@ bool scores(const Request& request, std::size_t reader) {
 
 }  // namespace
 
+RoundPlayer::RoundPlayer(Panel& panel, std::size_t n_threads)
+    : panel_(&panel), crew_(n_threads), reader_proposer_(panel, crew_), table_proposer_(panel) {
+  while (verifiers_.size() < n_threads) verifiers_.emplace_back(panel);
+}
+
 void RoundPlayer::play(std::span<Request* const> players) {
   if (players.empty() || play_together(players)) return;
   // A batch fails as a whole, and a NaN can spread through a cache from one request to others.
@@ -124,16 +129,17 @@ void RoundPlayer::ask_block(Request& request, std::size_t reader) {
 }
 
 void RoundPlayer::verify() {
-  for (Request* request : ready_) {
-    guard(*request, [&] { verifier_.verify(*request); });
-  }
+  crew_.share(ready_.size(), [this](std::size_t worker, std::size_t i) {
+    guard(*ready_[i], [&] { verifiers_[worker].verify(*ready_[i]); });
+  });
 }
 
 void RoundPlayer::add_bonus() {
-  verifier_.read_for_bonus(ready_);
-  for (Request* request : ready_) {
-    if (request->round.wants_bonus) guard(*request, [&] { verifier_.add_bonus(*request); });
-  }
+  verifiers_.front().read_for_bonus(ready_);
+  crew_.share(ready_.size(), [this](std::size_t worker, std::size_t i) {
+    if (!ready_[i]->round.wants_bonus) return;
+    guard(*ready_[i], [&] { verifiers_[worker].add_bonus(*ready_[i]); });
+  });
 }
 
 }  // namespace rewardshift

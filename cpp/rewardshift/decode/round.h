@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "rewardshift/decode/crew.h"
 #include "rewardshift/decode/reader_proposer.h"
 #include "rewardshift/decode/table_proposer.h"
 #include "rewardshift/decode/verifier.h"
@@ -15,15 +16,15 @@ namespace rewardshift {
 /// nothing of it is part of their responses yet.
 class RoundPlayer {
  public:
-  /// The panel is borrowed and must outlive the player.
-  explicit RoundPlayer(Panel& panel)
-      : panel_(&panel), reader_proposer_(panel), table_proposer_(panel), verifier_(panel) {}
+  /// Decides for several requests at once on so many threads. The panel is borrowed and must
+  /// outlive the player.
+  RoundPlayer(Panel& panel, std::size_t n_threads);
 
   /// Plays a round for requests that are ready for one. A batch that cannot be evaluated is taken
   /// apart: who fails alone too has failed, the others decide what they would have decided.
   void play(std::span<Request* const> players);
 
-  const Reporter& reporter() const { return verifier_.reporter(); }
+  const Reporter& reporter() const { return verifiers_.front().reporter(); }
 
  private:
   bool play_together(std::span<Request* const> players);
@@ -36,10 +37,11 @@ class RoundPlayer {
   void ask_block(Request& request, std::size_t reader);
 
   Panel* panel_;
+  Crew crew_;
   ReaderProposer reader_proposer_;
   TableProposer table_proposer_;
-  Verifier verifier_;
-  std::vector<Request*> ready_;  ///< those players that are deciding together
+  std::deque<Verifier> verifiers_;  ///< one for each thread
+  std::vector<Request*> ready_;     ///< those players that are deciding together
   std::vector<Request*> by_readers_;
   std::vector<Request*> by_tables_;
   std::vector<Question> questions_;

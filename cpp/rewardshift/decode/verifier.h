@@ -15,6 +15,8 @@ class Verifier {
  public:
   /// The panel is borrowed and must outlive the verifier.
   explicit Verifier(Panel& panel) : panel_(&panel), judge_(panel), reporter_(panel, judge_) {}
+  Verifier(const Verifier&) = delete;
+  Verifier& operator=(const Verifier&) = delete;
 
   /// Accepts drafts, or corrects where they fail. Where all are accepted and the text goes on, the
   /// round wants a bonus.

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "rewardshift/language_model.h"
-#include "rewardshift/llama/home_process.h"
+#include "rewardshift/home_process.h"
 #include "rewardshift/llama/model.h"
 #include "rewardshift/llama/system.h"
 

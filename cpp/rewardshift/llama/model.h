@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "rewardshift/llama/home_process.h"
+#include "rewardshift/home_process.h"
 #include "rewardshift/llama/monitor.h"
 #include "rewardshift/llama/tokenizer.h"
 

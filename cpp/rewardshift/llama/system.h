@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "rewardshift/llama/home_process.h"
+#include "rewardshift/home_process.h"
 #include "rewardshift/llama/thread_governor.h"
 
 struct ggml_threadpool;

@@ -1,30 +1,46 @@
 #include "rewardshift/math/combined_row.h"
 
 #include <algorithm>
+#include <array>
 
 namespace rewardshift {
 namespace {
 
-/// The weighted sum, term by term: z and low stay in the first cache.
-void combine(std::span<const Term> terms, std::size_t begin, std::size_t count,
-             double* __restrict z) {
-  alignas(64) double low[kBlock];
-  const float* first = terms.front().logits.data() + begin;
-  const double weight = terms.front().weight;
+/// Adds N terms to z, or begins it with them. What was impossible stays so.
+template <std::size_t N, bool kBegins>
+void add(const Term* terms, std::size_t begin, std::size_t count, double* __restrict z) {
+  std::array<const float*, N> rows;
+  std::array<double, N> weights;
+  for (std::size_t j = 0; j < N; ++j) {
+    rows[j] = terms[j].logits.data() + begin;
+    weights[j] = terms[j].weight;
+  }
   for (std::size_t i = 0; i < count; ++i) {
-    low[i] = static_cast<double>(first[i]);
-    z[i] = weight * low[i];
-  }
-  for (const Term& term : terms.subspan(1)) {
-    const float* more = term.logits.data() + begin;
-    const double by = term.weight;
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto x = static_cast<double>(more[i]);
-      low[i] = x < low[i] ? x : low[i];
-      z[i] += by * x;
+    double low = kBegins ? static_cast<double>(rows[0][i]) : z[i];
+    double sum = kBegins ? weights[0] * low : z[i];
+    for (std::size_t j = kBegins ? 1 : 0; j < N; ++j) {
+      const auto x = static_cast<double>(rows[j][i]);
+      low = x < low ? x : low;
+      sum += weights[j] * x;
     }
+    z[i] = low == kImpossible ? kImpossible : sum;
   }
-  for (std::size_t i = 0; i < count; ++i) z[i] = low[i] == kImpossible ? kImpossible : z[i];
+}
+
+/// Up to three terms at a time, in registers.
+template <bool kBegins>
+void add_some(std::span<const Term> terms, std::size_t begin, std::size_t count, double* z) {
+  if (terms.size() == 1) return add<1, kBegins>(terms.data(), begin, count, z);
+  if (terms.size() == 2) return add<2, kBegins>(terms.data(), begin, count, z);
+  add<3, kBegins>(terms.data(), begin, count, z);
+}
+
+void combine(std::span<const Term> terms, std::size_t begin, std::size_t count, double* z) {
+  constexpr std::size_t kAtATime = 3;
+  add_some<true>(terms.first(std::min(kAtATime, terms.size())), begin, count, z);
+  for (std::size_t j = kAtATime; j < terms.size(); j += kAtATime) {
+    add_some<false>(terms.subspan(j, std::min(kAtATime, terms.size() - j)), begin, count, z);
+  }
 }
 
 /// -inf for what no bit allows.

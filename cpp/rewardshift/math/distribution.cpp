@@ -1,6 +1,7 @@
 #include "rewardshift/math/distribution.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -17,25 +18,45 @@ void for_each_block(std::size_t n, Visit visit) {
   for (std::size_t begin = 0; begin < n; begin += kBlock) visit(begin, std::min(kBlock, n - begin));
 }
 
-/// 1 / temperature for logits in float: never so small that infinity times it is no number.
-float scale_of_floats(double temperature) {
-  return std::max(static_cast<float>(1.0 / temperature), std::numeric_limits<float>::min());
-}
-
-/// Sum of e^((z - top) scale) over a block.
-double sum_of_exponentials(const float* z, std::size_t count, float top, float scale) {
-  alignas(64) float e[kBlock];
-  for (std::size_t i = 0; i < count; ++i) e[i] = exp_nonpositive((z[i] - top) * scale);
-  return vector_sum_of(count, e);
-}
-
 using OwnSums = Workspace::OwnSums;
 
-void add_block(OwnSums& own, const float* z, std::size_t count, double temperature) {
-  own.at_one += sum_of_exponentials(z, count, own.top, 1.0F);
-  if (temperature != 1.0) {
-    own.tempered += sum_of_exponentials(z, count, own.top, scale_of_floats(temperature));
+/// Adds up e^(z - top) and e^((z - top) / temperature) over a block. Four of them at a time are
+/// added in float: a row's sum is to float precision.
+template <bool kIsTempered>
+void add_exponentials(OwnSums& own, const float* z, std::size_t count, float scale) {
+  constexpr std::size_t kFew = 4;
+  constexpr auto kToBase2 = static_cast<float>(kLog2E);
+  const float top = own.top;
+  const auto sum_of = [z, top](std::size_t i, std::size_t step, std::size_t n, float by) {
+    float sum = 0.0F;
+    for (std::size_t k = 0; k < n; ++k) sum += exp2_nonpositive((z[i + k * step] - top) * by);
+    return static_cast<double>(sum);
+  };
+  std::array<double, kLanes> at_one{};
+  std::array<double, kLanes> tempered{};
+  const std::size_t whole = count - count % (kFew * kLanes);
+  for (std::size_t i = 0; i < whole; i += kFew * kLanes) {
+    for (std::size_t j = 0; j < kLanes; ++j) {
+      at_one[j] += sum_of(i + j, kLanes, kFew, kToBase2);
+      if (kIsTempered) tempered[j] += sum_of(i + j, kLanes, kFew, scale);
+    }
   }
+  for (std::size_t i = whole; i < count; ++i) {
+    at_one[i % kLanes] += sum_of(i, 1, 1, kToBase2);
+    if (kIsTempered) tempered[i % kLanes] += sum_of(i, 1, 1, scale);
+  }
+  for (std::size_t j = 0; j < kLanes; ++j) {
+    own.at_one += at_one[j];
+    own.tempered += tempered[j];
+  }
+}
+
+void add_block(OwnSums& own, const float* z, std::size_t count, double temperature) {
+  if (temperature == 1.0) return add_exponentials<false>(own, z, count, 1.0F);
+  // Never so small a scale that infinity times it is no number.
+  constexpr float kLeast = std::numeric_limits<float>::min();
+  const float scale = std::max(static_cast<float>(kLog2E / temperature), kLeast);
+  add_exponentials<true>(own, z, count, scale);
 }
 
 LogNormalisers logs_of(const OwnSums& own, double temperature) {
@@ -69,15 +90,15 @@ Top find_tops(const CombinedRow& row, std::span<const Term> terms, std::span<Own
 double exponentiate(const CombinedRow& row, std::span<const Term> terms, double top,
                     double temperature, std::span<float> weights, std::span<OwnSums> own) {
   alignas(64) double z[kBlock];
-  const double scale = 1.0 / temperature;
+  const double scale = kLog2E / temperature;
   double sum = 0.0;
   for_each_block(row.size(), [&](std::size_t begin, std::size_t count) {
     row.read(begin, count, z);
     float* w = weights.data() + begin;
-    for (std::size_t i = 0; i < count; ++i) {
-      w[i] = exp_nonpositive(static_cast<float>((z[i] - top) * scale));
-    }
-    sum += vector_sum_of(count, w);
+    sum += vector_sum(count, [w, z = z, top, scale](std::size_t i) {
+      w[i] = exp2_nonpositive(static_cast<float>((z[i] - top) * scale));
+      return static_cast<double>(w[i]);
+    });
     for (std::size_t j = 0; j < own.size(); ++j) {
       add_block(own[j], terms[j].logits.data() + begin, count, temperature);
     }
@@ -108,8 +129,9 @@ double entropy(std::span<const float> logits, double log_normaliser) {
   const float* z = logits.data();
   const auto normaliser = static_cast<float>(log_normaliser);
   return vector_sum(logits.size(), [=](std::size_t i) {
-    const float log_p = std::max(z[i] - normaliser, -100.0F);  // e^-100 is 0: no 0 times infinity
-    return static_cast<double>(-log_p * exp_nonpositive(std::min(log_p, 0.0F)));
+    // No 0 times infinity: e^-100 is 0.
+    const float log_p = std::clamp(z[i] - normaliser, -100.0F, 0.0F);
+    return static_cast<double>(-log_p * exp2_nonpositive(log_p * static_cast<float>(kLog2E)));
   });
 }
 
@@ -119,7 +141,8 @@ Shaped shape(std::span<const Term> terms, const Shaping& shaping, Workspace& wor
   const double t = greedy ? 1.0 : shaping.temperature;
   const CombinedRow row(terms, shaping, workspace);
   auto& own = workspace.own;
-  own.assign(normalisers.size(), {-std::numeric_limits<float>::infinity(), 0.0, 0.0});
+  own.assign(std::min(normalisers.size(), terms.size()),
+             {-std::numeric_limits<float>::infinity(), 0.0, 0.0});
   const Top top = find_tops(row, terms, own);
   Shaped shaped{exponentiate(row, terms, top.z, t, weights, own), 0.0, 1.0, 0.0};
   for (std::size_t j = 0; j < own.size(); ++j) normalisers[j] = logs_of(own[j], t);

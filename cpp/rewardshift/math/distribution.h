@@ -3,7 +3,7 @@
 // Rows of logits are float, as models give them, and all of one length. What is made of them is
 // combined in double, exponentiated in float and summed in double: against a softmax in double,
 // probabilities above 1e-4 are right to about 1e-6 relatively (the exponent is rounded to float),
-// and what is less than e^-87 of the most probable token is 0. Whatever is then done with the
+// and what is less than 2^-126 of the most probable token is 0. Whatever is then done with the
 // weights (sampling, deciding) follows their distribution as written, in double, to about 1e-14.
 //
 // Nothing here allocates once a Workspace has grown to what is asked of it.

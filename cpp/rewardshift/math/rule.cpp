@@ -98,6 +98,7 @@ Decision decide(Token drafted, const Weights& goal, const Weights& proposal, dou
 Decision decide_one_of(std::span<const Token> drafted, const Weights& goal,
                        std::span<WeightedToken> proposal, std::span<const double> accept_uniforms,
                        double residual_uniform, std::vector<double>& left) {
+  if (drafted.empty()) return {sample(goal, residual_uniform), false, false};
   double others = 0.0;  // the mass of what cannot be drafted, and is never taken from
   double mass = 1.0;
   for (std::size_t i = 0; i < drafted.size(); ++i) {

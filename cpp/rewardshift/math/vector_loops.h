@@ -22,26 +22,26 @@ inline constexpr std::size_t kBlock = 1024;
 
 inline constexpr double kImpossible = -std::numeric_limits<double>::infinity();
 
-/// e^x for x <= 0, below 2 ulp; exactly 1 for 0 and 0 under -87; NaN for NaN. No branches.
+inline constexpr double kLog2E = 1.4426950408889634;
+
+/// 2^t for t <= 0, below 2 ulp; exactly 1 for 0, and 0 under -126; NaN for NaN. No branches.
 ///
-/// x = n ln2 + r; e^r is 1 + r and the terms up to r^6 whose relative error is least, 3e-9.
-inline float exp_nonpositive(float x) {
+/// t is an integer and a rest f; 2^f is 1 and the terms up to f^6 whose relative error is least,
+/// 2e-09.
+inline float exp2_nonpositive(float t) {
   // Adding it rounds to an integer, kept in the low bits, biased as an exponent is.
   constexpr float kRound = 0x1.8p23F + 127.0F;
-  constexpr float kLn2High = 0.693359375F;
-  constexpr float kLn2Low = -2.12194440e-4F;
-  const float shifted = x * 1.44269504F + kRound;
-  const float n = shifted - kRound;
-  const float r = (x - n * kLn2High) - n * kLn2Low;
-  float e = 0.00138145847F;
-  e = e * r + 0.00836872403F;
-  e = e * r + 0.0416683890F;
-  e = e * r + 0.166665211F;
-  e = e * r + 0.499999940F;
-  e = e * r + 1.0F;
-  e = e * r + 1.0F;
+  const float shifted = t + kRound;
+  const float f = t - (shifted - kRound);
+  float e = 0.00015353342F;
+  e = e * f + 0.0013398901F;
+  e = e * f + 0.009618438F;
+  e = e * f + 0.055503324F;
+  e = e * f + 0.24022648F;
+  e = e * f + 0.6931472F;
+  e = e * f + 1.0F;
   const float value = e * std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23);
-  return x < -87.0F ? 0.0F : value;
+  return t < -126.0F ? 0.0F : value;
 }
 
 /// The sum of term(i) for i in [0, n).
@@ -62,23 +62,25 @@ inline double vector_sum_of(std::size_t n, const float* values) {
   return vector_sum(n, [values](std::size_t i) { return static_cast<double>(values[i]); });
 }
 
-/// Largest of n values; -inf for none. NaNs are passed over.
+/// Largest of n values; -inf for none. NaNs are passed over. More lanes than sums have: in fewer,
+/// compilers find no vectors in comparisons, and no order of them matters.
 template <class T>
 T vector_max(std::size_t n, const T* values) {
-  std::array<T, kLanes> lanes;
+  constexpr std::size_t kMany = 8 * kLanes;
+  std::array<T, kMany> lanes;
   lanes.fill(-std::numeric_limits<T>::infinity());
-  const std::size_t whole = n - n % kLanes;
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j) {
+  for (std::size_t i = 0; i < n; i += kMany) {
+    const std::size_t count = std::min(kMany, n - i);
+    for (std::size_t j = 0; j < count; ++j) {
       lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
     }
   }
-  for (std::size_t i = whole; i < n; ++i) {
-    lanes[i - whole] = values[i] > lanes[i - whole] ? values[i] : lanes[i - whole];
+  for (std::size_t half = kMany / 2; half > 0; half /= 2) {
+    for (std::size_t j = 0; j < half; ++j) {
+      lanes[j] = lanes[j + half] > lanes[j] ? lanes[j + half] : lanes[j];
+    }
   }
-  T best = lanes[0];
-  for (const T lane : lanes) best = lane > best ? lane : best;
-  return best;
+  return lanes[0];
 }
 
 /// Weights added up once, chunk by chunk: a draw then walks one by one inside one chunk only.

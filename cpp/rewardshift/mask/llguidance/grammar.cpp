@@ -21,11 +21,12 @@ const char* name_of(Language language) {
   return "";
 }
 
-/// llguidance's own limits, its defaults but for what says otherwise. They bound work and memory,
-/// which bounds time: see docs on the speeds in its header.
+/// llguidance's own limits, its defaults but for what is said here. They bound work and memory, and
+/// so time: its header says how fast each is spent.
 LlgConstraintInit limits_for(const Vocabulary& vocabulary) {
-  LlgConstraintInit init{};  // a limit of 0 is the default
-  init.tokenizer = vocabulary.tokenizer();
+  LlgConstraintInit init{};
+  vocabulary.call().constraint_init_set_defaults(&init, vocabulary.tokenizer());
+  init.log_stderr_level = 0;
   init.limits.precompute_large_lexemes = false;  // it walks the vocabulary for each of them
   init.limits.verbose_errors = false;
   return init;
@@ -43,6 +44,16 @@ class LlguidanceGrammar : public Grammar {
   std::shared_ptr<const Compiled> compiled_;
 };
 
+/// A rule that only leads to itself has no sentence, nor has one that this vocabulary cannot write.
+void require_a_beginning(const std::shared_ptr<const Compiled>& compiled) {
+  try {
+    if (count_allowed(Walk(compiled).allowed_after({})) > 0) return;
+  } catch (const EvaluationError& error) {
+    throw GrammarError(error.what());
+  }
+  throw GrammarError("no response is allowed: no token begins one");
+}
+
 }  // namespace
 
 std::shared_ptr<const Grammar> compile(std::shared_ptr<const Vocabulary> vocabulary,
@@ -55,6 +66,7 @@ std::shared_ptr<const Grammar> compile(std::shared_ptr<const Vocabulary> vocabul
   Matcher matcher(made, FreeMatcher{&call});
   if (call.matcher_is_error(matcher.get())) throw GrammarError(error_of(call, matcher.get()));
   auto compiled = std::make_shared<Compiled>(std::move(vocabulary), std::move(matcher));
+  require_a_beginning(compiled);
   return std::make_shared<LlguidanceGrammar>(std::move(compiled));
 }
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #endif
 
-namespace rewardshift::llama {
+namespace rewardshift {
 
 /// Remembers the process it was made in. A forked child inherits the memory of llama.cpp, but
 /// neither its worker threads nor its devices: evaluating there waits for ever, and freeing joins
@@ -37,4 +37,4 @@ class HomeProcess {
 #endif
 };
 
-}  // namespace rewardshift::llama
+}  // namespace rewardshift

@@ -1,0 +1,54 @@
+// A few threads for our own work on many rows.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "rewardshift/home_process.h"
+
+namespace rewardshift {
+
+/// Divides independent pieces of work among threads, of which the caller's is one. The others are
+/// started with the first work that is worth it, and sleep between works.
+///
+/// Not thread-safe: one caller at a time.
+class Crew {
+ public:
+  /// Works with `size` threads, at least one.
+  explicit Crew(std::size_t size) : size_(size) {}
+  ~Crew();
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
+
+  std::size_t size() const { return size_; }
+
+  /// Calls work(worker, i) once for each i below n, in any order, with worker below size() naming
+  /// the thread. Returns when all are done; rethrows the first exception.
+  void share(std::size_t n, const std::function<void(std::size_t worker, std::size_t i)>& work);
+
+ private:
+  void start();
+  void serve(std::size_t worker);
+  void take_pieces(std::size_t worker);
+
+  std::size_t size_;
+  HomeProcess home_;
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable done_;
+  const std::function<void(std::size_t, std::size_t)>* work_ = nullptr;
+  std::size_t n_ = 0;
+  std::size_t next_ = 0;        ///< the first piece that nobody has taken
+  std::size_t busy_ = 0;        ///< threads that are not done with this work
+  std::size_t generation_ = 0;  ///< counts works, so that each thread joins each once
+  bool is_over_ = false;
+  std::exception_ptr failure_;
+};
+
+}  // namespace rewardshift
