@@ -10,7 +10,8 @@ constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
-void Reporter::emit(Request& request, Token token, Origin origin, const Judged& judged) {
+void Reporter::emit(Request& request, Token token, Origin origin, Judged& judged) {
+  judge_->tell(request, judged);
   EmittedToken emitted = describe(request, token, origin, judged);
   if (origin != Origin::bonus && request.is_aligned() && !request.has_short_laws()) {
     add_paper_law(request, judged, emitted);

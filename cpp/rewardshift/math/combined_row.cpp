@@ -6,7 +6,8 @@
 namespace rewardshift {
 namespace {
 
-/// Adds N terms to z, or begins it with them. What was impossible stays so.
+/// Adds N terms to z, or begins it with them. What was impossible stays so; an infinity that a
+/// weight below 0 would turn into an impossible token becomes NaN, so that nobody overlooks it.
 template <std::size_t N, bool kBegins>
 void add(const Term* terms, std::size_t begin, std::size_t count, double* __restrict z) {
   std::array<const float*, N> rows;
@@ -23,7 +24,7 @@ void add(const Term* terms, std::size_t begin, std::size_t count, double* __rest
       low = x < low ? x : low;
       sum += weights[j] * x;
     }
-    z[i] = low == kImpossible ? kImpossible : sum;
+    z[i] = low == kImpossible ? kImpossible : sum + (sum - sum);
   }
 }
 

@@ -111,8 +111,8 @@ struct Shaped {
 /// -inf where any term is -inf (also one of weight 0), adjusted and masked. There is at least one
 /// term.
 ///
-/// If z is not a distribution (NaN, +inf, or nothing but -inf), log_normaliser is not finite, and
-/// sum and weights are unspecified.
+/// If z is not a distribution (NaN, +inf, or nothing but -inf), or any term holds NaN or +inf,
+/// log_normaliser is not finite, and sum and weights are unspecified.
 ///
 /// `normalisers`, if not empty, gets those of each term's own logits, which costs less than asking
 /// for them apart.
