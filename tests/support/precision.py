@@ -78,6 +78,12 @@ def of_float_weights(probs: Probs) -> Probs:
     return FLOAT32 * (8 + exponent + log(len(probs))) * probs
 
 
+def of_goal_logprobs(probs: Probs) -> Probs:
+    """Of the logarithm of each probability of a goal, from logits that are exact."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(probs > 0, of_float_weights(probs) / probs, 0)
+
+
 def of_logprobs(spec: TinySpec) -> float:
     """Of a tiny model's log-probabilities: a logit less the normaliser of all."""
     return 2 * of_logits(spec) + of_normaliser(spec.n_vocab)

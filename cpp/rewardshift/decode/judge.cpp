@@ -11,7 +11,7 @@ void Judge::judge(Request& request, std::span<const Token> drafts, Rows rows, Ju
   out.weights.resize(static_cast<std::size_t>(panel_->vocab_size()));
   set_terms(request, out);
   const Shaping shaping = shaper_.after(request, drafts);
-  if (request.params.rule == Rule::paper) {  // Z decides
+  if (request.params.rule == Rule::paper || request.params.paper_distance) {  // Z decides, or would
     out.normalisers.resize(terms_.size());
     out.goal = goal(terms_, shaping, workspace_, out.weights, out.normalisers);
   } else {
