@@ -51,7 +51,9 @@ void collect(std::span<const float> weights, float floor, std::vector<WeightedTo
   head.clear();
   for (std::size_t begin = 0; begin < weights.size(); begin += kAtATime) {
     const std::size_t end = std::min(begin + kAtATime, weights.size());
-    if (vector_max(end - begin, weights.data() + begin) < floor) continue;
+    std::uint32_t found = 0;
+    for (std::size_t i = begin; i < end; ++i) found |= weights[i] >= floor ? 1U : 0U;
+    if (found == 0) continue;
     for (std::size_t i = begin; i < end; ++i) {
       if (weights[i] >= floor) {
         head.emplace_back(static_cast<double>(weights[i]), static_cast<Token>(i));
