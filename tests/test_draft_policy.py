@@ -44,16 +44,46 @@ def chain(drafted: int, accepted: int) -> tuple[DraftKind, int, list[int], bool]
     return DraftKind.chain, drafted, list(range(accepted)), accepted < drafted
 
 
+TARGET, DRAFT, REFERENCE = 0, 1, 2
+"""Models, by number."""
+
+
+def way(
+    kind: DraftKind = DraftKind.chain, *, is_aligned: bool = False, reference: int = REFERENCE
+) -> _core.WayCosts:
+    """What a way asks of a pair: its draft draws, the others score; a table and a quotation ask
+    nobody while they draft."""
+    scoring = [TARGET, reference] if is_aligned else [TARGET]
+    if kind in (DraftKind.chain, DraftKind.tree):
+        return _core.WayCosts(kind, drafting=[DRAFT], scoring=scoring)
+    if kind in (DraftKind.shifted_chain, DraftKind.shifted_tree):
+        return _core.WayCosts(kind, drafting=[DRAFT, reference], scoring=[TARGET])
+    return _core.WayCosts(kind, drafting=[], scoring=[*scoring, *([DRAFT] if is_aligned else [])])
+
+
 def plan(
     most: int = 8,
     *,
     is_free: bool = True,
     is_aligned: bool = False,
-    kind: DraftKind = DraftKind.chain,
+    kinds: tuple[DraftKind, ...] = (DraftKind.chain,),
+    reference: int = REFERENCE,
+    own: _core.Acceptances | None = None,
 ) -> _core.RoundPlan:
-    """A request that has no past of its own."""
-    own = _core.Acceptances(0.97)
-    return _core.RoundPlan(own, is_aligned=is_aligned, is_free=is_free, most=most, kind=kind)
+    """A request that may draft in these ways, unless told otherwise with no past of its own."""
+    return _core.RoundPlan(
+        own or _core.Acceptances(0.97),
+        goal=[TARGET, DRAFT, reference] if is_aligned else [TARGET],
+        ways=[way(kind, is_aligned=is_aligned, reference=reference) for kind in kinds],
+        is_free=is_free,
+        most=most,
+    )
+
+
+def costs_of(
+    target: _core.CostCurve, draft: _core.CostCurve, reference: _core.CostCurve
+) -> dict[str, list[_core.CostCurve]]:
+    return {"models": [target, draft, reference]}
 
 
 def lengths_of(policy: _core.AdaptivePolicy, plans: list[_core.RoundPlan], **costs) -> list[int]:
@@ -72,7 +102,7 @@ def rate(k: int, p: float, target: list[float], draft: list[float]) -> float:
 def test_one_request_gets_the_length_of_the_highest_rate(target, ratio, p):
     draft = line(ratio, 0.3)
     policy = learned([p] * 8)
-    costs = {"target": curve(*target), "draft": curve(*draft), "reference": curve(*draft)}
+    costs = costs_of(curve(*target), curve(*draft), curve(*draft))
     (chosen,) = lengths_of(policy, [plan()], **costs)
     best = max(rate(k, p, target, draft) for k in LENGTHS)
     assert rate(chosen, p, target, draft) >= 0.97 * best
@@ -83,14 +113,14 @@ def test_lengths_are_between_nothing_and_the_most_allowed():
     cheap, dear = curve(*line(1e-6, 0.0)), curve(*line(1.0, 0.0))
     for most in (0, 1, 5):
         policy = learned([0.9] * 8)
-        assert lengths_of(policy, [plan(most)], target=free, draft=cheap, reference=cheap) == [most]
-        assert lengths_of(policy, [plan(most)], target=free, draft=dear, reference=dear) == [0]
+        assert lengths_of(policy, [plan(most)], **costs_of(free, cheap, cheap)) == [most]
+        assert lengths_of(policy, [plan(most)], **costs_of(free, dear, dear)) == [0]
 
 
 def test_cheap_groups_of_rows_are_filled():
     policy = learned([0.55] * 8)
     draft = curve(*line(0.02, 0.0))
-    costs = {"target": curve(*REPACKED), "draft": draft, "reference": draft}
+    costs = costs_of(curve(*REPACKED), draft, draft)
     (length,) = lengths_of(policy, [plan()], **costs)
     assert length + 1 in {4, 8}
 
@@ -100,11 +130,10 @@ def test_requests_of_a_batch_share_what_pays_by_their_own_acceptance():
     for _ in range(200):
         good.count(*chain(8, 8))
         bad.count(*chain(8, 0))
-    options = {"is_aligned": True, "is_free": True, "most": 8}
-    plans = [_core.RoundPlan(good, **options), _core.RoundPlan(bad, **options)]
+    plans = [plan(is_aligned=True, own=good), plan(is_aligned=True, own=bad)]
     small = curve(*line(0.05, 0.5))
     target = curve(*line(1.0, 0.3))
-    costs = {"target": target, "draft": small, "reference": small}
+    costs = costs_of(target, small, small)
     lengths = lengths_of(learned([0.5] * 8), plans, **costs)
     assert lengths[0] >= 3
     assert lengths[1] == 0
@@ -113,20 +142,21 @@ def test_requests_of_a_batch_share_what_pays_by_their_own_acceptance():
 def test_lengths_that_were_asked_for_stay():
     policy = learned([0.9] * 8)
     small = curve(*line(0.01, 0.1))
-    costs = {"target": curve(*line(1, 0.1)), "draft": small, "reference": small}
+    costs = costs_of(curve(*line(1, 0.1)), small, small)
     for kind in DraftKind:
-        given, free = policy.choose([plan(2, is_free=False, kind=kind), plan(8)], **costs)
-        assert given == (kind, 2)
+        both = (kind, DraftKind.after_4)
+        given, free = policy.choose([plan(2, is_free=False, kinds=both), plan(8)], **costs)
+        assert given == (0, 2)
         assert free[1] > 0
 
 
 def test_one_batch_for_draft_and_reference_makes_not_drafting_cheaper():
     policy = learned([0.62] * 8)
     small, target = curve(*line(1.0, 0.05)), curve(*line(1.0, 0.9))
-    costs = {"target": target, "draft": small, "reference": small}
+    costs = costs_of(target, small, small)
     apart, together = (
-        lengths_of(policy, [plan(is_aligned=True)], **costs, share_batches=share)
-        for share in (False, True)
+        lengths_of(policy, [plan(is_aligned=True, reference=model)], **costs)
+        for model in (REFERENCE, DRAFT)
     )
     assert apart[0] > 0
     assert together == [0]
@@ -136,8 +166,7 @@ def play(policy, own, costs, accepts, rounds):
     """The lengths of so many rounds of one request, in which all or none of a draft is accepted."""
     lengths = []
     for _ in range(rounds):
-        request = _core.RoundPlan(own, is_aligned=False, is_free=True, most=8)
-        (length,) = lengths_of(policy, [request], **costs)
+        (length,) = lengths_of(policy, [plan(own=own)], **costs)
         outcome = chain(length, length if accepts else 0)
         own.count(*outcome)
         policy.learn(*outcome)
@@ -147,21 +176,21 @@ def play(policy, own, costs, accepts, rounds):
 
 def test_drafting_that_does_not_pay_is_tried_now_and_then():
     small = curve(*line(0.2, 0.1))
-    costs = {"target": curve(*line(1, 0.3)), "draft": small, "reference": small}
+    costs = costs_of(curve(*line(1, 0.3)), small, small)
     lengths = play(learned([0.01] * 8), _core.Acceptances(0.97), costs, accepts=False, rounds=5000)
     assert 1 <= sum(length > 0 for length in lengths) <= 100
 
 
 def test_drafting_that_cannot_pay_is_never_tried():
     dear = curve(*line(1.0, 0.9))
-    costs = {"target": dear, "draft": dear, "reference": dear}
+    costs = costs_of(dear, dear, dear)
     lengths = play(learned([0.5]), _core.Acceptances(0.97), costs, accepts=False, rounds=5000)
     assert not any(lengths)
 
 
 def test_acceptance_that_returns_is_noticed():
     small = curve(*line(0.05, 0.1))
-    costs = {"target": curve(*line(1, 0.3)), "draft": small, "reference": small}
+    costs = costs_of(curve(*line(1, 0.3)), small, small)
     lengths = play(learned([0.01] * 8), _core.Acceptances(0.97), costs, accepts=True, rounds=5000)
     assert lengths[0] == 0
     assert lengths[-1] == 8
@@ -218,6 +247,27 @@ def test_what_stands_in_for_another_is_forgotten_while_that_is_drafted():
     assert seen.at(DraftKind.after_2, 0, 0.9, 1.0) == pytest.approx(0.45)
 
 
+@pytest.mark.parametrize(
+    ("plain", "shifted", "pays"),
+    [(0.5, 0.9, DraftKind.shifted_chain), (0.75, 0.8, DraftKind.chain)],
+)
+def test_a_base_is_shifted_where_what_that_wins_is_worth_its_turns(plain, shifted, pays):
+    policy = learned([plain] * 8, rounds=200)
+    for _ in range(40):  # in turns: who is not played is forgotten
+        learned([plain] * 8, 50, policy)
+        rng = np.random.default_rng(2)
+        for _ in range(50):
+            draws = rng.random(8) < shifted
+            accepted = 8 if draws.all() else int(np.argmin(draws))
+            policy.learn(DraftKind.shifted_chain, 8, list(range(accepted)), accepted < 8)
+    small = curve(*line(0.1, 0.1))
+    costs = costs_of(curve(*line(1, 0.02)), small, small)
+    kinds = (DraftKind.chain, DraftKind.shifted_chain)
+    ((chosen, length),) = policy.choose([plan(kinds=kinds, is_aligned=True)], **costs)
+    assert kinds[chosen] == pays
+    assert length > 0
+
+
 # --- trees
 
 
@@ -245,12 +295,11 @@ def test_a_tree_is_drafted_where_it_pays_more_than_a_chain(chains, tree, pays):
         learned(chains, 50, policy)
         learned_tree(DraftKind.tree, tree, policy, 50)
     small = curve(*line(0.05, 0.1))
-    costs = {"target": curve(*line(1, 0.02)), "draft": small, "reference": small}
-    ((kind, length),) = policy.choose([plan(kind=DraftKind.tree)], **costs)
-    assert kind == pays
+    costs = costs_of(curve(*line(1, 0.02)), small, small)
+    kinds = (DraftKind.tree, DraftKind.chain)
+    ((chosen, length),) = policy.choose([plan(kinds=kinds)], **costs)
+    assert kinds[chosen] == pays
     assert length > 0
-    ((kind, _),) = policy.choose([plan()], **costs)
-    assert kind == DraftKind.chain  # nobody gave it room for branches
 
 
 def test_drafts_of_a_table_cost_no_turn_of_the_draft():
@@ -258,8 +307,8 @@ def test_drafts_of_a_table_cost_no_turn_of_the_draft():
     kind = DraftKind.after_3
     policy = learned_tree(kind, [0.9, 0.8, 0.1, 0.1], learned([0.85] * 4))
     slow = curve(*line(1.0, 0.3))
-    costs = {"target": slow, "draft": slow, "reference": slow}
-    plans = [plan(4, kind=kind), plan(4)]
+    costs = costs_of(slow, slow, slow)
+    plans = [plan(4, kinds=(kind,)), plan(4)]
     assert lengths_of(policy, plans, **costs) == [2, 0]  # by rate 1.54, 1.81, 1.95, 1.73
 
 
@@ -268,8 +317,8 @@ def test_a_table_drafts_as_many_as_promise_most_tokens_a_second(slope):
     chances = [0.7, 0.5, 0.35, 0.25, 0.15, 0.1]
     kind, target = DraftKind.after_4, line(1.0, slope)
     policy = learned_tree(kind, chances, _core.AdaptivePolicy())
-    costs = {"target": curve(*target), "draft": curve(1.0), "reference": curve(1.0)}
-    (length,) = lengths_of(policy, [plan(6, kind=kind)], **costs)
+    costs = costs_of(curve(*target), curve(1.0), curve(1.0))
+    (length,) = lengths_of(policy, [plan(6, kinds=(kind,))], **costs)
     rates = [(1 + sum(chances[:n])) / target[n] for n in range(7)]
     assert rates[length] >= 0.97 * max(rates)
 
@@ -277,9 +326,9 @@ def test_a_table_drafts_as_many_as_promise_most_tokens_a_second(slope):
 def test_by_what_a_table_goes_decides_how_much_it_drafts():
     policy = learned_tree(DraftKind.after_1, [0.05] * 4, _core.AdaptivePolicy())
     learned_tree(DraftKind.after_4, [0.9, 0.8, 0.7, 0.6], policy)
-    costs = {"target": curve(*line(1, 0.1)), "draft": curve(1.0), "reference": curve(1.0)}
+    costs = costs_of(curve(*line(1, 0.1)), curve(1.0), curve(1.0))
     kinds = (DraftKind.after_1, DraftKind.after_4)
-    assert lengths_of(policy, [plan(4, kind=kind) for kind in kinds], **costs) == [0, 4]
+    assert lengths_of(policy, [plan(4, kinds=(kind,)) for kind in kinds], **costs) == [0, 4]
 
 
 def table(seed: int, **facts) -> TableModel:

@@ -22,7 +22,14 @@ from rewardshift import (
     _core,
 )
 from tests.support import enumerate_law as oracle
-from tests.support.precision import DOUBLE, of_log_z, of_normaliser, of_paper_law
+from tests.support.precision import (
+    DOUBLE,
+    of_float_weights,
+    of_goal_logprobs,
+    of_log_z,
+    of_normaliser,
+    of_paper_law,
+)
 
 VOCAB, ORDER, EOG = 6, 2, 0
 PIECES = ["", "a", "b", "ab", "ba", "é"]
@@ -128,11 +135,14 @@ def test_responses_do_not_depend_on_the_prefill_chunk(prefill_chunk):
         options = _core.DecoderOptions()
         options.prefill_chunk = chunk
         roles = models(tables())
-        core = _core.Decoder(*roles, options)
+        names = ("target", "draft", "reference")
+        core = _core.Decoder(
+            list(zip(names, roles, strict=True)), [_core.Shift("draft", 1, 2)], None, options
+        )
         for i, prompt in enumerate(([1, 2, 3, 4, 5, 1, 2, 3], [1, 2, 3, 4, 2], [5])):
             params = _core.RequestParams()
             params.seed, params.max_tokens = i, 12
-            core.submit(prompt, prompt[::-1] if i else [], [], params)
+            core.submit([prompt, prompt[::-1] if i else []], params)
         seen: dict[int, list[int]] = {}
         while core.has_work:
             core.step()
@@ -459,7 +469,7 @@ def test_reported_log_probabilities_are_those_of_the_law(rule, num_draft_tokens,
     for seed in range(4):
         c = d.generate(
             [1, 2], max_tokens=20, rule=rule, num_draft_tokens=num_draft_tokens, seed=seed,
-            top_logprobs=3, **shaping,
+            top_logprobs=3, paper_distance=True, **shaping,
         )  # fmt: skip
         history = (1, 2, *c.tokens)
         for i, step in enumerate(c.steps):
@@ -468,13 +478,15 @@ def test_reported_log_probabilities_are_those_of_the_law(rule, num_draft_tokens,
             goal = oracle.goal(zp, zq, zr, **shaping)
             weight = oracle.shifted(p, q, r, s)
             paper = oracle.emission(weight * (goal > 0), q, goal).law
-            of_paper = of_paper_law(of_z, weight * (goal > 0), q)
+            of_goal = of_goal_logprobs(goal)
+            of_paper = of_paper_law(of_z + of_goal.max(), weight * (goal > 0), q)
+            of_paper += of_float_weights(q)
             if rule == "paper" and step.origin != "bonus":
                 assert math.exp(step.logprob) == pytest.approx(
                     paper[step.id], abs=of_paper[step.id]
                 )
             else:
-                assert step.logprob == pytest.approx(log(goal[step.id]), abs=DOUBLE)
+                assert step.logprob == pytest.approx(log(goal[step.id]), abs=of_goal[step.id])
             own = [np.log(oracle.softmax(z))[step.id] for z in (zp, zq, zr)]
             reported = [step.target_logprob, step.draft_logprob, step.reference_logprob]
             assert reported == pytest.approx(own, abs=of_role)
@@ -483,7 +495,7 @@ def test_reported_log_probabilities_are_those_of_the_law(rule, num_draft_tokens,
             best = [x for x in np.argsort(-goal, kind="stable")[:3] if goal[x] > 0]
             assert list(step.top_logprobs) == best
             expected = [log(goal[x]) for x in best]
-            assert list(step.top_logprobs.values()) == pytest.approx(expected, abs=DOUBLE)
+            assert list(step.top_logprobs.values()) == pytest.approx(expected, abs=of_goal.max())
             if step.origin == "bonus":
                 assert step.paper_distance is None
             elif rule == "paper" or not {"top_k", "top_p"} & set(shaping):
@@ -497,6 +509,10 @@ def test_reported_log_probabilities_are_those_of_the_law(rule, num_draft_tokens,
 
 def test_paper_distance_is_that_of_the_papers_rule_whatever_rule_decodes():
     options = {"max_tokens": 2, "num_draft_tokens": 1, "seed": 0, "top_k": 3}
+    unasked = decoder(0).generate([1, 2], **options)
+    assert {step.paper_distance for step in unasked.steps} == {None}
+    assert unasked.statistics.paper_distance is None
+    options["paper_distance"] = True
     for seed in range(10):
         exact, paper = (
             decoder(seed).generate([1, 2], rule=rule, **options).steps[0].paper_distance
@@ -514,7 +530,8 @@ def test_greedy_log_probabilities_are_those_of_the_goal_at_temperature_one(rule)
     history = (1, 2, *c.tokens)
     for i, step in enumerate(c.steps):
         goal = oracle.goal(*(table[history[i : i + 2]] for table in rows))
-        assert step.logprob == pytest.approx(log(goal[step.id]), abs=DOUBLE)
+        of_goal = of_goal_logprobs(goal)
+        assert step.logprob == pytest.approx(log(goal[step.id]), abs=of_goal[step.id])
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -572,8 +589,9 @@ def test_score_gives_each_roles_and_the_goals_log_probabilities(shaping):
         starts = ((1, 2), (3, 4), (1, 2))
         at = [(*start, *continuation)[i : i + 2] for start in starts]
         p, q, r = (table[k].astype(np.float64) for table, k in zip(rows, at, strict=True))
-        goal = log(oracle.goal(p, q, r, **options)[token])
-        assert score.goal_logprobs[i] == pytest.approx(goal, abs=DOUBLE)
+        goal = oracle.goal(p, q, r, **options)
+        of_goal = of_goal_logprobs(goal)[token]
+        assert score.goal_logprobs[i] == pytest.approx(log(goal[token]), abs=of_goal)
         t = options["temperature"]
         z = oracle.shifted(*(oracle.softmax(row / t) for row in (p, q, r)), options["strength"])
         assert score.log_z[i] == pytest.approx(math.log(z.sum()), abs=of_z)

@@ -27,8 +27,8 @@ def fields(struct: type) -> set[str]:
         (
             SamplingOptions,
             _core.RequestParams,
-            {"echo", "logprobs", "deterministic"},
-            {"reproducible"},
+            {"echo", "logprobs", "deterministic", "strength"},
+            {"reproducible", "strengths", "grammar"},
         ),
     ],
 )
@@ -85,3 +85,18 @@ def test_missing_seeds_are_drawn() -> None:
 def test_logprobs_is_another_name_for_top_logprobs() -> None:
     assert request_params({"logprobs": 3}).top_logprobs == 3
     assert request_params({"logprobs": 3, "top_logprobs": 2}).top_logprobs == 2
+
+
+def test_strengths_are_those_of_the_shifts_by_name() -> None:
+    assert request_params({"strength": 1.5}, ["a"]).strengths == [1.5]
+    assert request_params({"strength": {"b": -0.5}}, ["a", "b"]).strengths == [0, -0.5]
+    assert request_params({"strength": 0}, ["a", "b"]).strengths == [0, 0]
+    assert request_params({}, ["a", "b"]).strengths == []
+    with pytest.raises(ValueError, match=r"strength names 'c', .*only a, b"):
+        request_params({"strength": {"c": 1}}, ["a", "b"])
+    with pytest.raises(ValueError, match=r"strength 2 is for a Decoder with one shift.* a, b"):
+        request_params({"strength": 2}, ["a", "b"])
+    with pytest.raises(ValueError, match="strength of a must be finite, not inf"):
+        request_params({"strength": {"a": float("inf")}}, ["a"])
+    with pytest.raises(TypeError, match="strength of a must be a number, not 'much'"):
+        request_params({"strength": {"a": "much"}}, ["a"])

@@ -411,7 +411,7 @@ class Score:
         """Sum of log q − log r, DPO's reward up to its beta; None unless there is one shift."""
         if len(self.shifts) != 1:
             return None
-        return float(np.sum(*self.shifts.values()))
+        return float(np.sum(next(iter(self.shifts.values()))))
 
     @classmethod
     def from_core(cls, scores: _core.Scores, tokens: Sequence[int], panel: AnyPanel) -> Score:
