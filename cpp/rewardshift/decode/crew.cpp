@@ -16,7 +16,7 @@ Crew::~Crew() {
 }
 
 void Crew::share(std::size_t n, const std::function<void(std::size_t, std::size_t)>& work) {
-  if (size_ == 1 || n < 2) {
+  if (size_ == 1 || n < 2 || !home_.is_here()) {  // a forked child has none of the threads
     for (std::size_t i = 0; i < n; ++i) work(0, i);
     return;
   }
