@@ -1,4 +1,4 @@
-"""Shifts of every kind over files: what they share, and what they make together, as numpy has it."""
+"""Shifts of every kind over files: what they share, and what they make together by numpy."""
 
 from __future__ import annotations
 
