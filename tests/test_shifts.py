@@ -82,7 +82,7 @@ PAIR = Shift("d.gguf", "r.gguf")
         ({"shift": "negative"}, "no shift 'negative' in the package, only 'positive'"),
         ({"shift": [PAIR, PAIR]}, "two shifts named 'shift'; give them names"),
         ({"shift": PAIR, "shifts": {"a": PAIR}}, "give shift or shifts, not both"),
-        ({"shifts": {"": PAIR}}, "name cannot be empty"),
+        ({"shifts": {"": PAIR}}, "names of shifts cannot be empty"),
         ({"shift": PAIR, "draft": "d.gguf"}, "one of the three"),
         ({"shifts": {}, "draft": "d.gguf", "reference": "r.gguf"}, "one of the three"),
         ({"base": "b.gguf", "draft": "d.gguf"}, "give draft or base"),
@@ -100,9 +100,9 @@ def test_arguments_that_exclude_each_other_say_so(arguments: dict[str, Any], mes
     [
         ({"shift": 3}, "shift must be a name, a Shift, or a list of them, not 3"),
         ({"shift": [3]}, "shift must be a name, a Shift, or a list of them, not 3"),
-        ({"shifts": [PAIR]}, "shifts must be a mapping"),
-        ({"shifts": {"a": "positive"}}, "shift 'a' must be a Shift, not 'positive'"),
-        ({"shifts": {1: PAIR}}, "name must be text, not 1"),
+        ({"shifts": [PAIR]}, "shifts must map names to Shifts, not be"),
+        ({"shifts": {"a": "positive"}}, "shifts must map names to Shifts, not 'a' to 'positive'"),
+        ({"shifts": {1: PAIR}}, "names of shifts must be text, not 1"),
         ({"base": 3}, "base must be a file"),
     ],
 )
@@ -315,7 +315,7 @@ def test_models_that_do_not_go_together_are_refused() -> None:
         Decoder.from_models(a, None, b)
     with pytest.raises(ValueError, match="give draft or base"):
         Decoder.from_models(a, b, base=c)
-    with pytest.raises(TypeError, match="shift 'x' must be a draft and a reference"):
+    with pytest.raises(TypeError, match="shifts must map names to pairs of models, not 'x'"):
         Decoder.from_models(a, shifts={"x": b})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="the x shift must be a model"):
         Decoder.from_models(a, shifts={"x": ("d", b), "y": (c, b)})  # type: ignore[dict-item]
