@@ -10,6 +10,7 @@ import numpy as np
 
 from rewardshift.decoder import Decoder
 from rewardshift.progress import bars, is_shown
+from rewardshift.results import target_logprobs_of
 
 from .speed import Costs, measure_role_costs
 
@@ -218,7 +219,12 @@ class _Asker:
         )
 
     def answers(
-        self, temperature: float, *, strength: float, num_draft_tokens: int
+        self,
+        temperature: float,
+        *,
+        strength: float,
+        num_draft_tokens: int,
+        paper_distance: bool = False,
     ) -> list[Completion]:
         found = []
         for start in range(0, len(self.prompts), _AT_ONCE):
@@ -233,6 +239,7 @@ class _Asker:
                 max_tokens=self.options.max_tokens,
                 seed=self.options.seed + start,
                 deterministic=False,  # many at once
+                paper_distance=paper_distance,
             )
         return found
 
@@ -251,7 +258,9 @@ def _at_temperature(asker: _Asker, temperature: float) -> TemperatureReport:
 
 def _at_strength(asker: _Asker, strength: float) -> StrengthReport:
     k = asker.options.draft_tokens
-    found = asker.answers(asker.options.temperature, strength=strength, num_draft_tokens=k)
+    found = asker.answers(
+        asker.options.temperature, strength=strength, num_draft_tokens=k, paper_distance=True
+    )
     accepted, decided = _decisions(found, k)
     steps = [step for completion in found for step in completion.steps]
     z = np.exp([step.log_z for step in steps if step.log_z is not None])
@@ -326,7 +335,7 @@ def _rewards_of_the_draft(
 
 
 def _target_nats(completions: Sequence[Completion]) -> float | None:
-    return _mean([-step.target_logprob for c in completions for step in c.steps])
+    return _mean([-x for c in completions for x in target_logprobs_of(c.steps)])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from rewardshift.results import target_logprobs_of
 from rewardshift.rewards import scores
 
 from .method import Answer
@@ -58,7 +59,7 @@ class Meter:
             text=completion.text,
             tokens=completion.tokens,
             finish_reason=completion.finish_reason,
-            target_logprobs=tuple(step.target_logprob for step in steps),
+            target_logprobs=target_logprobs_of(steps),
             log_z=tuple(step.log_z for step in steps if step.log_z is not None),
             drafted=completion.statistics.drafted,
             accepted=completion.statistics.accepted,
