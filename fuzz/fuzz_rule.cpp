@@ -1,8 +1,10 @@
-// The rule on any logits, temperatures, truncations and adjustments that validate() lets through.
+// The rule on any logits, weights, temperatures, truncations, adjustments and masks that validate()
+// lets through: one decision, several of a tree, a block.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <span>
 #include <stdexcept>
+#include <vector>
 
 #include "input.h"
 #include "rewardshift/decode/params.h"
@@ -22,6 +24,7 @@ RequestParams any_params(Input& input, int vocab_size) {
   params.frequency_penalty = input.take<double>();
   params.presence_penalty = input.take<double>();
   params.penalty_last_n = input.take<std::int8_t>();
+  params.strengths = {input.take<double>()};
   params.rule = static_cast<Rule>(input.at_most(1));
   if (input.at_most(3) == 0) {
     params.logit_bias.emplace_back(static_cast<Token>(input.at_most(40)), input.take<double>());
@@ -33,6 +36,7 @@ RequestParams any_params(Input& input, int vocab_size) {
   if (input.at_most(1) == 0) params.repeat_penalty = 1.0;
   if (input.at_most(1) == 0) params.frequency_penalty = 0.0;
   if (input.at_most(1) == 0) params.presence_penalty = 0.0;
+  if (input.at_most(1) == 0) params.strengths = {static_cast<double>(input.at_most(80)) / 10 - 4};
   validate(params, vocab_size);
   return params;
 }
@@ -46,34 +50,28 @@ std::vector<float> any_logits(Input& input, std::size_t n) {
   return logits;
 }
 
-/// Strengths that validate() lets through; most doubles of random bits are none.
-double any_strength(Input& input) {
-  const double any = input.take<double>();
-  const double plain = static_cast<double>(input.at_most(80)) / 10 - 4;
-  return std::abs(any) <= 100.0 ? any : plain;
-}
-
-/// A grammar's, or none.
+/// What may follow: mostly nearly everything.
 std::vector<std::uint32_t> any_mask(Input& input, std::size_t n) {
   if (input.at_most(1) == 0) return {};
-  return input.values<std::uint32_t>((n + 31) / 32);
+  std::vector<std::uint32_t> words = input.values<std::uint32_t>((n + 31) / 32);
+  if (input.at_most(3) > 0) words.front() |= 0xFFFF;
+  return words;
 }
 
-void check_distribution(std::span<const double> probs, const char* what) {
-  for (const double p : probs) check(p >= 0.0 && p <= 1.0 + 1e-9, what);  // no NaN passes
-  check(std::abs(std::accumulate(probs.begin(), probs.end(), 0.0) - 1.0) < 1e-6, what);
+bool is_allowed(std::span<const std::uint32_t> mask, std::size_t token) {
+  return mask.empty() || (mask[token / 32] >> (token % 32) & 1U) != 0;
 }
 
-void check_distribution(const Weights& weights, const char* what) {
-  for (const float w : weights.of) check(w >= 0.0F && std::isfinite(w), what);
-  const double sum = std::accumulate(weights.of.begin(), weights.of.end(), 0.0);
-  check(sum > 0.0 && std::abs(sum - weights.sum) <= 1e-12 * sum, what);
-}
-
-bool is_distribution(const Goal& goal, std::span<const LogNormalisers> normalisers) {
-  return std::isfinite(goal.log_z) && std::ranges::all_of(normalisers, [](const auto& each) {
-           return std::isfinite(each.at_one) && std::isfinite(each.tempered);
-         });
+void check_distribution(const Weights& weights, std::span<const std::uint32_t> mask,
+                        const char* what) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < weights.of.size(); ++i) {
+    const double p = weights[static_cast<Token>(i)];
+    check(p >= 0.0 && p <= 1.0 + 1e-9, what);  // no NaN passes
+    check(p == 0.0 || is_allowed(mask, i), "what may not follow has no weight");
+    sum += p;
+  }
+  check(std::abs(sum - 1.0) < 1e-6, what);
 }
 
 double uniform(Input& input) { return static_cast<double>(input.take<std::uint32_t>()) * 0x1p-32; }
@@ -82,8 +80,8 @@ double uniform(Input& input) { return static_cast<double>(input.take<std::uint32
 void check_one_of(Input& input, const Weights& goal, const Weights& proposal) {
   std::vector<WeightedToken> law;
   for (std::size_t i = 0; i < proposal.of.size(); ++i) {
-    const double weight = proposal[static_cast<Token>(i)];
-    if (weight > 0.0) law.emplace_back(weight, static_cast<Token>(i));
+    const auto token = static_cast<Token>(i);
+    if (proposal[token] > 0.0) law.emplace_back(proposal[token], token);
   }
   std::vector<Token> drafted;
   std::vector<double> accept_uniforms;
@@ -105,92 +103,100 @@ void check_one_of(Input& input, const Weights& goal, const Weights& proposal) {
         "what is accepted of several was drafted");
 }
 
-/// A chain of drafts after one another, all of one law.
-void check_block(Input& input, const Weights& goal, const Weights& proposal) {
+/// A chain: rows are one of two goals and one of two proposals, in any order.
+void check_block(Input& input, std::span<const Weights> goals, std::span<const Weights> proposals) {
   std::vector<Token> drafted;
+  std::vector<Weights> goal_rows;
+  std::vector<Weights> proposal_rows;
   std::vector<double> accept_uniforms;
   std::vector<double> residual_uniforms;
-  for (std::size_t n = input.at_most(4); n > 0; --n) {
-    drafted.push_back(sample(proposal, uniform(input)));
+  for (std::size_t n = input.at_most(5); n > 0; --n) {
+    goal_rows.push_back(goals[input.at_most(goals.size() - 1)]);
+    proposal_rows.push_back(proposals[input.at_most(proposals.size() - 1)]);
+    drafted.push_back(sample(proposal_rows.back(), uniform(input)));
     accept_uniforms.push_back(uniform(input));
     residual_uniforms.push_back(uniform(input));
   }
-  const std::vector<Weights> goals(drafted.size(), goal);
-  const std::vector<Weights> proposals(drafted.size(), proposal);
   const BlockDecision decision =
-      decide_block(drafted, goals, proposals, accept_uniforms, residual_uniforms);
-  check(decision.accepted <= drafted.size(), "no more of a block is accepted than was drafted");
+      decide_block(drafted, goal_rows, proposal_rows, accept_uniforms, residual_uniforms);
+  check(decision.accepted <= drafted.size(), "no more is accepted than was drafted");
   for (std::size_t i = 0; i < decision.accepted; ++i) {
-    check(goal[drafted[i]] > 0.0, "what is accepted of a block is possible");
+    check(goal_rows[i][drafted[i]] > 0.0, "what is accepted of a block is possible");
   }
-  if (decision.accepted == drafted.size()) return;
-  check(decision.correction >= 0 &&
-            static_cast<std::size_t>(decision.correction) < goal.of.size() &&
-            goal[decision.correction] > 0.0,
-        "a block's correction is possible");
+  if (decision.accepted == drafted.size()) {
+    check(decision.correction == -1, "a block that is accepted whole has no correction");
+    return;
+  }
+  const Weights& there = goal_rows[decision.accepted];
+  check(decision.correction >= 0 && static_cast<std::size_t>(decision.correction) < there.of.size(),
+        "a correction is in range");
+  check(there[decision.correction] > 0.0, "a correction is possible");
 }
 
 void run(Input& input) {
   const std::size_t n = 1 + input.at_most(40);
   const RequestParams params = any_params(input, static_cast<int>(n));
+  const double s = params.strengths.front();
   const auto target = any_logits(input, n);
   const auto draft = any_logits(input, n);
   const auto reference = any_logits(input, n);
+  const std::vector<Term> shifted{{target, 1.0}, {draft, s}, {reference, -s}};
+  const std::vector<Term> alone{{draft, 1.0}};
   std::vector<Token> history;
   for (std::size_t i = input.at_most(20); i > 0; --i) {
     history.push_back(static_cast<Token>(input.at_most(n - 1)));
   }
   std::vector<Adjustment> adjustments;
   adjustments_at(params, history, adjustments);
-  const Truncation truncation{params.top_k, params.top_p, params.min_p};
-
-  const double strength = any_strength(input);
-  const auto allowed = any_mask(input, n);
-  const std::vector<Term> terms{{target, 1.0}, {draft, strength}, {reference, -strength}};
+  const bool is_papers = params.rule == Rule::paper;
+  const auto mask = is_papers ? std::vector<std::uint32_t>{} : any_mask(input, n);
+  const Shaping shaping{
+      params.temperature, {params.top_k, params.top_p, params.min_p}, adjustments, mask};
 
   Workspace workspace;
   std::vector<float> goal_weights(n);
-  std::vector<LogNormalisers> normalisers(terms.size());
-  const Goal made = goal(terms, {params.temperature, truncation, adjustments, allowed}, workspace,
-                         goal_weights, normalisers);
-  if (!is_distribution(made, normalisers)) return;  // the decoder refuses it
-  check_distribution(made.weights, "the goal is a distribution");
+  std::vector<LogNormalisers> normalisers(shifted.size());
+  const Goal made = goal(shifted, shaping, workspace, goal_weights, normalisers);
+  if (!std::isfinite(made.log_normaliser)) return;  // the decoder refuses it
+  if (!std::isfinite(made.log_z)) return;           // of a strength near the largest double
+  check_distribution(made.weights, mask, "the goal is a distribution");
   check(std::isfinite(made.paper_scale) && made.paper_scale >= 0.0, "the paper's c is finite");
 
-  Shaping of_proposal{params.temperature, {}, {}, {}};
-  if (params.rule != Rule::paper) {
-    of_proposal = {params.temperature, truncation, adjustments, allowed};
-  }
   std::vector<float> proposal_weights(n);
-  const Term q{draft, 1.0};
-  const Shaped shaped = shape({&q, 1}, of_proposal, workspace, proposal_weights);
-  if (!std::isfinite(shaped.log_normaliser)) return;  // the drafter is exhausted
+  const Shaped shaped = shape(alone, is_papers ? Shaping{params.temperature, {}, {}, {}} : shaping,
+                              workspace, proposal_weights);
+  if (!std::isfinite(shaped.log_normaliser)) return;  // the proposer is exhausted
   const Weights proposal{proposal_weights, shaped.sum};
-  check_distribution(proposal, "the proposal is a distribution");
+  check_distribution(proposal, mask, "the proposal is a distribution");
 
-  const Token drafted = sample(proposal, uniform(input));
-  check(drafted >= 0 && static_cast<std::size_t>(drafted) < n, "a token is in range");
+  const auto in_range = [n](Token token) {
+    check(token >= 0 && static_cast<std::size_t>(token) < n, "a token is in range");
+    return token;
+  };
+  const Token drafted = in_range(sample(proposal, uniform(input)));
   check(proposal[drafted] > 0.0, "a drafted token is possible");
   const double scale = scale_of(params.rule, made);
-  const double accept = uniform(input);
-  const double residual = uniform(input);
-  const Decision decision = decide(drafted, made.weights, proposal, scale, accept, residual);
-  check(made.weights[decision.token] > 0.0, "an emitted token is possible");
+  const Decision decision =
+      decide(drafted, made.weights, proposal, scale, uniform(input), uniform(input));
+  check(made.weights[in_range(decision.token)] > 0.0, "an emitted token is possible");
   check(!decision.accepted || decision.token == drafted, "what is accepted was drafted");
 
   std::vector<double> emitted(n);
   law(made.weights, proposal, scale, emitted);
-  check_distribution(emitted, "the law is a distribution");
-  if (params.rule == Rule::exact) {
-    for (std::size_t i = 0; i < n; ++i) {
-      check(std::abs(emitted[i] - made.weights[static_cast<Token>(i)]) < 1e-9,
-            "rule exact emits the goal");
-    }
-    check_one_of(input, made.weights, proposal);
-    check_block(input, made.weights, proposal);
+  double sum = 0.0;
+  for (std::size_t i = 0; i < n; ++i) {
+    check(emitted[i] >= 0.0 && emitted[i] <= 1.0 + 1e-6, "the law is of probabilities");
+    check(is_papers || std::abs(emitted[i] - made.weights[static_cast<Token>(i)]) < 1e-6,
+          "rule exact emits the goal");
+    sum += emitted[i];
   }
+  check(std::abs(sum - 1.0) < 1e-6, "the law is a distribution");
   const LawSummary summary = summarise_law(made.weights, proposal, scale, decision.token);
   check(summary.distance >= 0.0 && summary.distance <= 1.0 + 1e-6, "a distance is in [0, 1]");
+  if (is_papers) return;
+  check_one_of(input, made.weights, proposal);
+  const std::vector<Weights> rows{made.weights, proposal};
+  check_block(input, rows, rows);
 }
 
 }  // namespace
