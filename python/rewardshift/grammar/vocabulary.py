@@ -76,6 +76,7 @@ class Vocabulary:
         self._model = model
         self._n_known = model.vocab_size if n_known is None else n_known
         self._grammars: _Remembered[Source, _core.Grammar] = _Remembered(_KEPT_GRAMMARS)
+        self._tokens: _core.GrammarVocabulary | None = None
 
     def compile(self, source: Source) -> _core.Grammar:
         """A grammar over this vocabulary, as remembered or compiled.
@@ -88,7 +89,7 @@ class Vocabulary:
 
     def _compiled(self, source: Source) -> _core.Grammar:
         try:
-            tokens = self._read()
+            tokens = self._tokens = self._tokens or self._read()
             if not (source.option == "choice" and len(source.text) < _PLAIN):
                 rehearse(source)
             return tokens.compile(source.language, source.text)
