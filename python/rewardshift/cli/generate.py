@@ -4,6 +4,7 @@ import typer
 
 from .command import command
 from .encode import completion_object, print_json
+from .forms import FormFlags
 from .options import GenerateFlags, LoadFlags, Prompt, PromptFlags, ResponseFlags, read_prompt
 from .program import INTERRUPTED
 from .respond import respond
@@ -19,15 +20,16 @@ def generate(
     load: LoadFlags,
     prompting: PromptFlags,
     sampling: GenerateFlags,
+    form: FormFlags,
     output: ResponseFlags,
     prompt: Prompt = None,
 ) -> None:
-    """Generate text from a prompt; with -md and --reference, aligned as the draft is.
+    """Generate text from a prompt; with -md and --reference, or --shift, aligned as those are.
 
     Example: rewardshift generate -m big.gguf -md small-dpo.gguf --reference small.gguf "Once"
     """
     output.set_up_log()
-    options = sampling.sampling()
+    options = {**sampling.sampling(), **form.sampling()}
     output.require_shown(options)
     text = read_prompt(prompt)
     with load.open(branches=sampling.tree_width) as decoder:

@@ -6,6 +6,7 @@ import typer
 
 from .command import command
 from .encode import print_json, score_object
+from .forms import FormFlags
 from .options import LoadFlags, OutputFlags, PromptFlags, ScoreFlags, read_prompt
 from .render import score_table, stdout
 
@@ -20,6 +21,7 @@ def score(
     load: LoadFlags,
     prompting: PromptFlags,
     goal: ScoreFlags,
+    form: FormFlags,
     output: OutputFlags,
     prompt: Annotated[str, typer.Argument(help="What comes before; - reads it from stdin.")],
     continuation: Annotated[
@@ -29,10 +31,10 @@ def score(
 ) -> None:
     """Score a continuation: its log-probabilities under each model and the goal, token by token.
 
-    The last column is log q - log r, the implicit reward.
+    The last column is log q - log r, the implicit reward; of several shifts, each has one.
     """
     output.set_up_log()
-    options = goal.sampling()
+    options = {**goal.sampling(), **form.sampling()}
     if prompt == "-" and continuation in (None, "-"):
         raise ValueError("only one of prompt and continuation can come from stdin")
     before, text = read_prompt(prompt), read_prompt(continuation)
