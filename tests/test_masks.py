@@ -100,7 +100,7 @@ def test_an_echoed_prompt_need_not_have_the_form(decoder: Decoder) -> None:
 
 
 def test_more_than_one_form_is_refused(decoder: Decoder) -> None:
-    with pytest.raises(ValueError, match="at most one of .*, not grammar and regex"):
+    with pytest.raises(ValueError, match=r"at most one of .*, not grammar and regex"):
         decoder.generate([0], grammar='start: "a"', regex="a")
 
 
@@ -114,7 +114,10 @@ def test_a_form_that_cannot_be_compiled_is_an_error_that_names_the_option(
 
 def test_json_parses_as_what_was_asked_for(speaker: Decoder) -> None:
     schema = {"type": "object", "properties": {"a": {"enum": ["b", "c"]}}, "required": ["a"]}
-    form = {"type": "json_schema", "json_schema": {"schema": {**schema, "additionalProperties": False}}}
+    form = {
+        "type": "json_schema",
+        "json_schema": {"schema": {**schema, "additionalProperties": False}},
+    }
     for seed in range(3):
         answer = speaker.chat(
             [{"role": "user", "content": "ab"}], response_format=form, seed=seed, max_tokens=256

@@ -41,7 +41,7 @@ def chat(
     Where stdin is no terminal, all of it is one message. Ctrl-C ends an answer early.
     """
     output.set_up_log()
-    options = {**sampling.sampling(), **form.sampling()}
+    options: SamplingOptions = {**sampling.sampling(), **form.sampling()}
     output.require_shown(options)
     with load.open(branches=sampling.tree_width) as decoder:
         conversation = _Conversation(decoder, systems, options, output)

@@ -43,7 +43,9 @@ class FormFlags:
     ] = None
     choice: Annotated[
         list[str] | None,
-        option("--choice", panel=_PANEL, text="This text, or another one; repeat it.", metavar="TEXT"),
+        option(
+            "--choice", panel=_PANEL, text="This text, or another one; repeat it.", metavar="TEXT"
+        ),
     ] = None
 
     def __post_init__(self) -> None:

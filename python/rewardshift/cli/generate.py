@@ -2,6 +2,8 @@
 
 import typer
 
+from rewardshift.options import SamplingOptions
+
 from .command import command
 from .encode import completion_object, print_json
 from .forms import FormFlags
@@ -29,7 +31,7 @@ def generate(
     Example: rewardshift generate -m big.gguf -md small-dpo.gguf --reference small.gguf "Once"
     """
     output.set_up_log()
-    options = {**sampling.sampling(), **form.sampling()}
+    options: SamplingOptions = {**sampling.sampling(), **form.sampling()}
     output.require_shown(options)
     text = read_prompt(prompt)
     with load.open(branches=sampling.tree_width) as decoder:

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from rewardshift.options import SamplingOptions
+
 from .command import command
 from .encode import print_json, score_object
 from .forms import FormFlags
@@ -34,7 +36,7 @@ def score(
     The last column is log q - log r, the implicit reward; of several shifts, each has one.
     """
     output.set_up_log()
-    options = {**goal.sampling(), **form.sampling()}
+    options: SamplingOptions = {**goal.sampling(), **form.sampling()}
     if prompt == "-" and continuation in (None, "-"):
         raise ValueError("only one of prompt and continuation can come from stdin")
     before, text = read_prompt(prompt), read_prompt(continuation)

@@ -13,7 +13,7 @@ from rewardshift.rewards import scores
 
 from . import checks
 from .draws import Draws
-from .meter import Meter
+from .meter import Meter, known_logprobs
 from .question import Question
 from .response import Response
 
@@ -133,9 +133,7 @@ class CARDS:
                 continue
             segments += 1
             candidates = []
-            response.extend(
-                [step.id for step in segment], [step.target_logprob for step in segment]
-            )
+            response.extend([step.id for step in segment], known_logprobs(segment))
         counts = {"segments": segments, "rejections": rejected, "forced": forced}
         return meter.answer(**response.as_known(), details=counts)
 

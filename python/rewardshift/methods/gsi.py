@@ -10,7 +10,7 @@ from rewardshift.options import target_only
 
 from . import checks
 from .draws import Draws
-from .meter import Meter
+from .meter import Meter, known_logprobs
 from .response import Response
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class _Asking:
     def own_steps(self, response: Response) -> Candidates:
         """Steps of the target's own."""
         steps, rewards = self._steps(self._target, response)
-        logprobs = [tuple(s.target_logprob for s in step.steps) for step in steps]
+        logprobs = [known_logprobs(step.steps) for step in steps]
         return Candidates(steps, rewards, [0.0] * len(steps), logprobs)
 
     def value(self, candidates: Candidates, i: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from rewardshift.results import Work
 from rewardshift.rewards import scores
 
 from .method import Answer
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rewardshift.decoder import Decoder
-    from rewardshift.results import Completion
+    from rewardshift.results import Completion, TokenInfo
     from rewardshift.rewards import Exchange, Reward
 
 
@@ -43,7 +44,10 @@ class Meter:
         Args:
             **known: The answer's other attributes.
         """
-        work = {role: now - self._before[role] for role, now in self._decoder.work.items()}
+        nothing = Work(0, 0)
+        work = {
+            role: now - self._before.get(role, nothing) for role, now in self._decoder.work.items()
+        }
         return Answer(
             seconds=time.perf_counter() - self._start,
             evaluated={**{role: w.tokens for role, w in work.items()}, "reward": self._texts},
@@ -58,10 +62,17 @@ class Meter:
             text=completion.text,
             tokens=completion.tokens,
             finish_reason=completion.finish_reason,
-            target_logprobs=tuple(step.target_logprob for step in steps),
+            target_logprobs=known_logprobs(steps),
             log_z=tuple(step.log_z for step in steps if step.log_z is not None),
             drafted=completion.statistics.drafted,
             accepted=completion.statistics.accepted,
             acceptance_by_position=completion.statistics.acceptance_by_position,
             **known,
         )
+
+
+def known_logprobs(steps: Sequence[TokenInfo]) -> tuple[float, ...]:
+    """The log p of each token; none at all where one was forced, and the target not asked."""
+    found = [step.target_logprob for step in steps]
+    known = tuple(logprob for logprob in found if logprob is not None)
+    return known if len(known) == len(found) else ()

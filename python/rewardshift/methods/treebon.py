@@ -12,7 +12,7 @@ from rewardshift.rewards import ImplicitReward
 
 from . import checks
 from .draws import Draws
-from .meter import Meter
+from .meter import Meter, known_logprobs
 from .response import Response
 
 if TYPE_CHECKING:
@@ -137,5 +137,5 @@ def _continue(decoder: Decoder, branches: Sequence[Branch], options: Sampling) -
 def _grown(branch: Branch, piece: Completion, pair: ImplicitReward) -> Branch:
     ratios = pair.per_token(branch.response.history, piece.tokens)
     longer = branch.response.copy()
-    longer.extend(piece.tokens, (step.target_logprob for step in piece.steps))
+    longer.extend(piece.tokens, known_logprobs(piece.steps))
     return Branch(longer, (*branch.ratios, *map(float, ratios)))

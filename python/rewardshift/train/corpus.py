@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -211,7 +211,8 @@ def _response(prompt: list[int], temperature: float, completion: Completion) -> 
     steps = completion.steps
     # At temperature T the law's logarithms are z / T less a constant, and the chosen token is known
     # at temperature 1 too: that tells the constant, and so all of them at temperature 1.
-    shifts = np.array([step.target_logprob - temperature * step.logprob for step in steps])
+    own = [cast("float", step.target_logprob) for step in steps]  # no grammar forced any of them
+    shifts = np.array(own) - temperature * np.array([step.logprob for step in steps])
     tops = [step.top_logprobs for step in steps]
     top_logprobs = temperature * np.array([list(top.values()) for top in tops]) + shifts[:, None]
     return Response(
