@@ -54,7 +54,12 @@ set(LLAMA_OPENSSL OFF) # nothing here downloads
 rewardshift_choose_cpu(${REWARDSHIFT_CPU})
 # All contexts share one ggml threadpool. llama.cpp's programs have one for each context, whose spinning
 # threads stand in each other's way (8 instead of 38 tokens/s on two cores); they get OpenMP, their default.
-set(GGML_OPENMP ${REWARDSHIFT_BUILD_PEERS})
+# On a GPU the threads hardly matter, and its kernels take too long to be compiled twice: there the peers
+# are built beside the core, which stays as it is shipped.
+set(GGML_OPENMP OFF)
+if(REWARDSHIFT_BUILD_PEERS AND NOT GGML_CUDA)
+  set(GGML_OPENMP ON)
+endif()
 
 # No installation of llama.cpp, and no warnings from its headers.
 set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # lets the variables above override its options

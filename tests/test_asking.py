@@ -147,7 +147,7 @@ def test_a_decoder_s_options_are_checked(name: str, value: int) -> None:
     options = _core.DecoderOptions()
     setattr(options, name, value)
     with pytest.raises(ValueError, match=f"{name} .*{value}"):
-        _core.Decoder(table(0), None, None, options)
+        _core.Decoder([("target", table(0))], [], None, options)
 
 
 def test_a_model_is_not_quantised_onto_itself(files: Files) -> None:

@@ -361,6 +361,20 @@ def test_extreme_logits_and_temperatures_give_a_distribution(temperature):
         assert_is_goal(probs, oracle.goal(p, q, r, strength=strength, temperature=t))
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1e-5, 1e-3, 1.0])
+def test_float_sums_of_huge_logits_do_not_decide_what_is_most_probable(temperature):
+    """In float, sums of these are off by much more than the temperature."""
+    rng = np.random.default_rng(11)
+    for n in (5, 2000):
+        given = Roles(*(1e5 * rng.normal(size=(3, n))).astype(np.float32))
+        given.q[n // 2], given.r[n // 2] = 3e6, -3e6  # the best
+        given.q[1], given.r[1], given.p[1] = given.q[n // 2], given.r[n // 2], given.p[n // 2]
+        given.p[1] += np.float32(0.0625)  # and one that is better by less than float tells
+        made = _core.goal(terms_of(given, 3.7), temperature=temperature)
+        expected = oracle.goal(given.p, given.q, given.r, strength=3.7, temperature=temperature)
+        assert probs_of(made.weights)[1] == pytest.approx(expected[1], abs=1e-6)
+
+
 @pytest.mark.parametrize("temperature", [1e-305, 5e-324])
 def test_smallest_temperatures_are_greedy(temperature):
     p = np.array([1e4, -1e4, 9999], dtype=np.float32)

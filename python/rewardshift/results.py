@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from . import _core
     from .readers import AnyPanel
@@ -98,6 +98,12 @@ class TokenInfo:
             target_entropy=_known(token.target_entropy),
             shifts=shifts,
         )
+
+
+def target_logprobs_of(steps: Iterable[TokenInfo]) -> tuple[float, ...]:
+    """What the target says of each token, those left out that a grammar forced."""
+    told = (step.target_logprob for step in steps)
+    return tuple(logprob for logprob in told if logprob is not None)
 
 
 @dataclass(frozen=True, slots=True)

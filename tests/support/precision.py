@@ -19,10 +19,13 @@ from any mistake on the other; torch.testing has its own, by type.
 
 from __future__ import annotations
 
+from functools import cache
 from math import hypot, log, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from rewardshift import _core
 
 if TYPE_CHECKING:
     from .enumerate_law import Probs
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 FLOAT64 = 2.0**-53
 FLOAT32 = 2.0**-24
 FLOAT16 = 2.0**-11
+TF32 = 2.0**-11
 BFLOAT16 = 2.0**-8
 
 SIGMAS = 8
@@ -54,7 +58,21 @@ def of_logits(spec: TinySpec) -> float:
     A layer has eight sums in a row: a norm, keys, scores, the softmax, values, their projection,
     another norm, and two of the feed-forward network, of which the residual stream takes both on.
     """
-    return of_sums(8 * spec.n_layer + 2, max(spec.n_embd, spec.n_ff)) * spec.scale
+    sums = 8 * spec.n_layer + 2
+    of_adding = of_sums(sums, max(spec.n_embd, spec.n_ff)) * spec.scale
+    if not _multiplies_on_gpu():
+        return of_adding
+    return of_adding + of_sums(sums, 2, TF32) * spec.scale
+
+
+@cache
+def _multiplies_on_gpu() -> bool:
+    """Whether matrices may be multiplied by tensor cores.
+
+    These round both factors of a product to TF32, and add in float32: each sum is off by as much as
+    its terms, whose errors are independent, in all.
+    """
+    return any(device.kind == "gpu" for device in _core.devices())
 
 
 def of_normaliser(n: int) -> float:

@@ -7,17 +7,39 @@ namespace rewardshift {
 
 void Judge::judge(Request& request, std::span<const Token> drafts, Rows rows, Judged& out) {
   out.rows = std::move(rows);
-  out.normalisers.resize(out.rows.size());
+  out.normalisers.clear();
   out.weights.resize(static_cast<std::size_t>(panel_->vocab_size()));
   set_terms(request, out);
-  out.goal = goal(terms_, shaper_.after(request, drafts), workspace_, out.weights, out.normalisers);
-  const std::size_t response = request.generated + drafts.size();
+  const Shaping shaping = shaper_.after(request, drafts);
+  if (request.params.rule == Rule::paper || request.params.paper_distance) {  // Z decides, or would
+    out.normalisers.resize(terms_.size());
+    out.goal = goal(terms_, shaping, workspace_, out.weights, out.normalisers);
+  } else {
+    const Shaped shaped = shape(terms_, shaping, workspace_, out.weights);
+    out.goal.weights = {out.weights, shaped.sum};
+    out.goal.log_best = shaped.log_best;
+    out.goal.log_normaliser = shaped.log_normaliser;
+  }
+  if (!std::isfinite(out.goal.log_normaliser)) blame(request, drafts.size(), out);
+}
+
+void Judge::tell(const Request& request, Judged& judged) {
+  if (!judged.normalisers.empty()) return;
+  set_terms(request, judged);
+  for (const Term& term : terms_) {
+    judged.normalisers.push_back(log_normalisers(term.logits, request.params.temperature));
+  }
+  judged.goal.log_z = log_z(judged.goal.log_normaliser, terms_, judged.normalisers);
+}
+
+/// Says which reader's row is no distribution, or that together they leave no token.
+void Judge::blame(const Request& request, std::size_t drafts, const Judged& judged) const {
+  const std::size_t response = request.generated + drafts;
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
     const std::size_t reader = request.goal[part].reader;
-    panel_->require_distribution(out.normalisers[part].at_one, reader,
+    panel_->require_distribution(log_normalisers(judged.rows[part], 1.0).at_one, reader,
                                  request.prompt_size[reader] + response);
   }
-  if (std::isfinite(out.goal.log_z)) return;
   throw EvaluationError("no token is possible at position " +
                         std::to_string(request.prompt_size.front() + response) +
                         ": the models, the grammar and logit_bias leave none");

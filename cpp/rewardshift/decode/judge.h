@@ -29,11 +29,16 @@ class Judge {
   /// possible.
   void judge(Request& request, std::span<const Token> drafts, Rows rows, Judged& out);
 
+  /// Adds what is only told: the rows' own normalisers and Z. Of drafts that were rejected nobody
+  /// ever asks.
+  void tell(const Request& request, Judged& judged);
+
   /// pi* itself, at temperature 1, of a position whose goal was greedy.
   Weights ungreedy(Request& request, std::span<const Token> drafts, const Judged& judged);
 
  private:
   void set_terms(const Request& request, const Judged& judged);
+  [[noreturn]] void blame(const Request& request, std::size_t drafts, const Judged& judged) const;
 
   const Panel* panel_;
   Shaper shaper_;

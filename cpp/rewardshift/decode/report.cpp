@@ -10,11 +10,13 @@ constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
-void Reporter::emit(Request& request, Token token, Origin origin, const Judged& judged) {
+void Reporter::emit(Request& request, Token token, Origin origin, Judged& judged) {
+  judge_->tell(request, judged);
   EmittedToken emitted = describe(request, token, origin, judged);
   if (origin != Origin::bonus && request.is_aligned() && !request.has_short_laws()) {
     add_paper_law(request, judged, emitted);
   }
+  if (origin != Origin::bonus) add_lossless_draft(request, emitted);
   if (request.params.top_logprobs > 0) add_top_logprobs(request, judged, emitted);
   if (request.learns_table()) {
     const auto best = most_probable(judged.goal.weights, NgramTable::kKept, workspace_);
@@ -44,6 +46,16 @@ EmittedToken Reporter::describe(const Request& request, Token token, Origin orig
     emitted.target_entropy = entropy(judged.rows.front(), judged.normalisers.front().at_one);
   }
   return emitted;
+}
+
+/// What a draft said that has no say in the goal, as nothing shifts: where it drafted a chain.
+void Reporter::add_lossless_draft(const Request& request, EmittedToken& emitted) {
+  if (!panel_->shifts().empty() || !request.drafts_by_readers() || request.has_short_laws()) return;
+  const std::size_t draft = request.way.proposal.front().reader;
+  const std::span<const float> row = request.block.read(draft, request.round.path.size());
+  if (row.empty()) return;
+  emitted.reader_logprobs[draft] =
+      log_probability(row, emitted.id, log_normalisers(row, 1.0).at_one);
 }
 
 /// What the paper's rule would do here, whichever rule decides: it proposes from the only shift's

@@ -16,7 +16,7 @@ class Reporter {
 
   /// Adds a token to the round's emitted ones: decided on after the round's path, where the goal
   /// was judged so. `drafted` says whether it was proposed, or corrects what was.
-  void emit(Request& request, Token token, Origin origin, const Judged& judged);
+  void emit(Request& request, Token token, Origin origin, Judged& judged);
 
   /// Of a token that a grammar forced: nobody was asked.
   EmittedToken forced(Token token) const;
@@ -24,6 +24,7 @@ class Reporter {
  private:
   EmittedToken describe(const Request& request, Token token, Origin origin,
                         const Judged& judged) const;
+  void add_lossless_draft(const Request& request, EmittedToken& emitted);
   void add_paper_law(const Request& request, const Judged& judged, EmittedToken& emitted);
   void add_top_logprobs(Request& request, const Judged& judged, EmittedToken& emitted);
 

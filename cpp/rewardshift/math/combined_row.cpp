@@ -2,40 +2,48 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 namespace rewardshift {
 namespace {
 
-/// Adds N terms to z, or begins it with them. What was impossible stays so.
-template <std::size_t N, bool kBegins>
-void add(const Term* terms, std::size_t begin, std::size_t count, double* __restrict z) {
+/// The largest of a row is found in float, where sums of large logits may well be infinite.
+float no_infinity(float sum) { return sum; }
+double no_infinity(double sum) { return sum + (sum - sum); }
+
+/// Adds N terms to z, or begins it with them. What was impossible stays so; an infinity that a
+/// weight below 0 would turn into an impossible token becomes NaN, so that nobody overlooks it.
+template <std::size_t N, bool kBegins, class T>
+void add(const Term* terms, std::size_t begin, std::size_t count, T* __restrict z) {
+  constexpr T kNothing = -std::numeric_limits<T>::infinity();
   std::array<const float*, N> rows;
-  std::array<double, N> weights;
+  std::array<T, N> weights;
   for (std::size_t j = 0; j < N; ++j) {
     rows[j] = terms[j].logits.data() + begin;
-    weights[j] = terms[j].weight;
+    weights[j] = static_cast<T>(terms[j].weight);
   }
   for (std::size_t i = 0; i < count; ++i) {
-    double low = kBegins ? static_cast<double>(rows[0][i]) : z[i];
-    double sum = kBegins ? weights[0] * low : z[i];
+    T low = kBegins ? static_cast<T>(rows[0][i]) : z[i];
+    T sum = kBegins ? weights[0] * low : z[i];
     for (std::size_t j = kBegins ? 1 : 0; j < N; ++j) {
-      const auto x = static_cast<double>(rows[j][i]);
+      const auto x = static_cast<T>(rows[j][i]);
       low = x < low ? x : low;
       sum += weights[j] * x;
     }
-    z[i] = low == kImpossible ? kImpossible : sum;
+    z[i] = low == kNothing ? kNothing : no_infinity(sum);
   }
 }
 
 /// Up to three terms at a time, in registers.
-template <bool kBegins>
-void add_some(std::span<const Term> terms, std::size_t begin, std::size_t count, double* z) {
+template <bool kBegins, class T>
+void add_some(std::span<const Term> terms, std::size_t begin, std::size_t count, T* z) {
   if (terms.size() == 1) return add<1, kBegins>(terms.data(), begin, count, z);
   if (terms.size() == 2) return add<2, kBegins>(terms.data(), begin, count, z);
   add<3, kBegins>(terms.data(), begin, count, z);
 }
 
-void combine(std::span<const Term> terms, std::size_t begin, std::size_t count, double* z) {
+template <class T>
+void combine(std::span<const Term> terms, std::size_t begin, std::size_t count, T* z) {
   constexpr std::size_t kAtATime = 3;
   add_some<true>(terms.first(std::min(kAtATime, terms.size())), begin, count, z);
   for (std::size_t j = kAtATime; j < terms.size(); j += kAtATime) {
@@ -44,13 +52,15 @@ void combine(std::span<const Term> terms, std::size_t begin, std::size_t count, 
 }
 
 /// -inf for what no bit allows.
-void mask(const std::uint32_t* words, std::size_t count, double* z) {
+template <class T>
+void mask(const std::uint32_t* words, std::size_t count, T* z) {
+  constexpr T kNothing = -std::numeric_limits<T>::infinity();
   constexpr std::size_t kBits = 32;
   for (std::size_t i = 0; i < count; i += kBits) {
     const std::uint32_t word = words[i / kBits];
     const std::size_t end = std::min(kBits, count - i);
     for (std::size_t bit = 0; bit < end; ++bit) {
-      z[i + bit] = (word >> bit & 1U) != 0 ? z[i + bit] : kImpossible;
+      z[i + bit] = (word >> bit & 1U) != 0 ? z[i + bit] : kNothing;
     }
   }
 }
@@ -96,15 +106,19 @@ double CombinedRow::at(std::size_t token) const {
   return is_possible ? z : kImpossible;
 }
 
-void CombinedRow::read(std::size_t begin, std::size_t count, double* z) const {
+template <class T>
+void CombinedRow::read(std::size_t begin, std::size_t count, T* z) const {
   combine(terms_, begin, count, z);
   const auto first = static_cast<Token>(begin);
   const auto last = static_cast<Token>(begin + count);
   for (auto it = std::ranges::lower_bound(adjusted_, first, {}, &WeightedToken::second);
        it != adjusted_.end() && it->second < last; ++it) {
-    z[it->second - first] = it->first;
+    z[it->second - first] = static_cast<T>(it->first);
   }
   if (!allowed_.empty()) mask(allowed_.data() + begin / 32, count, z);
 }
+
+template void CombinedRow::read(std::size_t, std::size_t, float*) const;
+template void CombinedRow::read(std::size_t, std::size_t, double*) const;
 
 }  // namespace rewardshift

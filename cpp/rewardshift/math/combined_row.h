@@ -17,14 +17,10 @@ class CombinedRow {
 
   std::size_t size() const { return terms_.front().logits.size(); }
 
-  /// Whether this is the only term's row itself.
-  bool is_its_term() const {
-    return terms_.size() == 1 && terms_.front().weight == 1.0 && adjusted_.empty() &&
-           allowed_.empty();
-  }
-
-  /// Writes z of `count` tokens, from a multiple of kBlock on, at most kBlock.
-  void read(std::size_t begin, std::size_t count, double* z) const;
+  /// Writes z of `count` tokens, from a multiple of kBlock on, at most kBlock: in double, or in
+  /// float, which is rougher and faster.
+  template <class T>
+  void read(std::size_t begin, std::size_t count, T* z) const;
 
  private:
   double at(std::size_t token) const;

@@ -18,7 +18,12 @@ void for_each_block(std::size_t n, Visit visit) {
   for (std::size_t begin = 0; begin < n; begin += kBlock) visit(begin, std::min(kBlock, n - begin));
 }
 
-using OwnSums = Workspace::OwnSums;
+/// A row's own softmax: its largest logit, and sums of exponentials relative to that.
+struct OwnSums {
+  float top;
+  double at_one = 0.0;
+  double tempered = 0.0;
+};
 
 /// Adds up e^(z - top) and e^((z - top) / temperature) over a block. Four of them at a time are
 /// added in float: a row's sum is to float precision.
@@ -71,39 +76,40 @@ struct Top {
   std::size_t block = 0;
 };
 
-/// A first pass over the rows: the largest z, and the largest logit of each term in `own`.
-Top find_tops(const CombinedRow& row, std::span<const Term> terms, std::span<OwnSums> own) {
-  alignas(64) double z[kBlock];
+/// A first pass over the rows, in float or double: the largest z.
+template <class T>
+Top find_top(const CombinedRow& row) {
+  alignas(64) T z[kBlock];
   Top top;
   for_each_block(row.size(), [&](std::size_t begin, std::size_t count) {
     row.read(begin, count, z);
-    const double most = vector_max(count, z);
+    const auto most = static_cast<double>(vector_max(count, z));
     if (most > top.z) top = {most, begin};
-    for (std::size_t j = 0; j < own.size(); ++j) {
-      own[j].top = std::max(own[j].top, vector_max(count, terms[j].logits.data() + begin));
-    }
   });
   return top;
 }
 
-/// A second one: weights e^((z - top) / temperature), whose sum is returned, and own sums.
-double exponentiate(const CombinedRow& row, std::span<const Term> terms, double top,
-                    double temperature, std::span<float> weights, std::span<OwnSums> own) {
+/// A second one: weights e^((z - top) / temperature).
+struct Exponentials {
+  double sum = 0.0;
+  float most = 0.0F;  ///< 1 if top is the largest z
+};
+
+Exponentials exponentiate(const CombinedRow& row, double top, double temperature,
+                          std::span<float> weights) {
   alignas(64) double z[kBlock];
   const double scale = kLog2E / temperature;
-  double sum = 0.0;
+  Exponentials made;
   for_each_block(row.size(), [&](std::size_t begin, std::size_t count) {
     row.read(begin, count, z);
     float* w = weights.data() + begin;
-    sum += vector_sum(count, [w, z = z, top, scale](std::size_t i) {
+    made.sum += vector_sum(count, [w, z = z, top, scale](std::size_t i) {
       w[i] = exp2_nonpositive(static_cast<float>((z[i] - top) * scale));
       return static_cast<double>(w[i]);
     });
-    for (std::size_t j = 0; j < own.size(); ++j) {
-      add_block(own[j], terms[j].logits.data() + begin, count, temperature);
-    }
+    made.most = std::max(made.most, vector_max(count, w));
   });
-  return sum;
+  return made;
 }
 
 /// The first token with the largest z.
@@ -118,7 +124,7 @@ std::size_t find_best(const CombinedRow& row, const Top& top) {
 
 LogNormalisers log_normalisers(std::span<const float> logits, double temperature) {
   const double t = is_greedy(temperature) ? 1.0 : temperature;
-  OwnSums own{vector_max(logits.size(), logits.data()), 0.0, 0.0};
+  OwnSums own{vector_max(logits.size(), logits.data())};
   for_each_block(logits.size(), [&](std::size_t begin, std::size_t count) {
     add_block(own, logits.data() + begin, count, t);
   });
@@ -136,18 +142,20 @@ double entropy(std::span<const float> logits, double log_normaliser) {
 }
 
 Shaped shape(std::span<const Term> terms, const Shaping& shaping, Workspace& workspace,
-             std::span<float> weights, std::span<LogNormalisers> normalisers) {
+             std::span<float> weights) {
   const bool greedy = is_greedy(shaping.temperature);
   const double t = greedy ? 1.0 : shaping.temperature;
   const CombinedRow row(terms, shaping, workspace);
-  auto& own = workspace.own;
-  own.assign(std::min(normalisers.size(), terms.size()),
-             {-std::numeric_limits<float>::infinity(), 0.0, 0.0});
-  const Top top = find_tops(row, terms, own);
-  Shaped shaped{exponentiate(row, terms, top.z, t, weights, own), 0.0, 1.0, 0.0};
-  for (std::size_t j = 0; j < own.size(); ++j) normalisers[j] = logs_of(own[j], t);
-  shaped.log_normaliser = top.z / t + std::log(shaped.sum);
-  shaped.log_best = -std::log(shaped.sum);
+  // Any top near the largest z does, and float is near enough but for huge logits or weights over
+  // tiny temperatures; only the argmax needs the very one.
+  Top top = greedy ? find_top<double>(row) : find_top<float>(row);
+  Exponentials made = exponentiate(row, top.z, t, weights);
+  if (!(made.most > 0.5F && made.most < 2.0F)) {
+    top = find_top<double>(row);
+    made = exponentiate(row, top.z, t, weights);
+  }
+  Shaped shaped{made.sum, top.z / t + std::log(made.sum), 1.0,
+                std::log(static_cast<double>(made.most) / made.sum)};
   if (!std::isfinite(shaped.log_normaliser)) return shaped;
   if (greedy) {
     std::ranges::fill(weights, 0.0F);

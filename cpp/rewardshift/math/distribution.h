@@ -72,14 +72,6 @@ using WeightedToken = std::pair<double, Token>;
 struct Workspace {
   std::vector<WeightedToken> head;      ///< candidates of a truncation, and what it kept
   std::vector<WeightedToken> adjusted;  ///< logits that differ from the weighted sum, by token
-
-  /// One term's own softmax: its largest logit, and sums of exponentials relative to that.
-  struct OwnSums {
-    float top;
-    double at_one;
-    double tempered;
-  };
-  std::vector<OwnSums> own;
 };
 
 /// log sum_x exp(logits(x) / temperature), to float precision (about 1e-7), at two temperatures.
@@ -111,13 +103,10 @@ struct Shaped {
 /// -inf where any term is -inf (also one of weight 0), adjusted and masked. There is at least one
 /// term.
 ///
-/// If z is not a distribution (NaN, +inf, or nothing but -inf), log_normaliser is not finite, and
-/// sum and weights are unspecified.
-///
-/// `normalisers`, if not empty, gets those of each term's own logits, which costs less than asking
-/// for them apart.
+/// If z is not a distribution (NaN, +inf, or nothing but -inf), or any term holds NaN or +inf,
+/// log_normaliser is not finite, and sum and weights are unspecified.
 Shaped shape(std::span<const Term> terms, const Shaping& shaping, Workspace& workspace,
-             std::span<float> weights, std::span<LogNormalisers> normalisers = {});
+             std::span<float> weights);
 
 /// The first token whose cumulative weight exceeds u * sum, for u in [0, 1). A token without weight
 /// is never returned.

@@ -61,20 +61,29 @@ double write_out(const Weights& goal, std::span<const WeightedToken> proposal,
 
 Goal goal(std::span<const Term> terms, const Shaping& shaping, Workspace& workspace,
           std::span<float> weights, std::span<LogNormalisers> normalisers) {
-  const Shaped shaped = shape(terms, shaping, workspace, weights, normalisers);
+  const Shaped shaped = shape(terms, shaping, workspace, weights);
   Goal goal;
   goal.weights = {weights, shaped.sum};
   goal.log_best = shaped.log_best;
   goal.log_normaliser = shaped.log_normaliser;
-  goal.log_z = shaped.log_normaliser;
   for (std::size_t j = 0; j < terms.size(); ++j) {
-    if (terms[j].weight != 0.0) goal.log_z -= terms[j].weight * normalisers[j].tempered;
+    normalisers[j] = log_normalisers(terms[j].logits, shaping.temperature);
   }
+  goal.log_z = log_z(shaped.log_normaliser, terms, normalisers);
   constexpr double kMost = 1e300;  // infinity times the zeros of pi* would not be a number
   if (!is_greedy(shaping.temperature)) {
     goal.paper_scale = std::min(std::exp(goal.log_z) * shaped.kept, kMost);
   }
   return goal;
+}
+
+double log_z(double log_normaliser, std::span<const Term> terms,
+             std::span<const LogNormalisers> normalisers) {
+  double log_z = log_normaliser;
+  for (std::size_t j = 0; j < terms.size(); ++j) {
+    if (terms[j].weight != 0.0) log_z -= terms[j].weight * normalisers[j].tempered;
+  }
+  return log_z;
 }
 
 double scale_of(Rule rule, const Goal& goal) {

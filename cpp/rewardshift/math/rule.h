@@ -55,6 +55,11 @@ struct Goal {
 Goal goal(std::span<const Term> terms, const Shaping& shaping, Workspace& workspace,
           std::span<float> weights, std::span<LogNormalisers> normalisers);
 
+/// log Z of terms whose weighted sum has the given normaliser at the temperature that the terms'
+/// own are tempered to. For goals that were made by shape() alone, where nobody asked for Z yet.
+double log_z(double log_normaliser, std::span<const Term> terms,
+             std::span<const LogNormalisers> normalisers);
+
 /// c of a rule at a position.
 double scale_of(Rule rule, const Goal& goal);
 

@@ -1,6 +1,7 @@
 #include "rewardshift/math/truncation.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <limits>
 
 #include "rewardshift/math/vector_loops.h"
@@ -12,33 +13,47 @@ namespace {
 struct Reach {
   std::size_t count = std::numeric_limits<std::size_t>::max();
   double weight = std::numeric_limits<double>::infinity();
+
+  bool counts() const { return count < std::numeric_limits<std::size_t>::max(); }
 };
 
-/// A weight such that the tokens from there up reach far enough: by powers of 16 below the largest.
+/// Whether the tokens of at least this weight reach far enough.
+bool has_enough(std::span<const float> weights, float floor, const Reach& reach) {
+  const float* w = weights.data();
+  if (!reach.counts()) {
+    const double found = vector_sum(weights.size(), [w, floor](std::size_t i) {
+      return static_cast<double>(w[i] >= floor ? w[i] : 0.0F);
+    });
+    return found >= reach.weight;
+  }
+  std::uint32_t found = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) found += w[i] >= floor ? 1 : 0;
+  return found >= reach.count;
+}
+
+/// A weight such that the tokens from there up reach far enough. Those that make up a mass may be
+/// thousands, and are narrowed down further before they are looked at one by one.
 float floor_of_head(std::span<const float> weights, const Reach& reach) {
   constexpr float kStep = 0x1p-4F;
   constexpr float kLeast = 0x1p-40F;
-  const float* w = weights.data();
-  const float top = vector_max(weights.size(), w);
+  const float top = vector_max(weights.size(), weights.data());
   for (float share = kStep; share > kLeast; share *= kStep) {
-    const float floor = share * top;
-    const double found = vector_sum(weights.size(), [w, floor, &reach](std::size_t i) {
-      const double amount =
-          reach.count < std::numeric_limits<std::size_t>::max() ? 1.0 : static_cast<double>(w[i]);
-      return w[i] >= floor ? amount : 0.0;
-    });
-    if (found >= reach.weight || found >= static_cast<double>(reach.count)) return floor;
+    if (!has_enough(weights, share * top, reach)) continue;
+    while (!reach.counts() && has_enough(weights, 2.0F * share * top, reach)) share *= 2.0F;
+    return share * top;
   }
   return std::numeric_limits<float>::denorm_min();  // whatever is possible
 }
 
 /// All tokens of at least this weight, by id. Blocks without one are passed over.
 void collect(std::span<const float> weights, float floor, std::vector<WeightedToken>& head) {
-  constexpr std::size_t kAtATime = 64;
+  constexpr std::size_t kAtATime = 32;
   head.clear();
   for (std::size_t begin = 0; begin < weights.size(); begin += kAtATime) {
     const std::size_t end = std::min(begin + kAtATime, weights.size());
-    if (vector_max(end - begin, weights.data() + begin) < floor) continue;
+    std::uint32_t found = 0;
+    for (std::size_t i = begin; i < end; ++i) found |= weights[i] >= floor ? 1U : 0U;
+    if (found == 0) continue;
     for (std::size_t i = begin; i < end; ++i) {
       if (weights[i] >= floor) {
         head.emplace_back(static_cast<double>(weights[i]), static_cast<Token>(i));
@@ -47,40 +62,49 @@ void collect(std::span<const float> weights, float floor, std::vector<WeightedTo
   }
 }
 
-/// Leaves the most probable tokens in the workspace, most probable first, lower ids first among
-/// equals, as far as asked. Linear passes: only what is left is ever sorted.
-std::vector<WeightedToken>& take_head(std::span<const float> weights, const Reach& reach,
-                                      Workspace& workspace) {
-  auto& head = workspace.head;
-  collect(weights, floor_of_head(weights, reach), head);
-  const auto comes_later = [](const WeightedToken& a, const WeightedToken& b) {
-    return a.first < b.first || (a.first == b.first && a.second > b.second);
-  };
-  std::ranges::make_heap(head, comes_later);
-  auto taken = head.end();
-  double weight = 0.0;
-  while (taken != head.begin() && weight < reach.weight &&
-         static_cast<std::size_t>(head.end() - taken) < reach.count) {
-    std::pop_heap(head.begin(), taken, comes_later);
-    weight += (--taken)->first;
-  }
-  head.erase(head.begin(), taken);
-  std::ranges::reverse(head);
-  return head;
+/// The tokens that reach so far, in no order, and more.
+std::vector<WeightedToken>& collect_head(std::span<const float> weights, const Reach& reach,
+                                         Workspace& workspace) {
+  collect(weights, floor_of_head(weights, reach), workspace.head);
+  return workspace.head;
 }
 
-double sum_of(std::span<const WeightedToken> head) {
+bool comes_first(const WeightedToken& a, const WeightedToken& b) {
+  return a.first > b.first || (a.first == b.first && a.second < b.second);
+}
+
+double sum_of(std::span<const WeightedToken> tokens) {
   double sum = 0.0;
-  for (const auto& [weight, token] : head) sum += weight;
+  for (const auto& [weight, token] : tokens) sum += weight;
   return sum;
 }
 
-/// The fewest tokens that reach a weight, at least one.
+/// Keeps the most probable tokens, in no order.
+void cut_by_count(std::vector<WeightedToken>& head, std::size_t count) {
+  if (head.size() <= count) return;
+  std::nth_element(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(count), head.end(),
+                   comes_first);
+  head.resize(count);
+}
+
+/// Keeps the fewest most probable tokens that reach a weight, at least one, in no order. Looks for
+/// their number by halves: linear in all.
 void cut_by_weight(std::vector<WeightedToken>& head, double enough) {
+  auto first = head.begin();  // those before are too few
+  auto last = head.end();     // those before are enough
   double sum = 0.0;
-  std::size_t keep = 0;
-  while (keep < head.size() && (keep == 0 || sum < enough)) sum += head[keep++].first;
-  head.resize(keep);
+  while (last - first > 1) {
+    const auto middle = first + (last - first) / 2;
+    std::nth_element(first, middle, last, comes_first);
+    const double more = sum_of({first, middle});
+    if (sum + more >= enough) {
+      last = middle;
+    } else {
+      sum += more;
+      first = middle;
+    }
+  }
+  head.erase(last, head.end());
 }
 
 double cut_by_share(std::span<float> weights, double min_p) {
@@ -103,12 +127,15 @@ double truncate(std::span<float> weights, double sum, const Truncation& truncati
   } else {
     reach.weight = truncation.top_p * sum;
   }
-  auto& head = take_head(weights, reach, workspace);
-  if (truncation.top_k > 0 && truncation.top_p < 1.0) {
-    cut_by_weight(head, truncation.top_p * sum_of(head));
+  auto& head = collect_head(weights, reach, workspace);
+  if (truncation.top_k > 0) cut_by_count(head, reach.count);
+  if (truncation.top_p < 1.0) {
+    cut_by_weight(head, truncation.top_p * (truncation.top_k > 0 ? sum_of(head) : sum));
   }
-  const double floor = truncation.min_p * head.front().first;
-  while (head.back().first < floor) head.pop_back();
+  if (truncation.min_p > 0.0) {
+    const double floor = truncation.min_p * std::ranges::max(head).first;
+    std::erase_if(head, [floor](const WeightedToken& token) { return token.first < floor; });
+  }
   std::ranges::fill(weights, 0.0F);
   for (const auto& [weight, token] : head) {
     weights[static_cast<std::size_t>(token)] = static_cast<float>(weight);
@@ -118,7 +145,9 @@ double truncate(std::span<float> weights, double sum, const Truncation& truncati
 
 std::span<const WeightedToken> most_probable(const Weights& weights, std::size_t n,
                                              Workspace& workspace) {
-  auto& head = take_head(weights.of, {.count = n}, workspace);
+  auto& head = collect_head(weights.of, {.count = n}, workspace);
+  cut_by_count(head, n);
+  std::ranges::sort(head, comes_first);
   for (auto& [weight, token] : head) weight /= weights.sum;
   return head;
 }

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Run = Callable[[], Sample]
 
 _NOTE = (
-    "Decoding after the first chunk, tokens/s; median (range), ratios by repetition. Accepted: share "
-    "of the drafted tokens. A round: tokens for one evaluation of the target."
+    "Decoding after the first chunk, tokens/s; median (range), ratios by repetition. Accepted: "
+    "share of the drafted tokens. A round: tokens for one evaluation of the target."
 )
 
 

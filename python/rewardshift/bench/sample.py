@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class Task:
     """A prompt, as token ids: what the target sees, and what the draft sees if that differs.
 
-    With several shifts that is what each one's draft sees, by the shift's name. Of tasks decoded together, either all have a ``draft_prompt`` or none has.
+    With several shifts that is what each one's draft sees, by the shift's name.
+
+    Of tasks decoded together, either all have a ``draft_prompt`` or none has.
     """
 
     prompt: list[int]

@@ -10,6 +10,7 @@ import numpy as np
 
 from rewardshift.decoder import Decoder
 from rewardshift.progress import bars, is_shown
+from rewardshift.results import target_logprobs_of
 from rewardshift.shifts import CLASSIC
 
 from .pair import pair_of, with_target
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from rewardshift.prompt_files import Preference
     from rewardshift.results import Completion
-    from rewardshift.shifts import Shift
 
 _AT_ONCE = 4
 """Requests decoded together: enough to be quick, few enough for any machine."""
@@ -249,6 +249,7 @@ class _Asker:
                 max_tokens=self.options.max_tokens,
                 seed=self.options.seed + start,
                 deterministic=False,  # many at once
+                paper_distance=paper_distance,
             )
         return found
 
@@ -343,8 +344,7 @@ def _rewards_of_the_draft(
 
 
 def _target_nats(completions: Sequence[Completion]) -> float | None:
-    known = [step.target_logprob for c in completions for step in c.steps]
-    return _mean([None if logprob is None else -logprob for logprob in known])
+    return _mean([-x for c in completions for x in target_logprobs_of(c.steps)])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

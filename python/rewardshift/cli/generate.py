@@ -1,8 +1,8 @@
 """``rewardshift generate``."""
 
-import typer
+from typing import TYPE_CHECKING
 
-from rewardshift.options import SamplingOptions
+import typer
 
 from .command import command
 from .encode import completion_object, print_json
@@ -10,6 +10,9 @@ from .forms import FormFlags
 from .options import GenerateFlags, LoadFlags, Prompt, PromptFlags, ResponseFlags, read_prompt
 from .program import INTERRUPTED
 from .respond import respond
+
+if TYPE_CHECKING:
+    from rewardshift.options import SamplingOptions
 
 
 def add_to(app: typer.Typer) -> None:

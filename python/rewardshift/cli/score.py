@@ -1,16 +1,17 @@
 """``rewardshift score``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from rewardshift.options import SamplingOptions
 
 from .command import command
 from .encode import print_json, score_object
 from .forms import FormFlags
 from .options import LoadFlags, OutputFlags, PromptFlags, ScoreFlags, read_prompt
 from .render import score_table, stdout
+
+if TYPE_CHECKING:
+    from rewardshift.options import SamplingOptions
 
 
 def add_to(app: typer.Typer) -> None:

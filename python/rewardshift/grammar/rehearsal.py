@@ -105,6 +105,7 @@ def configured(library: ctypes.CDLL) -> ConstraintInit:
     init = ConstraintInit()
     library.llg_constraint_init_set_defaults(ctypes.byref(init), c_void_p(tokenizer))
     init.log_stderr_level = 0
+    init.limits.max_lexer_states = 50_000
     init.limits.precompute_large_lexemes = False
     init.limits.verbose_errors = False
     return init

@@ -75,8 +75,8 @@ class Vocabulary:
         """
         self._model = model
         self._n_known = model.vocab_size if n_known is None else n_known
-        self._grammars: _Remembered[Source, _core.Grammar] = _Remembered(_KEPT_GRAMMARS)
         self._tokens: _core.GrammarVocabulary | None = None
+        self._grammars: _Remembered[Source, _core.Grammar] = _Remembered(_KEPT_GRAMMARS)
 
     def compile(self, source: Source) -> _core.Grammar:
         """A grammar over this vocabulary, as remembered or compiled.
@@ -89,10 +89,11 @@ class Vocabulary:
 
     def _compiled(self, source: Source) -> _core.Grammar:
         try:
-            tokens = self._tokens = self._tokens or self._read()
+            if self._tokens is None:
+                self._tokens = self._read()
             if not (source.option == "choice" and len(source.text) < _PLAIN):
                 rehearse(source)
-            return tokens.compile(source.language, source.text)
+            return self._tokens.compile(source.language, source.text)
         except GrammarError as error:
             reason = str(error)
             if len(reason) > _LONGEST_REASON:

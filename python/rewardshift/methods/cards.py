@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rewardshift.options import target_only
+from rewardshift.results import target_logprobs_of
 from rewardshift.rewards import scores
 
 from . import checks
 from .draws import Draws
-from .meter import Meter, known_logprobs
+from .meter import Meter
 from .question import Question
 from .response import Response
 
@@ -133,7 +134,7 @@ class CARDS:
                 continue
             segments += 1
             candidates = []
-            response.extend([step.id for step in segment], known_logprobs(segment))
+            response.extend([step.id for step in segment], target_logprobs_of(segment))
         counts = {"segments": segments, "rejections": rejected, "forced": forced}
         return meter.answer(**response.as_known(), details=counts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from rewardshift.results import Work
+from rewardshift.results import Work, target_logprobs_of
 from rewardshift.rewards import scores
 
 from .method import Answer
@@ -62,17 +62,10 @@ class Meter:
             text=completion.text,
             tokens=completion.tokens,
             finish_reason=completion.finish_reason,
-            target_logprobs=known_logprobs(steps),
+            target_logprobs=target_logprobs_of(steps),
             log_z=tuple(step.log_z for step in steps if step.log_z is not None),
             drafted=completion.statistics.drafted,
             accepted=completion.statistics.accepted,
             acceptance_by_position=completion.statistics.acceptance_by_position,
             **known,
         )
-
-
-def known_logprobs(steps: Sequence[TokenInfo]) -> tuple[float, ...]:
-    """The log p of each token; none at all where one was forced, and the target not asked."""
-    found = [step.target_logprob for step in steps]
-    known = tuple(logprob for logprob in found if logprob is not None)
-    return known if len(known) == len(found) else ()

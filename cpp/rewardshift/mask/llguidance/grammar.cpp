@@ -27,6 +27,7 @@ LlgConstraintInit limits_for(const Vocabulary& vocabulary) {
   LlgConstraintInit init{};
   vocabulary.call().constraint_init_set_defaults(&init, vocabulary.tokenizer());
   init.log_stderr_level = 0;
+  init.limits.max_lexer_states = 50'000;         // of 1 to 2 kB each, a walk
   init.limits.precompute_large_lexemes = false;  // it walks the vocabulary for each of them
   init.limits.verbose_errors = false;
   return init;

@@ -53,14 +53,20 @@ class Scan {
       skip_line();
     } else if (c == '/') {
       skip_quoted('/');
-    } else if (begins("<[")) {
-      refuse("tokens by number are not supported: grammars are over text");
+    } else if (c == '<' && is_token_named()) {
+      refuse("tokens by name or number are not supported: grammars are over text");
     } else if (is_of_name(c)) {
       skip_name();
     } else {
       return false;
     }
     return true;
+  }
+
+  /// `<|end|>` or `<[42]>`, and no operator.
+  bool is_token_named() const {
+    const std::size_t end = text_.find_first_of("<> \t\r\n", at_ + 1);
+    return end != std::string_view::npos && end > at_ + 1 && text_[end] == '>';
   }
 
   static bool is_of_name(char c) {

@@ -20,8 +20,8 @@ inline constexpr std::size_t kMaxGrammarBytes = std::size_t{1} << 20;
 inline constexpr int kMaxGrammarNesting = 100;
 
 /// Throws GrammarError, with the line, for a text that is too long or too deep, that holds a NUL,
-/// or in Lark for what would depend on how text is cut into tokens: tokens by number (`<[42]>`),
-/// and the attributes `stop` and `max_tokens`.
+/// or in Lark for what is no text or would depend on how it is cut into tokens: tokens by name or
+/// number (`<|end|>`, `<[42]>`), and the attributes `stop` and `max_tokens`.
 void check_text(Language language, std::string_view text);
 
 }  // namespace rewardshift::llguidance
