@@ -21,7 +21,8 @@ from rewardshift.cli.command import _AS_TEXT
 from rewardshift.cli.distill import CorpusFlags, ShapeFlags
 from rewardshift.cli.evaluate import EvalFlags
 from rewardshift.cli.forms import FormFlags
-from rewardshift.cli.options import GenerateFlags, LoadFlags, PromptFlags
+from rewardshift.cli.options import GenerateFlags, LoadFlags
+from rewardshift.cli.prompting import PromptFlags
 from rewardshift.options import LoadOptions, SamplingOptions
 from tests.support.tiny_gguf import CHATML_TEMPLATE, spm_vocab
 
@@ -248,7 +249,6 @@ def test_a_tilde_is_the_home_folder_in_every_path(
         ),
         ("--verification all", "--verification must be 'block' or 'token', not 'all'"),
         ("--regex '('", "--regex: "),
-        ("--choice ''", "--choice"),
         ("--stop ''", "--stop must be made of non-empty strings"),
         ("--repeat-penalty 0", "--repeat-penalty must be finite and > 0"),
         ("--frequency-penalty inf", "--frequency-penalty must be finite"),

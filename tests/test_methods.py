@@ -26,6 +26,7 @@ from rewardshift.methods import (
     calibrate,
     soft_best_of_n,
 )
+from rewardshift.options import target_only
 
 from .support import precision
 from .support.engine import EXACT

@@ -249,7 +249,6 @@ class _Asker:
                 max_tokens=self.options.max_tokens,
                 seed=self.options.seed + start,
                 deterministic=False,  # many at once
-                paper_distance=paper_distance,
             )
         return found
 

@@ -29,7 +29,8 @@ from rewardshift.prompt_files import read_prompts
 from .command import command
 from .encode import print_json
 from .naming import Called
-from .options import GoalFlags, LoadFlags, OutputFlags, PromptFlags, option
+from .options import GoalFlags, LoadFlags, OutputFlags, option
+from .prompting import PromptFlags
 from .render import stderr, stdout
 
 ALIGNED, LOSSLESS, CONCURRENT, MEMORY = "aligned", "lossless", "concurrent", "memory"

@@ -13,8 +13,9 @@ from rewardshift.options import SamplingOptions
 from .command import command
 from .encode import completion_object, print_json
 from .forms import FormFlags
-from .options import LoadFlags, ResponseFlags, SamplingFlags, SystemFlags, read_stdin
+from .options import LoadFlags, ResponseFlags, SamplingFlags
 from .program import INTERRUPTED
+from .prompting import SystemFlags, read_stdin
 from .render import stderr
 from .respond import respond
 

@@ -7,8 +7,9 @@ import typer
 from .command import command
 from .encode import completion_object, print_json
 from .forms import FormFlags
-from .options import GenerateFlags, LoadFlags, Prompt, PromptFlags, ResponseFlags, read_prompt
+from .options import GenerateFlags, LoadFlags, ResponseFlags
 from .program import INTERRUPTED
+from .prompting import Prompt, PromptFlags, read_prompt
 from .respond import respond
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ passed on, so no default is written a second time.
 
 import inspect
 import re
-import sys
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
@@ -14,7 +13,6 @@ import typer
 
 from rewardshift import _core
 from rewardshift._core import NgramTable
-from rewardshift.chat.messages import Message, with_system
 from rewardshift.decoder import Decoder
 from rewardshift.embedded import default_roles
 from rewardshift.loading.log import show_log
@@ -25,7 +23,7 @@ from rewardshift.sources.hub import StrPath
 from .naming import Called
 from .shifting import shifts_of, strength_of
 
-_SAMPLING, _LOADING, _PROMPT, _OUTPUT = "Sampling", "Models", "Prompt", "Output"
+_SAMPLING, _LOADING, _OUTPUT = "Sampling", "Models", "Output"
 
 
 def _core_option(
@@ -313,65 +311,6 @@ class GenerateFlags(SamplingFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SystemFlags:
-    """The system messages."""
-
-    system: Annotated[
-        str | None, option("--system", panel=_PROMPT, text="System message for all models.")
-    ] = None
-    draft_system: Annotated[
-        str | None,
-        option("--draft-system", panel=_PROMPT, text="For the draft alone: shifts by prompt."),
-        Called("draft_prompt"),
-    ] = None
-
-    @property
-    def any(self) -> bool:
-        """Whether there is one."""
-        return self.system is not None or self.draft_system is not None
-
-    def conversation(self, text: str) -> list[Message]:
-        """The messages of a conversation that opens with the user's text."""
-        messages: list[Message] = [{"role": "user", "content": text}]
-        return messages if self.system is None else with_system(messages, self.system)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptFlags(SystemFlags):
-    """How text becomes a prompt."""
-
-    chat: Annotated[
-        bool,
-        option(
-            "--chat",
-            panel=_PROMPT,
-            text="Put the prompt into the model's chat template, as a system message does anyway.",
-        ),
-    ] = False
-    raw: Annotated[
-        bool,
-        option(
-            "--raw",
-            panel=_PROMPT,
-            text="Give the prompt as it is, as is done without a system message anyway.",
-        ),
-    ] = False
-
-    def __post_init__(self) -> None:
-        """Refuses what cannot be both."""
-        if self.chat and self.raw:
-            raise ValueError("--chat and --raw contradict each other: choose one")
-        if self.raw and self.any:
-            raise ValueError("--system and --draft-system need the chat template: not --raw")
-
-    def prompts(self, decoder: Decoder, text: str) -> tuple[list[int], list[int] | None]:
-        """The target's prompt and, where it differs, the draft's."""
-        if self.chat or self.any:
-            return decoder.chat_prompts(self.conversation(text), draft_system=self.draft_system)
-        return decoder.tokenize(text), None
-
-
-@dataclass(frozen=True, kw_only=True)
 class LogFlags:
     """What is said besides the result."""
 
@@ -414,35 +353,3 @@ class ResponseFlags(OutputFlags):
             raise ValueError("--top-logprobs are printed with --json only: add it")
         if options.get("paper_distance") and not (self.json or self.show):
             raise ValueError("--paper-distance is printed with --show and --json only: add one")
-
-
-Prompt = Annotated[
-    str | None,
-    typer.Argument(
-        help="The prompt, behind -- if it begins with a dash; - reads it from stdin, as does "
-        "leaving it out there.",
-        show_default=False,
-    ),
-]
-
-
-def read_prompt(prompt: str | None) -> str:
-    """The prompt given, or stdin's text without its last line feed.
-
-    Raises:
-        ValueError: If there is none, or it is not UTF-8.
-    """
-    if prompt is not None and prompt != "-":
-        return prompt
-    if prompt is None and sys.stdin.isatty():
-        raise ValueError("there is no prompt: give one, or - to read it from stdin")
-    return read_stdin()
-
-
-def read_stdin() -> str:
-    """All of stdin's text, without its last line feed."""
-    try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")  # Windows' shells begin with that mark
-        return text.removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"stdin is not UTF-8 text: {error}") from None

@@ -7,7 +7,8 @@ import typer
 from .command import command
 from .encode import print_json, score_object
 from .forms import FormFlags
-from .options import LoadFlags, OutputFlags, PromptFlags, ScoreFlags, read_prompt
+from .options import LoadFlags, OutputFlags, ScoreFlags
+from .prompting import PromptFlags, read_prompt
 from .render import score_table, stdout
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rewardshift.decoder import Decoder
-    from rewardshift.results import Completion, TokenInfo
+    from rewardshift.results import Completion
     from rewardshift.rewards import Exchange, Reward
 
 
