@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from .shifts import Strength
-
 RuleName = Literal["exact", "paper", "speculative"]
 VerificationName = Literal["block", "token"]
 
@@ -97,7 +95,7 @@ class SamplingOptions(GrammarOptions, total=False):
     frequency_penalty: float
     presence_penalty: float
     penalty_last_n: int
-    strength: Strength
+    strength: float | Mapping[str, float] | None
     rule: RuleName
     verification: VerificationName
     num_draft_tokens: int | None

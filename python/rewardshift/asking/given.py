@@ -121,11 +121,13 @@ def given_models(
 
 def _checked_pairs(shifts: object) -> dict[str, ModelPair]:
     if not isinstance(shifts, Mapping):
-        raise TypeError(f"shifts must be a mapping from names to pairs, not {shown(shifts)}")
+        raise TypeError(f"shifts must map names to pairs of models, not be {shown(shifts)}")
     for name, pair in shifts.items():
         require_shift_name(name)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"shift {name!r} must be a draft and a reference, not {shown(pair)}")
+            raise TypeError(
+                f"shifts must map names to pairs of models, not {name!r} to {shown(pair)}"
+            )
     return {name: (pair[0], pair[1]) for name, pair in shifts.items()}
 
 
@@ -133,7 +135,11 @@ def _strengths_of(
     pairs: Mapping[str, ModelPair], strengths: Mapping[str, float] | None
 ) -> dict[str, float]:
     found = dict.fromkeys(pairs, 1.0)
-    for name, strength in (strengths or {}).items():
+    if strengths is None:
+        return found
+    if not isinstance(strengths, Mapping):
+        raise TypeError(f"strengths must map names to numbers, not be {shown(strengths)}")
+    for name, strength in strengths.items():
         if name not in pairs:
             known = f"only {', '.join(pairs)}" if pairs else "none"
             raise ValueError(f"strengths names {shown(name)}, and of shifts there are {known}")
