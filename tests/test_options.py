@@ -27,8 +27,8 @@ def fields(struct: type) -> set[str]:
         (
             SamplingOptions,
             _core.RequestParams,
-            {"echo", "logprobs", "deterministic", "strength"},
-            {"reproducible", "strengths", "grammar"},
+            {"echo", "logprobs", "deterministic", "strength", "response_format", "regex", "choice"},
+            {"reproducible", "strengths"},
         ),
     ],
 )

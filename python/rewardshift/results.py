@@ -314,7 +314,8 @@ class Completion:
         tokens: Its token ids, with the end-of-generation token if that ended it. With ``echo``, the
             prompt's ids come first.
         finish_reason: "stop" for an end-of-generation token or stop string, "length" for
-            ``max_tokens`` or a full context, "cancelled".
+            ``max_tokens`` or a full context, "cancelled". Of a grammar's responses only "stop" is
+            whole, unless a stop string ended it.
         steps: The generated tokens, one by one.
         statistics: Costs and decisions.
         seed: The seed used.

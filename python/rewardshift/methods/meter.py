@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from rewardshift.results import target_logprobs_of
+from rewardshift.results import Work, target_logprobs_of
 from rewardshift.rewards import scores
 
 from .method import Answer
@@ -44,7 +44,10 @@ class Meter:
         Args:
             **known: The answer's other attributes.
         """
-        work = {role: now - self._before[role] for role, now in self._decoder.work.items()}
+        nothing = Work(0, 0)
+        work = {
+            role: now - self._before.get(role, nothing) for role, now in self._decoder.work.items()
+        }
         return Answer(
             seconds=time.perf_counter() - self._start,
             evaluated={**{role: w.tokens for role, w in work.items()}, "reward": self._texts},
