@@ -26,37 +26,63 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "mutants"
 SOURCE, BUILD, PACKAGE = WORK / "source", WORK / "cmake", WORK / "python"
 INPUTS = ("CMakeLists.txt", "pyproject.toml", "bindings", "cmake", "cpp", "third_party")
-TESTS = ("test_rule.py", "test_engine_invariance.py", "test_engine_law.py")
+TESTS = (
+    "test_rule.py",
+    "test_engine_invariance.py",
+    "test_engine_law.py",
+    "test_shift_law.py",
+    "test_block_law.py",
+    "test_mask_law.py",
+)
 TEST_SECONDS = 600  # then a mutant counts as killed
 
 RULE = "math/rule.cpp"
+BLOCK = "math/block.cpp"
+RESIDUAL = "math/residual.h"
 DISTRIBUTION = "math/distribution.cpp"
+TRUNCATION = "math/truncation.cpp"
 LOOPS = "math/vector_loops.h"
 RNG = "math/rng.cpp"
+PANEL = "shift/panel.cpp"
+WALK = "mask/llguidance/walk.cpp"
+REQUEST = "decode/request.h"
 ROUND = "decode/round.cpp"
-DESCRIBE = "decode/describe.cpp"
-DRAFTER = "decode/model_drafter.cpp"
+JUDGE = "decode/judge.cpp"
+SHAPER = "decode/shaper.cpp"
+VERIFIER = "decode/verifier.cpp"
+READERS = "decode/reader_proposer.cpp"
+TABLES = "decode/table_proposer.cpp"
+REPORT = "decode/report.cpp"
 TEXT = "decode/text_stream.cpp"
 PARAMS = "decode/params.cpp"
 DECODER = "decode/decoder.cpp"
-SCORE = "decode/score.cpp"
 TREE = "decode/draft_tree.cpp"
 
 SHAPE_GOAL = """\
-  goal_logits(roles, strength, probs);
-  adjust(probs, shaping.adjustments);
-  const Shaped shaped = shape(probs, shaping.temperature, shaping.truncation, workspace);
+    const Shaped shaped = shape(terms_, shaping, workspace_, out.weights);
 """
 SHAPE_TARGET_ALONE = """\
-  std::vector<double> cut(roles.target.begin(), roles.target.end());
-  adjust(cut, shaping.adjustments);
-  shape(cut, shaping.temperature, shaping.truncation, workspace);
-  goal_logits(roles, strength, probs);
-  adjust(probs, shaping.adjustments);
-  for (std::size_t i = 0; i < cut.size(); ++i) {
-    if (cut[i] == 0.0) probs[i] = -std::numeric_limits<double>::infinity();
-  }
-  const Shaped shaped = shape(probs, shaping.temperature, {}, workspace);
+    std::vector<float> cut(out.weights.size());
+    shape({terms_.data(), 1}, shaping, workspace_, cut);
+    Shaping uncut = shaping;
+    uncut.truncation = {};
+    Shaped shaped = shape(terms_, uncut, workspace_, out.weights);
+    shaped.sum = 0.0;
+    for (std::size_t i = 0; i < cut.size(); ++i) {
+      if (cut[i] == 0.0F) out.weights[i] = 0.0F;
+      shaped.sum += static_cast<double>(out.weights[i]);
+    }
+"""
+DRAW_DRAFT = """\
+  block.set_sum(shaped.sum);
+  const Token token = sample(block.proposal(i), request.uniform_of_draft(i, Purpose::proposal));
+"""
+DRAW_AND_REPORT = """\
+  bench.weights.assign(block.weights(i).begin(), block.weights(i).end());
+  const Token token = sample({{bench.weights, shaped.sum}},
+                             request.uniform_of_draft(i, Purpose::proposal));
+  const Term base{{growing.rows.front(), 1.0}};
+  block.set_sum(shape({terms}, {shaping}, bench.workspace, block.weights(i)).sum);
 """
 
 
@@ -74,21 +100,23 @@ MUTANTS = (
     # the rule
     Mutant(
         "subtraction dropped",
-        RULE,
-        "return std::max(scale_ * goal_[i] - proposal_[i], 0.0);",
-        "return scale_ * goal_[i];",
+        RESIDUAL,
+        "return std::max(goal(i) - proposal(i), 0.0);",
+        "return goal(i);",
     ),
     Mutant(
         "subtraction dropped where tokens are drawn, not in law()",
-        RULE,
-        "[&law](std::size_t i) { return law.residual(i); }",
-        "[&](std::size_t i) { return scale * goal[i]; }",
+        RESIDUAL,
+        "cumulative_.find(u, [this](std::size_t i) { return (*this)(i); })",
+        "cumulative_.find(u, [this](std::size_t i) { return goal(i); })",
     ),
     Mutant(
         "q and r swapped",
-        RULE,
-        "strength * (static_cast<double>(q[i]) - static_cast<double>(r[i]));",
-        "strength * (static_cast<double>(r[i]) - static_cast<double>(q[i]));",
+        PANEL,
+        "    weights[shifts_[i].draft] += strengths[i];\n"
+        "    weights[shifts_[i].reference] -= strengths[i];\n",
+        "    weights[shifts_[i].reference] += strengths[i];\n"
+        "    weights[shifts_[i].draft] -= strengths[i];\n",
     ),
     Mutant(
         "Z left out",
@@ -105,10 +133,15 @@ MUTANTS = (
     Mutant(
         "residual not renormalised where tokens are drawn",
         LOOPS,
-        "const double goal = u * total;",
+        "const double goal = u * total_;",
         "const double goal = u;",
     ),
-    Mutant("truncation applied to p alone", RULE, SHAPE_GOAL, SHAPE_TARGET_ALONE),
+    Mutant(
+        "truncation applied to p alone",
+        JUDGE,
+        SHAPE_GOAL,
+        SHAPE_TARGET_ALONE,
+    ),
     Mutant(
         "acceptance reversed",
         RULE,
@@ -118,8 +151,8 @@ MUTANTS = (
     Mutant(
         "truncated mass left out of the paper's scale",
         RULE,
-        "std::min(std::exp(result.log_z) * shaped.kept, kMost)",
-        "std::min(std::exp(result.log_z), kMost)",
+        "std::min(std::exp(goal.log_z) * shaped.kept, kMost)",
+        "std::min(std::exp(goal.log_z), kMost)",
     ),
     Mutant(
         "what rounding leaves of a residual decides",
@@ -130,39 +163,89 @@ MUTANTS = (
     Mutant(
         "greedy ties go to the highest id",
         DISTRIBUTION,
-        "greedy ? std::max_element(p, p + n) - p : 0;",
-        "greedy ? std::max_element(p, p + n, std::less_equal<>()) - p : 0;",
+        "static_cast<std::size_t>(std::find(z, z + count, top.z) - z);",
+        "static_cast<std::size_t>(std::max_element(z, z + count, std::less_equal<>()) - z);",
     ),
     Mutant(
         "top_k ties go to the highest id",
-        DISTRIBUTION,
+        TRUNCATION,
         "(a.first == b.first && a.second < b.second)",
         "(a.first == b.first && a.second > b.second)",
+    ),
+    # several shifts
+    Mutant(
+        "a shift's sign lost",
+        DECODER,
+        "params.strengths.empty() ? shifts[i].strength : params.strengths[i];",
+        "params.strengths.empty() ? shifts[i].strength : std::abs(params.strengths[i]);",
+    ),
+    Mutant(
+        "one shift's row used for another",
+        JUDGE,
+        "terms_.push_back({judged.rows[part], request.goal[part].weight});",
+        "terms_.push_back({judged.rows[part == 3 ? 2 : part], request.goal[part].weight});",
+    ),
+    Mutant(
+        "a reference's weight not shared among its shifts",
+        PANEL,
+        "weights[shifts_[i].reference] -= strengths[i];",
+        "weights[shifts_[i].reference] = -strengths[i];",
+    ),
+    Mutant(
+        "a reference whose weights cancel has no veto",
+        PANEL,
+        "if (asked[reader]) goal.push_back",
+        "if (weights[reader] != 0.0) goal.push_back",
+    ),
+    Mutant(
+        "a shift of strength 0 asked all the same",
+        PANEL,
+        "if (strengths[i] != 0.0) asked[shifts_[i].draft]",
+        "asked[shifts_[i].draft]",
+    ),
+    Mutant(
+        "a default strength for all",
+        DECODER,
+        "params.strengths.empty() ? shifts[i].strength :",
+        "params.strengths.empty() ? 1.0 :",
     ),
     # random numbers
     Mutant(
         "one uniform used twice: acceptance and residual",
-        ROUND,
-        "request.uniforms(position, Purpose::residual)",
-        "request.uniforms(position, Purpose::accept)",
+        VERIFIER,
+        "const double residual = request.uniforms(position, Purpose::residual);",
+        "const double residual = request.uniforms(position, Purpose::accept);",
     ),
     Mutant(
         "one uniform used twice: proposal and acceptance",
-        ROUND,
-        "request.uniforms(position, Purpose::accept),",
-        "request.uniforms(position, Purpose::proposal),",
+        VERIFIER,
+        "request.uniforms(position, Purpose::accept), residual);",
+        "request.uniforms(position, Purpose::proposal), residual);",
+    ),
+    Mutant(
+        "one uniform used twice: proposal and acceptance of a block",
+        VERIFIER,
+        "request.uniform_of_draft(i, Purpose::accept)",
+        "request.uniform_of_draft(i, Purpose::proposal)",
     ),
     Mutant(
         "one uniform for all positions of a draft",
-        DRAFTER,
-        "(request.position + i, Purpose::proposal)",
-        "(request.position, Purpose::proposal)",
+        REQUEST,
+        "return uniforms(generated + i, purpose);",
+        "return uniforms(generated, purpose);",
+    ),
+    Mutant(
+        "a block's numbers drawn again by the next",
+        REQUEST,
+        "if (!verifies_jointly()) return uniforms(generated + i, purpose);",
+        "return uniforms(generated + i, purpose);",
     ),
     Mutant(
         "one uniform for all decisions of a round",
-        ROUND,
-        "const std::size_t position = request.generated + request.round.accepted.size();",
-        "const std::size_t position = request.generated;",
+        VERIFIER,
+        "  const std::size_t position = request.generated + request.round.path.size();\n"
+        "  const double residual",
+        "  const std::size_t position = request.generated;\n  const double residual",
     ),
     Mutant(
         "all streams draw alike",
@@ -170,99 +253,184 @@ MUTANTS = (
         "                  substream_, static_cast",
         "                  0, static_cast",
     ),
+    # blocks
+    Mutant(
+        "a block's residual without what was carried there",
+        BLOCK,
+        "const Residual residual(goals[length], proposals[length], p);",
+        "const Residual residual(goals[length], proposals[length], 1.0);",
+    ),
+    Mutant(
+        "a block's draft accepted by its residual alone",
+        BLOCK,
+        "residual.sum() / (residual.sum() + 1.0 - p)",
+        "residual.sum()",
+    ),
+    Mutant(
+        "a block carries more than all",
+        BLOCK,
+        "p = std::min(p * goals[i][drafted[i]] / proposals[i][drafted[i]], 1.0);",
+        "p = p * goals[i][drafted[i]] / proposals[i][drafted[i]];",
+    ),
+    Mutant(
+        "what lies behind an impossible draft ends the request",
+        VERIFIER,
+        "      if (i == 0) throw;\n",
+        "      throw;\n",
+    ),
     # the round
     Mutant(
         "bonus drawn from p",
-        ROUND,
-        "const Goal goal = goal_at(request, accepted, rows);\n  const Token token",
-        "const Goal goal = accepted == 0 ? goal_at(request, 0, rows)\n"
-        "      : rewardshift::goal(rows, 0.0, Shaping{request.params.temperature, {}, {}},\n"
-        "                          workspace_, goal_);\n"
-        "  const Token token",
+        VERIFIER,
+        "  const Token token = sample(judged.goal.weights, ",
+        "  std::vector<float> alone(judged.weights.size());\n"
+        "  const Term p{judged.rows.front(), 1.0};\n"
+        "  Workspace workspace;\n"
+        "  const Shaped shaped =\n"
+        "      shape({&p, 1}, {request.params.temperature, {}, {}, {}}, workspace, alone);\n"
+        "  const Weights wrong{alone, shaped.sum};\n"
+        "  const Token token = sample(request.round.path.empty() ? judged.goal.weights : wrong, ",
     ),
     Mutant(
         "last draft row used again for the bonus",
-        ROUND,
-        "if (is_waiting(request)) request->round.bonus.draft = {rows[next++], goal_.size()};",
-        "if (is_waiting(request)) {\n"
-        "      const std::size_t k = request->block.tokens.size();\n"
-        "      if (k == 0) request->round.bonus.draft = {rows[next++], goal_.size()};\n"
-        "      else request->round.bonus.draft = request->block.draft_logits(k - 1), ++next;\n"
-        "    }",
+        VERIFIER,
+        "request.round.bonus = rows_at(request, row);",
+        "request.round.bonus = rows_at(request, row > 0 ? row - 1 : 0);",
     ),
     Mutant(
         "reference row off by one",
-        ROUND,
-        "rows.reference = {round.rows_of(Role::reference)[row], n};",
-        "rows.reference = {round.rows_of(Role::reference)[row > 0 ? row - 1 : 0], n};",
+        VERIFIER,
+        "scored[row], static_cast",
+        "scored[part > 1 && row > 0 ? row - 1 : row], static_cast",
     ),
     Mutant(
         "target row off by one",
-        ROUND,
-        "rows.target = {round.rows_of(Role::target)[row], n};",
-        "rows.target = {round.rows_of(Role::target)[row > 0 ? row - 1 : 0], n};",
+        VERIFIER,
+        "scored[row], static_cast",
+        "scored[part == 0 && row > 0 ? row - 1 : row], static_cast",
     ),
     Mutant(
         "reported proposal is not the one drawn from",
-        DRAFTER,
-        "  block.add(token, i, i);\n",
-        "  std::copy(logits.begin(), logits.end(), proposal.begin());\n"
-        "  shape(proposal, request.params->temperature, {}, workspace_);\n"
-        "  block.add(token, i, i);\n",
+        READERS,
+        DRAW_DRAFT,
+        DRAW_AND_REPORT.format(
+            terms="bench.terms", shaping="{request.params.temperature, {}, {}, {}}"
+        ),
+    ),
+    Mutant(
+        "a shifted base reported as plain",
+        READERS,
+        DRAW_DRAFT,
+        DRAW_AND_REPORT.format(
+            terms="{&base, 1}", shaping="bench.shaper.after(request, growing.path)"
+        ),
     ),
     Mutant(
         "penalties do not see the drafted tokens",
-        ROUND,
-        "history.first(request.prompt_of(Role::target) + request.generated + i)",
-        "history.first(request.prompt_of(Role::target) + request.generated)",
+        SHAPER,
+        "  text_.insert(text_.end(), drafts.begin(), drafts.end());\n"
+        "  adjustments_at(params, text_, adjustments_);\n",
+        "  adjustments_at(params, text_, adjustments_);\n"
+        "  text_.insert(text_.end(), drafts.begin(), drafts.end());\n",
     ),
     Mutant(
-        "draft decoded from the target's prompt",
-        ROUND,
-        "request->tokens_of(from_table ? Role::target : Role::draft)",
-        "request->tokens_of(from_table ? Role::target : Role::target)",
+        "readers draft from the target's prompt",
+        READERS,
+        "growing.asked[part] = request.history[proposal[part].reader];",
+        "growing.asked[part] = request.history[0];",
     ),
     Mutant(
         "rows kept for the bonus are another's",
-        ROUND,
-        "std::ranges::copy(*row, free);",
-        "std::ranges::copy(bonus.target, free);",
+        VERIFIER,
+        "row = kept_rows_.emplace_back(row.begin(), row.end());",
+        "kept_rows_.emplace_back(row.begin(), row.end());\n      row = kept_rows_.front();",
     ),
     Mutant(
         "rows the next call overwrites are not kept",
-        ROUND,
-        "  keep_bonus_rows();\n",
+        VERIFIER,
+        "    keep_bonus_rows(requests, model);\n",
         "",
     ),
     Mutant(
         "one sequence for draft and reference",
-        "decode/decoder.cpp",
-        "(comes_second ? static_cast<int>(last_history_.size()) + 1 : 0)",
-        "(comes_second ? 0 : 0)",
+        PANEL,
+        "range_of_[question.reader] * (places_ + 1)",
+        "range_of_[question.reader] * 0",
     ),
     Mutant(
         "a measured length for a seed",
-        "decode/decoder.cpp",
-        "calibrated && !params.num_draft_tokens && !params.reproducible",
-        "calibrated && !params.num_draft_tokens",
+        "decode/planner.cpp",
+        "is_calibrated && !params.num_draft_tokens && !params.reproducible",
+        "is_calibrated && !params.num_draft_tokens",
     ),
     Mutant(
         "end of generation does not end",
-        ROUND,
+        DECODER,
         "if (last || stopped) {",
         "if (stopped) {",
     ),
     Mutant(
         "paper's log-probabilities are those of pi*",
-        DESCRIBE,
-        "if (request.params.rule == Rule::paper &&",
-        "if (request.params.rule == Rule::speculative &&",
+        REPORT,
+        "if (is_papers && !is_greedy",
+        "if (!is_papers && !is_greedy",
     ),
     Mutant(
         "drafts behind a stop string count as accepted",
         "decode/statistics.cpp",
         "const std::size_t kept = std::min(accepted_tokens, emitted);",
         "const std::size_t kept = accepted_tokens;",
+    ),
+    # drafts that no model makes
+    Mutant(
+        "a quotation that is not certain",
+        TABLES,
+        "    const WeightedToken certain{1.0, token};\n    block.set_law({&certain, 1});\n",
+        "    const WeightedToken halves[] = {{0.5, token}, {0.5, token == 0 ? 1 : 0}};\n"
+        "    block.set_law(halves);\n",
+    ),
+    # masks
+    Mutant(
+        "mask on the goal but not on the readers' proposal",
+        READERS,
+        "shaping = bench.shaper.after(request, growing.path);",
+        "shaping = bench.shaper.after(request, growing.path);\n  shaping.allowed = {};",
+    ),
+    Mutant(
+        "mask on the goal but not on tables and quotations",
+        TABLES,
+        "if (request.walk == nullptr) return true;",
+        "return true;",
+    ),
+    Mutant(
+        "mask on the proposal but not on the goal",
+        JUDGE,
+        "const Shaping shaping = shaper_.after(request, drafts);",
+        "Shaping shaping = shaper_.after(request, drafts);\n  shaping.allowed = {};",
+    ),
+    Mutant(
+        "the mask does not see the drafted tokens",
+        SHAPER,
+        "subspan(request.prompt_size.front());",
+        "subspan(request.prompt_size.front(), request.generated);",
+    ),
+    Mutant(
+        "a mask remembered after its prefix was left",
+        WALK,
+        "if (kept.length && *kept.length > length) kept.length.reset();",
+        "if (kept.length && *kept.length > length + 1000) kept.length.reset();",
+    ),
+    Mutant(
+        "the grammar not rolled back after rejected drafts",
+        WALK,
+        "status = call.matcher_rollback(matcher_.get(), at_ - length);",
+        "status = 0;",
+    ),
+    Mutant(
+        "a token forced where two may follow",
+        "mask/mask.cpp",
+        "if (only || !std::has_single_bit(mask[i])) return std::nullopt;",
+        "if (only) return std::nullopt;",
     ),
     # text and limits
     Mutant(
@@ -285,9 +453,9 @@ MUTANTS = (
     ),
     Mutant(
         "finished requests keep their sequence",
-        DECODER,
-        "if (request->sequences.empty() || request->is_finished()) continue;",
-        "if (request->sequences.empty()) continue;",
+        "decode/scheduler.cpp",
+        "if (request->places.empty() || request->is_finished()) continue;",
+        "if (request->places.empty()) continue;",
     ),
     # trees
     Mutant(
@@ -299,8 +467,8 @@ MUTANTS = (
     Mutant(
         "residual of a tree not renormalised",
         RULE,
-        "mass = vector_sum(left.size(), [values](std::size_t k) { return values[k]; });",
-        "mass = values[0] >= 0.0 ? 1.0 : 0.0;",
+        "(i == 0 ? goal[drafted[i]] : left[x]) / mass;",
+        "(i == 0 ? goal[drafted[i]] : left[x]);",
     ),
     Mutant("drawn with replacement", RULE, "    drawn->first = 0.0;\n", ""),
     Mutant(
@@ -311,15 +479,15 @@ MUTANTS = (
     ),
     Mutant(
         "one uniform for all drafts of a position",
-        ROUND,
+        VERIFIER,
         "request.uniforms(position, Purpose::accept, i)",
         "request.uniforms(position, Purpose::accept, i > 64 ? i : 0)",
     ),
     Mutant(
         "a tree's draws used again by the next round's",
-        "decode/drafter.h",
-        "return (*uniforms)(position, Purpose::proposal, static_cast",
-        "return (*uniforms)(0, Purpose::proposal, static_cast",
+        "decode/proposer.h",
+        "return request.uniforms(request.generated, Purpose::proposal,",
+        "return request.uniforms(0, Purpose::proposal,",
     ),
     Mutant(
         "a branch scored without what it branches from",
@@ -330,8 +498,8 @@ MUTANTS = (
     ),
     Mutant(
         "the accepted branch not followed",
-        ROUND,
-        "    request.follow(round.accepted.size(), decision.token);\n",
+        VERIFIER,
+        "  request.follow_path();\n",
         "",
     ),
     Mutant(
@@ -343,9 +511,9 @@ MUTANTS = (
     ),
     Mutant(
         "scores shifted by one",
-        SCORE,
-        "score_token(request, tokens[i], i, {row[0]",
-        "score_token(request, tokens[i], i > 0 ? i - 1 : 0, {row[0]",
+        "decode/scorer.cpp",
+        "rows_[part.reader][i], vocab_size",
+        "rows_[part.reader][i > 0 ? i - 1 : 0], vocab_size",
     ),
 )
 

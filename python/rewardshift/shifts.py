@@ -23,6 +23,9 @@ CLASSIC = "draft"
 UNNAMED = "shift"
 """The name of a Shift that is given without one."""
 
+Strength = float | Mapping[str, float] | None
+"""A number for the only shift, numbers by shift (missing names are 0), or each shift's default."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shift:
@@ -181,7 +184,7 @@ def strengths_by_shift(strength: object, names: Sequence[str]) -> list[float]:
     None at all are each shift's default.
 
     Args:
-        strength: A number for the only shift, numbers by shift (missing names are 0), or None.
+        strength: As in ``Strength``.
         names: The decoder's shifts.
 
     Raises:

@@ -114,12 +114,15 @@ std::optional<Way> Planner::quotation_of(Request& request, bool is_weighed) cons
     return std::nullopt;
   }
   constexpr std::size_t kLong = 4;
+  constexpr std::size_t kMostQuoted = 64;  // no request may draft more
   const auto text = request.text_so_far();
   const Quotation found = request.quotations.find(text);
   if (found.match == 0) return std::nullopt;
   const bool is_long = found.match >= kLong;
   if (is_unasked_for && !is_weighed && !is_long) return std::nullopt;
-  request.quoted = text.subspan(found.begin);
+  const auto rest = text.subspan(found.begin);
+  const auto quoted = rest.first(std::min(rest.size(), kMostQuoted));
+  request.quoted.assign(quoted.begin(), quoted.end());
   return Way{is_long ? DraftKind::quote_long : DraftKind::quote_short, {}};
 }
 

@@ -159,9 +159,9 @@ struct Request {
   Acceptances acceptances{0.97};
   Quotations quotations;  ///< where the text occurred before
 
-  Way way;                             ///< how the next round drafts,
-  std::size_t draft_length = 0;        ///< and how many tokens
-  std::span<const Token> quoted = {};  ///< what a quotation would draft, of the target's history
+  Way way;                       ///< how the next round drafts,
+  std::size_t draft_length = 0;  ///< and how many tokens
+  std::vector<Token> quoted;     ///< what a quotation would draft: histories move in a round
 
   std::size_t generated = 0;  ///< tokens of the response
   std::size_t limit = 0;      ///< most tokens of the response

@@ -21,8 +21,8 @@ void TableProposer::draft(std::span<Request* const> requests) {
 
 void TableProposer::quote(Request& request) {
   DraftBlock& block = request.block;
-  for (const Token token :
-       request.quoted.first(std::min(request.quoted.size(), request.draft_length))) {
+  const std::span<const Token> quoted = request.quoted;
+  for (const Token token : quoted.first(std::min(quoted.size(), request.draft_length))) {
     if (token >= panel_->vocab_size() || !may_follow(request, block.tokens, token)) return;
     const WeightedToken certain{1.0, token};
     block.set_law({&certain, 1});

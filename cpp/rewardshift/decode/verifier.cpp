@@ -14,16 +14,30 @@ void Verifier::verify(Request& request) {
   }
 }
 
+/// How many drafts of a chain have a goal to be decided by, which is judged for each. Where there
+/// is none, as nothing may follow, that is an error only if the response gets there.
+std::size_t Verifier::judge_chain(Request& request) {
+  const std::span<const Token> drafted = request.block.tokens;
+  for (std::size_t i = 0; i < drafted.size(); ++i) {
+    try {
+      judge_.judge(request, drafted.first(i), rows_at(request, i), judged_at(i));
+    } catch (const EvaluationError&) {
+      if (i == 0) throw;
+      return i;
+    }
+  }
+  return drafted.size();
+}
+
 /// Block verification: the longest beginning of the chain that its uniforms accept.
 void Verifier::verify_jointly(Request& request) {
   const DraftBlock& block = request.block;
-  const std::span<const Token> drafted = block.tokens;
+  const auto drafted = std::span<const Token>(block.tokens).first(judge_chain(request));
   goals_.clear();
   proposals_.clear();
   accept_uniforms_.clear();
   residual_uniforms_.clear();
   for (std::size_t i = 0; i < drafted.size(); ++i) {
-    judge_.judge(request, drafted.first(i), rows_at(request, i), judged_at(i));
     goals_.push_back(judged_at(i).goal.weights);
     proposals_.push_back(block.proposal(i));
     accept_uniforms_.push_back(request.uniform_of_draft(i, Purpose::accept));

@@ -33,6 +33,7 @@ class Verifier {
 
  private:
   void verify_jointly(Request& request);
+  std::size_t judge_chain(Request& request);
   void verify_one_by_one(Request& request);
   Decision decide_at(Request& request, std::size_t row, const Judged& judged);
   bool accept(Request& request, std::size_t i);

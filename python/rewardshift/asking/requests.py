@@ -113,7 +113,8 @@ class Requests:
         most = params.max_tokens
         self._warn_of_length(read, self._engine.core.context_size if most < 0 else most)
         follows_costs = params.num_draft_tokens is None and not params.reproducible
-        if params.drafter is not None and follows_costs and self._prompts.has_text:
+        is_weighed = params.drafter is not None or params.prompt_lookup
+        if is_weighed and follows_costs and self._prompts.has_text:
             self._engine.calibrate_once()  # where there is a draft, loading it did
         echoes = options.get("echo", False)
         return self._engine.submit(
