@@ -278,6 +278,7 @@ def _as_object(reports: dict[str, Report], flags: BenchFlags, load: LoadFlags) -
         "llama_cpp_commit": _core.llama_cpp_commit,
         "cores": _core.usable_cores(),
         "files": {k: str(v) for k, v in load.arguments().items() if isinstance(v, Path)},
+        "shifts": list(load.shift or ()),
         "max_tokens": flags.max_tokens,
         "repeat": flags.repeat,
         "sections": {name: report.as_object() for name, report in reports.items()},
