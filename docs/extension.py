@@ -34,6 +34,7 @@ PUBLIC_MODULES = (
     "rewardshift.check",
     "rewardshift.embedded",
     "rewardshift.evaluate",
+    "rewardshift.grammar",
     "rewardshift.methods",
     "rewardshift.options",
     "rewardshift.prompt_files",

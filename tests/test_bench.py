@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from benchmarks.slice_layers import deepened, layer_count, sliced
 from rewardshift import Decoder
-from rewardshift.bench import Range, interleave, ratios
+from rewardshift.bench import Range, Sample, interleave, measure_pairs, ratios
 from rewardshift.cli.app import app
 from tests.support.tiny_gguf import CHATML_TEMPLATE, spm_vocab
 
@@ -222,3 +222,31 @@ def test_a_deepened_quantised_model_is_the_same_function(
     for source in map(Path, smollm2):  # Q4_1, and Q4_0, whose rows the processor repacks
         deep = deepened(source, tmp_path / "deep.gguf", 32)
         np.testing.assert_array_equal(logprobs(deep), logprobs(source))
+
+
+def test_two_ways_are_compared_setting_by_setting() -> None:
+    slow, fast = sample(speed=10.0), sample(speed=15.0)
+    runs = {"K=3": (lambda: slow, lambda: fast), "K=7": (lambda: fast, lambda: slow)}
+    report = measure_pairs("ways", ("one", "other"), runs, repeat=2)
+    assert [report.gain(k).median for k in runs] == pytest.approx([1.5, 1 / 1.5])
+    made = report.as_object()
+    assert json.dumps(made)
+    assert made["ways"] == ["one", "other"]
+    (shown,) = report.tables()
+    assert shown.row_count == 2
+
+
+def sample(*, speed: float) -> Sample:
+    return Sample(
+        tokens=31,
+        seconds=31 / speed,
+        later_tokens=30,
+        later_seconds=30 / speed,
+        rounds=10,
+        drafted=30,
+        accepted=20,
+        target=1.0,
+        draft=0.5,
+        reference=0.0,
+        own=0.1,
+    )

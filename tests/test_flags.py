@@ -20,7 +20,9 @@ from rewardshift.cli.bench import BenchFlags
 from rewardshift.cli.command import _AS_TEXT
 from rewardshift.cli.distill import CorpusFlags, ShapeFlags
 from rewardshift.cli.evaluate import EvalFlags
-from rewardshift.cli.options import GenerateFlags, LoadFlags, PromptFlags
+from rewardshift.cli.forms import FormFlags
+from rewardshift.cli.options import GenerateFlags, LoadFlags
+from rewardshift.cli.prompting import PromptFlags
 from rewardshift.options import LoadOptions, SamplingOptions
 from tests.support.tiny_gguf import CHATML_TEMPLATE, spm_vocab
 
@@ -147,7 +149,7 @@ def test_a_prompt_without_quotes_is_told_about_them(
 
 def test_every_path_is_read_by_us_and_not_by_typer() -> None:
     """To whom "" is the folder at hand, and "~" a name like others."""
-    groups = (LoadFlags, BenchFlags, EvalFlags, PairFlags, CorpusFlags, ShapeFlags)
+    groups = (LoadFlags, FormFlags, BenchFlags, EvalFlags, PairFlags, CorpusFlags, ShapeFlags)
     declared = [a for group in groups for a in group.__annotations__.values()]
     paths = [get_args(a)[0] for a in declared if "Path" in str(get_args(a)[0])]
     assert len(paths) >= 13
@@ -163,6 +165,9 @@ def test_every_path_is_read_by_us_and_not_by_typer() -> None:
         (("generate", "-m", "a", "-md", "", "x"), "--draft"),
         (("generate", "-m", "a", "--reference", "", "x"), "--reference"),
         (("generate", "-m", "a", "--draft-lora", "", "x"), "--draft-lora"),
+        (("generate", "-m", "a", "--base", "", "x"), "--base"),
+        (("generate", "--json-schema", "", "x"), "--json-schema"),
+        (("generate", "--grammar", "", "x"), "--grammar"),
         (("inspect", ""), "GGUF..."),
         (("quantize", "", "b"), "SOURCE"),
         (("quantize", "a", ""), "DESTINATION"),
@@ -223,12 +228,27 @@ def test_a_tilde_is_the_home_folder_in_every_path(
         ("--strength nan", "--strength must be finite, not nan"),
         ("-n -2", "--max-tokens must be -1"),
         ("-K 65", "--num-draft-tokens must be between 0 and 64, not 65"),
-        ("-K 3", "--num-draft-tokens needs a draft model, or --ngrams"),
+        ("-K 3", "--num-draft-tokens needs a draft model, --ngrams, or --prompt-lookup"),
         ("--tree-width 3", "--tree-width 3 needs a draft model, or --ngrams"),
         ("--rule golden", "--rule must be 'exact', 'paper' or 'speculative', not 'golden'"),
-        ("--rule paper --ngrams", "leave out --ngrams and --tree-width"),
-        ("--rule speculative --strength 1", "--strength must be 0 (or unset)"),
+        ("--rule paper --ngrams", "leave out --ngrams, --prompt-lookup and --tree-width"),
+        ("--rule speculative --strength 1", "--strength 1 needs a draft and a reference"),
         ("--strength 2", "--strength 2 needs a draft and a reference"),
+        ("--strength much", "--strength takes NUMBER, or NAME=NUMBER, not 'much'"),
+        ("--strength a=1", "--strength names 'a', and of shifts there are none"),
+        ("--strength 1 --strength 2", "with a name before each number only"),
+        ("--strength a=1 --strength a=2", "--strength a is given twice"),
+        ("--strength =1", "--strength takes NUMBER, or NAME=NUMBER, not '=1'"),
+        ("--shift negative", "--shift takes NAME, or NAME=DRAFT:REFERENCE: there is no shift"),
+        ("--shift a=b.gguf", "--shift a= takes two files with a colon between them"),
+        ("--shift a=", "--shift takes NAME, or NAME=DRAFT:REFERENCE, not 'a='"),
+        ("--shift positive --shift positive", "--shift positive is given twice"),
+        (
+            "--shift a={model}:{model} --shift b={model}:{model} --strength 1",
+            "--strength 1 is for a Decoder with one shift, and this one has a, b",
+        ),
+        ("--verification all", "--verification must be 'block' or 'token', not 'all'"),
+        ("--regex '('", "--regex: "),
         ("--stop ''", "--stop must be made of non-empty strings"),
         ("--repeat-penalty 0", "--repeat-penalty must be finite and > 0"),
         ("--frequency-penalty inf", "--frequency-penalty must be finite"),
@@ -265,6 +285,10 @@ def test_an_error_calls_flags_by_their_names(
         ("quantize {model}.q {model}.r --type Q4_0", "--allow-requantize allows it"),
         ("check-pair {roles} -n 1", "--max-tokens must be at least 2, not 1"),
         ("check-pair {roles} --temp -1", "--temp must be finite and at least 0, not -1"),
+        (
+            "check-pair -m {model} --shift a={model}:{model} --base {model}",
+            "a pair is checked with drafts of its own: leave out --base",
+        ),
         ("check-pair -m {model} -md {model}", "there is no reference, nor a --draft-lora"),
         ("bench {roles} --draft-lengths 99 --only aligned", "--draft-lengths must be between"),
         ("bench -m {model} --concurrency 9999", "--concurrency must be at most 255"),
@@ -291,7 +315,7 @@ def test_so_do_errors_of_other_commands(
 
 
 def test_every_option_of_a_command_is_translated_by_its_own_declaration() -> None:
-    for flags in (LoadFlags, GenerateFlags, PromptFlags):
+    for flags in (LoadFlags, GenerateFlags, FormFlags, PromptFlags):
         fields = flags.__dataclass_fields__
         names = naming.Names.of([_parameter(name, field.type) for name, field in fields.items()])
         for name in fields:
@@ -354,6 +378,15 @@ def test_no_help_names_an_option_of_python() -> None:
         ("chat --top-logprobs 2", "with --json only"),
         ("generate -K 0 --ngrams x", "--ngrams needs drafts"),
         ("generate -K 0 --tree-width 2 x", "--tree-width needs drafts"),
+        ("generate -K 0 --prompt-lookup x", "--prompt-lookup needs drafts"),
+        ("generate --prompt-lookup --no-prompt-lookup x", "contradict each other"),
+        ("generate --regex a --choice b x", "contradict each other"),
+        ("chat --json-schema a.json --grammar b.lark", "contradict each other"),
+        ("generate --paper-distance x", "with --show and --json only"),
+        ("generate -m a --shift positive -md b x", "--shift takes the place of --draft"),
+        ("generate --shift positive x", "need a --target"),
+        ("generate --base a.gguf x", "need a --target"),
+        ("check-pair -m a --shift a=b.gguf:c.gguf --shift d=b.gguf:c.gguf --plot p.png", "--plot"),
         ("generate -md a.gguf x", "need a --target"),
         ("generate --draft-lora a.gguf x", "need a --target"),
         ("quantize a.gguf b.gguf --compare Q4_0", "it takes no destination"),

@@ -20,6 +20,7 @@ FLOORS = (
     {"_core", "_variants", "boundary", "errors"},
     {"progress", "files", "grammar", "tables", "text"},
     {"sources"},
+    {"readers", "shifts"},
     {"options", "results"},
     {"loading"},
     {"chat"},

@@ -26,6 +26,7 @@ from rewardshift.methods import (
     calibrate,
     soft_best_of_n,
 )
+from rewardshift.options import target_only
 
 from .support import precision
 from .support.engine import EXACT
@@ -233,7 +234,7 @@ def test_best_of_n_takes_the_best_and_reads_the_prompt_once(files: Files) -> Non
         answer = method.answer(d, question)
         assert answer.evaluated["target"] < len(prompt) + 6 * 6
         assert (answer.evaluated["reward"], answer.calls["reward"]) == (6, 1)
-        samples = d.generate_batch([prompt] * 6, **question.options)
+        samples = d.generate_batch([prompt] * 6, **target_only(**question.options))
         values = reward([("?", sample.text) for sample in samples])
         assert answer.tokens == samples[int(np.argmax(values))].tokens
         assert answer.details["reward"] == max(values)

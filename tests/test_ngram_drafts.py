@@ -322,13 +322,14 @@ def test_a_shape_that_was_asked_for_stays_whatever_was_measured():
         assert trees[-1].statistics.drafted > 4 * trees[-1].statistics.rounds / 2
 
 
-def test_costs_are_measured_once_before_a_table_may_draft_what_pays(files):
+@pytest.mark.parametrize("source", [{"drafter": NgramTable()}, {"prompt_lookup": True}], ids=list)
+def test_costs_are_measured_once_before_a_table_may_draft_what_pays(files, source):
     """Only where nothing fixes how much; a decoder with a draft measures when it is loaded."""
     with Decoder(files.model().path, n_ctx=128, n_threads=1) as d:
         evaluated = []
         for options in ({"seed": 1}, {"num_draft_tokens": 2}, {}, {}):
             before = d.work["target"].tokens
-            d.cancel(d.submit([5, 6], drafter=NgramTable(), max_tokens=4, **options))
+            d.cancel(d.submit([5, 6], **{**source, **options}, max_tokens=4))
             evaluated.append(d.work["target"].tokens - before)
             d.step()
     assert evaluated[:2] == [0, 0]

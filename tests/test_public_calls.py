@@ -77,6 +77,7 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "draft": NO_FILE,
     "reference": NO_FILE,
     "target": NO_FILE,
+    "base": NO_FILE,
     "source": NO_FILE,
     "destination": NO_FILE,
 }
@@ -135,6 +136,7 @@ def calls(
         "Decoder.detokenize": Call(decoder.detokenize, {"tokens": [5]}),
         "Decoder.tokenize": Call(decoder.tokenize, {"text": "ab"}),
         "Decoder.chat_prompts": Call(decoder.chat_prompts, {"messages": talk}),
+        "Decoder.chat_prompts_by_shift": Call(decoder.chat_prompts_by_shift, {"messages": talk}),
         "Decoder.score": Call(
             decoder.score, {"prompt": "ab", "continuation": "cd"}, SamplingOptions
         ),

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from gguf import TokenType
 
-from rewardshift import ChatTemplateError, ContextOverflowError, Decoder, ModelLoadError, TableModel
+from rewardshift import (
+    ChatTemplateError,
+    ContextOverflowError,
+    Decoder,
+    ModelLoadError,
+    Shift,
+    TableModel,
+)
 from rewardshift.rewards import (
     AfinnReward,
     CachedReward,
@@ -281,3 +288,18 @@ def test_what_a_reward_model_cannot_be_asked_is_named(files: Files) -> None:
     for wrong in ("good", 3, -1):
         with pytest.raises(ValueError, match=f"3 outputs, named no, yes, maybe, not {wrong!r}"):
             GGUFRewardModel(path, form="{response}", label=wrong, **EXACT)
+
+
+def test_one_of_several_shifts_is_named(files: Files) -> None:
+    target, draft, reference = files.trio(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE)
+    ours, turned = Shift(draft.path, reference.path), Shift(reference.path, draft.path)
+    with Decoder(target.path, draft.path, reference.path, **EXACT) as alone:
+        expected = ImplicitReward(alone)([("ab", "cd")])
+    with Decoder(target.path, shifts={"ours": ours, "turned": turned}, **EXACT) as decoder:
+        assert ImplicitReward(decoder, shift="ours")([("ab", "cd")]) == pytest.approx(expected)
+        (opposite,) = ImplicitReward(decoder, shift="turned")([("ab", "cd")])
+        assert opposite == pytest.approx(-expected[0])
+        with pytest.raises(ValueError, match="no shift 'x' here, only ours, turned"):
+            ImplicitReward(decoder, shift="x")
+        with pytest.raises(ValueError, match="there is no 'draft' here, only target, ours shift"):
+            ImplicitReward(decoder)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from . import _core
-from .asking.opened import Opened
+from .asking.conversing import Conversing
+from .asking.given import given_files, given_models
 from .asking.prompts import DraftPrompt, GivenPrompts, Prompt, many, many_of_role
 from .boundary import require_truth, shown
 from .embedded import default_roles, ready_made_shift
@@ -15,23 +14,24 @@ from .loading.contexts import Contexts
 from .loading.log import forward_log, show_log
 from .loading.readers import load_panel
 from .options import LoadOptions, SamplingOptions, request_params, split_load_options
-from .readers import Pair, Panel, Reader, panel_of
-from .shifts import CLASSIC, Shift, classic_pair, require_files, require_shift_name, shifts_by_name
+from .readers import Panel, Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from typing_extensions import Self, Unpack
 
-    from .chat.messages import Messages, Tools
+    from . import _core
+    from .asking.given import ModelPair
     from .engine.engine import Stream
     from .results import Completion, Score
+    from .shifts import Shift
     from .sources.hub import StrPath
 
 Role = Literal["target", "draft", "reference"]
 
 
-class Decoder(Opened):
+class Decoder(Conversing):
     """Samples from a target as if it had been aligned the way a small draft was.
 
     With ``target``, ``draft`` and ``reference`` it decodes pi* ∝ p · (q/r)^s by reward-shifted
@@ -114,40 +114,35 @@ class Decoder(Opened):
         split_options = split_load_options(options)
         request_params({"seed": seed})  # which says now if that can be none
         if target is None:
-            given = (draft, reference, draft_lora, shift, shifts, base)
-            if any(model is not None for model in given):
+            if any(x is not None for x in (draft, reference, draft_lora, shift, shifts, base)):
                 raise ValueError(
                     "draft, reference and draft_lora need a target, and so do shifts and a base"
                 )
             roles = default_roles()
             target, reference = roles["target"], roles["reference"]
             draft_lora = roles["draft_lora"]
-        pair = classic_pair(draft, reference, draft_lora, draft_lora_scale)
-        named = shifts_by_name(shift, shifts, ready_made=ready_made_shift)
-        base_name = "base"
-        if pair is not None or draft is not None:
-            if named or shift is not None or shifts is not None:
-                raise ValueError("give draft and reference, or shift, or shifts: one of the three")
-            if pair is not None:
-                named = {CLASSIC: pair}
-            elif base is not None:
-                raise ValueError("a draft without a reference is a base: give draft or base")
-            else:
-                base, base_name = draft, "draft"
-        require_files(target=target, base=base)
-        model_options, context_options = split_options
+        given = given_files(
+            draft,
+            reference,
+            draft_lora=draft_lora,
+            draft_lora_scale=draft_lora_scale,
+            shift=shift,
+            shifts=shifts,
+            base=base,
+            ready_made=ready_made_shift,
+        )
         panel = load_panel(
             target,
-            named,
-            base,
-            base_name=base_name,
-            options=(model_options, context_options),
+            given.shifts,
+            given.base,
+            base_name=given.base_name,
+            options=split_options,
             progress=progress,
         )
         self._models = {reader.name: reader.source for reader in panel.readers}
-        self._shifts = named
+        self._shifts = given.shifts
         self._seed = seed
-        self._contexts = contexts = Contexts(panel, context_options)
+        self._contexts = contexts = Contexts(panel, split_options[1])
         self._open(panel, contexts.shared(), lambda: contexts.apart(panel.names, n_batch=CHUNK))
         if len(panel.readers) > 1:
             self._engine.calibrate()
@@ -160,7 +155,7 @@ class Decoder(Opened):
         draft: _core.LanguageModel | None = None,
         reference: _core.LanguageModel | None = None,
         *,
-        shifts: Mapping[str, tuple[_core.LanguageModel, _core.LanguageModel]] | None = None,
+        shifts: Mapping[str, ModelPair] | None = None,
         base: _core.LanguageModel | None = None,
         strengths: Mapping[str, float] | None = None,
     ) -> Self:
@@ -182,40 +177,9 @@ class Decoder(Opened):
         self._models = {}
         self._seed = None
         self._contexts = None
-        base_name = "base"
-        given: dict[str, tuple[_core.LanguageModel, _core.LanguageModel]]
-        if shifts is not None:
-            if draft is not None or reference is not None:
-                raise ValueError("give draft and reference, or shifts, not both")
-            given = _pairs(shifts)
-        elif draft is not None and reference is not None:
-            given = {CLASSIC: (draft, reference)}
-        elif reference is not None:
-            raise ValueError("a reference needs a draft to be the reference of")
-        else:
-            given = {}
-            if draft is not None:
-                if base is not None:
-                    raise ValueError("a draft without a reference is a base: give draft or base")
-                base, base_name = draft, "draft"
-        defaults = dict.fromkeys(given, 1.0)
-        for name, strength in (strengths or {}).items():
-            if name not in given:
-                known = ", ".join(given) or "none"
-                raise ValueError(f"strengths names {shown(name)}, and of shifts there are {known}")
-            defaults[name] = strength
-        self._shifts = {name: Shift(*pair, strength=defaults[name]) for name, pair in given.items()}
-        panel = panel_of(
-            target,
-            {name: Pair(*pair, float(defaults[name])) for name, pair in given.items()},
-            base,
-            base_name=base_name,
+        panel, self._shifts = given_models(
+            target, draft, reference, shifts=shifts, base=base, strengths=strengths
         )
-        for reader in panel.readers:
-            if not isinstance(reader.source, _core.LanguageModel):
-                raise TypeError(
-                    f"the {reader.name} must be a model like TableModel, not {shown(reader.source)}"
-                )
         self._open(panel, {reader.name: reader.source for reader in panel.readers})
         return self
 
@@ -326,45 +290,17 @@ class Decoder(Opened):
             True
         """
         targets = many(prompts, "prompts")
-        drafts = many_of_role(draft_prompts, "draft_prompts", requests=len(targets))
-        references = many_of_role(reference_prompts, "reference_prompts", requests=len(targets))
+        drafts: list[DraftPrompt | None] = many_of_role(
+            draft_prompts, "draft_prompts", requests=len(targets)
+        )
+        references: list[Prompt | None] = many_of_role(
+            reference_prompts, "reference_prompts", requests=len(targets)
+        )
         given = [
-            GivenPrompts(*of_roles, add_special, parse_special)
-            for of_roles in zip(targets, drafts, references, strict=True)
+            GivenPrompts(target, draft, reference, add_special, parse_special)
+            for target, draft, reference in zip(targets, drafts, references, strict=True)
         ]
         return self._engine.finish(self._requests.submit_many(given, options))
-
-    def chat(
-        self,
-        messages: Messages,
-        *,
-        draft_system: str | None = None,
-        tools: Tools | None = None,
-        chat_template_kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[SamplingOptions],
-    ) -> Completion:
-        """Answers a conversation, rendered by the target's own chat template.
-
-        What messages say is text: control tokens that they spell are not recognised.
-
-        Args:
-            messages: Any iterable of ``Message``: ``{"role": ..., "content": ...}`` each.
-            draft_system: The system message that only the draft of the one shift there is sees, to
-                shift by prompt; unless given, each ``Shift``'s own.
-            tools: What the model may call, as JSON schemas, for the template.
-            chat_template_kwargs: What else the template is to know, by name.
-            **options: As in ``rewardshift.options.SamplingOptions``.
-
-        Raises:
-            ChatTemplateError: If the target has no chat template, or it refuses the messages.
-        """
-        target, drafts = self.chat_prompts_by_shift(
-            messages,
-            draft_system=draft_system,
-            tools=tools,
-            chat_template_kwargs=chat_template_kwargs,
-        )
-        return self.generate(target, draft_prompt=self._of_drafts(drafts), **options)
 
     # --- responses as they grow ---------------------------------------------------------------
 
@@ -385,24 +321,6 @@ class Decoder(Opened):
         given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
         return self._engine.follow(self._requests.submit(given, options))
 
-    def stream_chat(
-        self,
-        messages: Messages,
-        *,
-        draft_system: str | None = None,
-        tools: Tools | None = None,
-        chat_template_kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[SamplingOptions],
-    ) -> Stream:
-        """Like ``chat``, but yields each step's chunk; the last one has the completion."""
-        target, drafts = self.chat_prompts_by_shift(
-            messages,
-            draft_system=draft_system,
-            tools=tools,
-            chat_template_kwargs=chat_template_kwargs,
-        )
-        return self.stream(target, draft_prompt=self._of_drafts(drafts), **options)
-
     # --- for applications with a loop of their own ---------------------------------------------
 
     def submit(
@@ -418,68 +336,6 @@ class Decoder(Opened):
         """Queues a request and returns its id; ``step`` advances it. Arguments as ``generate``."""
         given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
         return self._requests.submit(given, options, claimed=False)
-
-    def chat_prompts(
-        self,
-        messages: Messages,
-        *,
-        draft_system: str | None = None,
-        tools: Tools | None = None,
-        chat_template_kwargs: Mapping[str, Any] | None = None,
-    ) -> tuple[list[int], list[int] | None]:
-        """What ``chat`` submits: the target's prompt, and the draft's if it sees another one.
-
-        Arguments and errors as ``chat``.
-
-        Raises:
-            ValueError: Also where there are several shifts: see ``chat_prompts_by_shift``.
-        """
-        target, drafts = self.chat_prompts_by_shift(
-            messages,
-            draft_system=draft_system,
-            tools=tools,
-            chat_template_kwargs=chat_template_kwargs,
-        )
-        if drafts and len(self._shifts) > 1:
-            raise ValueError(f"chat_prompts is for one shift, and here are {_list(self._shifts)}")
-        return target, next(iter(drafts.values()), None)
-
-    def chat_prompts_by_shift(
-        self,
-        messages: Messages,
-        *,
-        draft_system: str | None = None,
-        tools: Tools | None = None,
-        chat_template_kwargs: Mapping[str, Any] | None = None,
-    ) -> tuple[list[int], dict[str, list[int]]]:
-        """The same with a prompt for each draft that sees another one, by the shift's name.
-
-        ``generate`` takes them as ``prompt`` and ``draft_prompt``.
-        """
-        return self._prompts.of_messages(
-            messages,
-            draft_systems=self._draft_systems(draft_system),
-            tools=tools,
-            chat_template_kwargs=chat_template_kwargs,
-        )
-
-    def _of_drafts(self, prompts: dict[str, list[int]]) -> DraftPrompt | None:
-        """These as ``draft_prompt``; a decoder without shifts says what it thinks of them."""
-        if self._shifts:
-            return prompts or None
-        return next(iter(prompts.values()), None)
-
-    def _draft_systems(self, given: str | None) -> dict[str, str]:
-        """The system messages that only drafts see, by shift."""
-        if given is None:
-            own = {name: shift.draft_system for name, shift in self._shifts.items()}
-            return {name: system for name, system in own.items() if system is not None}
-        if len(self._shifts) > 1:
-            raise ValueError(
-                f"draft_system is for one shift, and here are {_list(self._shifts)}: give each "
-                "Shift its own"
-            )
-        return {next(iter(self._shifts), CLASSIC): given}
 
     # --- scoring ------------------------------------------------------------------------------
 
@@ -512,20 +368,3 @@ class Decoder(Opened):
         """
         given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
         return self._requests.score(given, continuation, options)
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
-
-
-def _pairs(
-    shifts: object,
-) -> dict[str, tuple[_core.LanguageModel, _core.LanguageModel]]:
-    """Draft and reference by the shift's name, checked."""
-    if not isinstance(shifts, Mapping):
-        raise TypeError(f"shifts must be a mapping from names to pairs, not {shown(shifts)}")
-    for name, pair in shifts.items():
-        require_shift_name(name)
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"shift {name!r} must be a draft and a reference, not {shown(pair)}")
-    return {name: (pair[0], pair[1]) for name, pair in shifts.items()}

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from . import _core
 from .boundary import shown
+from .grammar import GRAMMAR_OPTIONS, GrammarOptions
 from .shifts import strengths_by_shift
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from typing_extensions import Unpack
-
-    from .shifts import Strength
 
 RuleName = Literal["exact", "paper", "speculative"]
 VerificationName = Literal["block", "token"]
@@ -53,10 +52,10 @@ class LoadOptions(ModelOptions, ContextOptions, total=False):
     """Everything that loading can be told: ``ModelOptions`` and ``ContextOptions`` together."""
 
 
-class SamplingOptions(TypedDict, total=False):
+class SamplingOptions(GrammarOptions, total=False):
     """What a request can be told.
 
-    All but five are fields of the core's ``RequestParams``. ``echo`` puts the prompt into the
+    Most are fields of the core's ``RequestParams``. ``echo`` puts the prompt into the
     result, with its scores (for which all roles see the target's prompt); ``logprobs`` is OpenAI's
     other name for ``top_logprobs``; a ``seed`` of None or -1 draws one.
 
@@ -75,6 +74,11 @@ class SamplingOptions(TypedDict, total=False):
     it is for drafts of a
     table (``drafter``) and for trees (``tree_width`` above 1): left to the decoder, they are drawn
     where that is faster.
+
+    ``response_format``, ``grammar``, ``regex`` and ``choice``, of which at most one is given, say
+    what a response may be: see ``GrammarOptions``. Goal and drafts are restricted to it, token by
+    token. A response that ``max_tokens`` cuts has the finish_reason "length" and is only the
+    beginning of what was asked for.
     """
 
     echo: bool
@@ -91,7 +95,7 @@ class SamplingOptions(TypedDict, total=False):
     frequency_penalty: float
     presence_penalty: float
     penalty_last_n: int
-    strength: Strength
+    strength: float | Mapping[str, float] | None
     rule: RuleName
     verification: VerificationName
     num_draft_tokens: int | None
@@ -110,6 +114,7 @@ GOAL_OPTIONS = frozenset(
     (
         *("strength", "rule", "temperature", "top_k", "top_p", "min_p", "logit_bias"),
         *("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
+        *GRAMMAR_OPTIONS,
     )
 )
 """Of ``SamplingOptions`` those that shape the law; the others say how to sample from it."""
@@ -204,7 +209,7 @@ def is_deterministic(options: Mapping[str, Any]) -> bool:
 
 
 def request_params(options: Mapping[str, Any], shifts: Sequence[str] = ()) -> _core.RequestParams:
-    """The core's parameters from a user's options; draws a seed if there is none.
+    """The core's parameters from a user's options, all but the grammar; draws a seed if need be.
 
     A seed that is given is meant to fix the text: then nothing measured chooses the draft length.
 
@@ -224,7 +229,8 @@ def request_params(options: Mapping[str, Any], shifts: Sequence[str] = ()) -> _c
         if isinstance(alias, bool):
             raise _wrong_type("logprobs", alias)
         values.setdefault("top_logprobs", alias)
-    values.pop("deterministic", None)
+    for name in ("deterministic", *GRAMMAR_OPTIONS):
+        values.pop(name, None)
     values["strengths"] = strengths_by_shift(values.pop("strength", None), shifts)
     values["reproducible"] = is_deterministic(options) or values.get("seed") not in _NO_SEED
     if values.get("seed") in _NO_SEED:

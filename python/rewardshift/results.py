@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from . import _core
     from .readers import AnyPanel
@@ -98,6 +98,12 @@ class TokenInfo:
             target_entropy=_known(token.target_entropy),
             shifts=shifts,
         )
+
+
+def target_logprobs_of(steps: Iterable[TokenInfo]) -> tuple[float, ...]:
+    """What the target says of each token, those left out that a grammar forced."""
+    told = (step.target_logprob for step in steps)
+    return tuple(logprob for logprob in told if logprob is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +314,8 @@ class Completion:
         tokens: Its token ids, with the end-of-generation token if that ended it. With ``echo``, the
             prompt's ids come first.
         finish_reason: "stop" for an end-of-generation token or stop string, "length" for
-            ``max_tokens`` or a full context, "cancelled".
+            ``max_tokens`` or a full context, "cancelled". Of a grammar's responses only "stop" is
+            whole, unless a stop string ended it.
         steps: The generated tokens, one by one.
         statistics: Costs and decisions.
         seed: The seed used.

@@ -133,20 +133,20 @@ def shifts_by_name(
 
 def _checked(shifts: object) -> dict[str, Shift]:
     if not isinstance(shifts, Mapping):
-        raise TypeError(f"shifts must be a mapping from names to Shifts, not {shown(shifts)}")
+        raise TypeError(f"shifts must map names to Shifts, not be {shown(shifts)}")
     for name, one in shifts.items():
         require_shift_name(name)
         if not isinstance(one, Shift):
-            raise TypeError(f"shift {name!r} must be a Shift, not {shown(one)}")
+            raise TypeError(f"shifts must map names to Shifts, not {name!r} to {shown(one)}")
     return dict(shifts)
 
 
 def require_shift_name(name: object) -> None:
     """Raises TypeError or ValueError for what cannot be a shift's name."""
     if not isinstance(name, str):
-        raise TypeError(f"a shift's name must be text, not {shown(name)}")
+        raise TypeError(f"names of shifts must be text, not {shown(name)}")
     if not name:
-        raise ValueError("a shift's name cannot be empty")
+        raise ValueError("names of shifts cannot be empty")
 
 
 def classic_pair(
@@ -217,7 +217,7 @@ def strengths_by_shift(strength: object, names: Sequence[str]) -> list[float]:
 
 def _exponent(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{what} must be a number, not {shown(value)}")
+        raise TypeError(f"{what} cannot be {shown(value)}")
     try:
         found = float(value)
     except OverflowError:

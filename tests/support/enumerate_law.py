@@ -198,6 +198,8 @@ class BlockDecisions:
     """h_i: given that no longer one is accepted, the first i drafts are with this probability."""
     corrections: list[Probs]
     """Law of the token after i accepted drafts, for each i below the number of drafts."""
+    masses: list[float]
+    """R_i: what each of them was before it was normalised."""
 
     def accepted(self) -> list[float]:
         """Probability that just i drafts are accepted, for i from 0 to all."""
@@ -215,13 +217,14 @@ def block_decisions(
     carried = [1.0]
     for x, goal_row, proposal in zip(drafted, goals, proposals, strict=True):
         carried.append(min(carried[-1] * float(goal_row[x] / proposal[x]), 1.0))
-    heights, corrections = [], []
+    heights, corrections, masses = [], [], []
     for p, goal_row, proposal in zip(carried, goals, proposals, strict=False):
         residual = np.maximum(p * goal_row - proposal, 0)
         mass = float(residual.sum())
         heights.append(mass / (mass + 1 - p) if p < 1 else 1.0)
         corrections.append(residual / mass if mass > 0 else goal_row)
-    return BlockDecisions([*heights[1:], carried[-1]], corrections)
+        masses.append(mass)
+    return BlockDecisions([*heights[1:], carried[-1]], corrections, masses)
 
 
 def chains(proposal: NextProbs, length: int, eog: Collection[int]) -> Law:

@@ -24,7 +24,8 @@ inline constexpr double kImpossible = -std::numeric_limits<double>::infinity();
 
 inline constexpr double kLog2E = 1.4426950408889634;
 
-/// 2^t for t <= 0, below 2 ulp; exactly 1 for 0, and 0 under -126; NaN for NaN. No branches.
+/// 2^t for t <= 0 (and little above), below 2 ulp; exactly 1 for 0, and 0 under -126; NaN for NaN.
+/// No branches.
 ///
 /// t is an integer and a rest f; 2^f is 1 and the terms up to f^6 whose relative error is least,
 /// 2e-09.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from rewardshift.boundary import StaysHere, require_text, require_truth, require_whole
 from rewardshift.engine.engine import Engine
+from rewardshift.grammar import Vocabulary
 from rewardshift.results import Chunk, Work
 
 from .prompts import Prompts
@@ -41,11 +42,13 @@ class Opened(StaysHere):
         lock: threading.RLock | None = None,
     ) -> None:
         """Makes the engine; the attributes above are set before."""
-        self._engine = Engine(panel, models, open_apart=open_apart, lock=lock)
+        n_threads = 1 if self._contexts is None else self._contexts.n_threads
+        self._engine = Engine(panel, models, open_apart=open_apart, n_threads=n_threads, lock=lock)
         core = self._engine.core
         self._own_prompts: Prompts | None = Prompts(
             self._models.get("target"), vocab_size=core.vocab_size, piece=core.piece
         )
+        self._grammars: Vocabulary | None = Vocabulary(models["target"], core.vocab_size)
         self._trained = {
             name: model.facts.context_size_trained for name, model in self._models.items()
         }
@@ -161,6 +164,7 @@ class Opened(StaysHere):
         self._shifts = {}
         self._contexts = None
         self._own_prompts = None
+        self._grammars = None
 
     def __enter__(self) -> Self:
         """The decoder itself."""
@@ -184,7 +188,13 @@ class Opened(StaysHere):
 
     @property
     def _requests(self) -> Requests:
-        return Requests(self._engine, self._prompts, seed=self._seed, trained=self._trained)
+        return Requests(
+            self._engine,
+            self._prompts,
+            grammars=cast("Vocabulary", self._grammars),
+            seed=self._seed,
+            trained=self._trained,
+        )
 
 
 def _work_of(model: _core.LanguageModel) -> Work:

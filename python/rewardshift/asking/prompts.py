@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rewardshift.boundary import NO_SEQUENCE, described, require_truth, shown, token_ids
 from rewardshift.chat.messages import checked_messages, checked_tools, with_system
@@ -24,9 +24,6 @@ Prompt = str | Sequence[int]
 
 DraftPrompt = Prompt | Mapping[str, Prompt]
 """What the only draft sees, or what the drafts of several shifts see, by the shift's name."""
-
-
-AnyPrompt = TypeVar("AnyPrompt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +196,7 @@ def many(prompts: Iterable[Any], name: str) -> list[Any]:
     return list(prompts)
 
 
-def many_of_role(
-    prompts: Iterable[AnyPrompt | None] | None, name: str, *, requests: int
-) -> list[AnyPrompt | None]:
+def many_of_role(prompts: Iterable[Any] | None, name: str, *, requests: int) -> list[Any]:
     """The prompts that a role sees in a batch, one for each request.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from rewardshift.boundary import warn
 from rewardshift.errors import LengthWarning
+from rewardshift.grammar import GRAMMAR_OPTIONS, grammar_of
 from rewardshift.options import GOAL_OPTIONS, is_deterministic, request_params, require_goal_options
 from rewardshift.results import Score
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from rewardshift import _core
     from rewardshift.engine.engine import Engine
+    from rewardshift.grammar import Vocabulary
     from rewardshift.options import SamplingOptions
     from rewardshift.results import Completion
 
@@ -28,19 +30,27 @@ class Requests:
     """Submits what is asked of one decoder."""
 
     def __init__(
-        self, engine: Engine, prompts: Prompts, *, seed: int | None, trained: Mapping[str, int]
+        self,
+        engine: Engine,
+        prompts: Prompts,
+        *,
+        grammars: Vocabulary,
+        seed: int | None,
+        trained: Mapping[str, int],
     ) -> None:
         """Of an engine.
 
         Args:
             engine: What decodes.
             prompts: What its roles can read.
+            grammars: What grammars are over.
             seed: For requests that name none.
             trained: Tokens that the readers were trained for, as far as known.
         """
         self._trained = trained
         self._engine = engine
         self._prompts = prompts
+        self._grammars = grammars
         self._seed = seed
         self._panel = engine.panel
         self._shifts = tuple(engine.panel.shifts)
@@ -48,6 +58,7 @@ class Requests:
     def submit(self, given: GivenPrompts, options: SamplingOptions, *, claimed: bool = True) -> int:
         """Queues one request; returns its id."""
         params = request_params(self._with_seed(options), self._shifts)
+        params.grammar = grammar_of(options, self._grammars)
         return self._submit(given, options, params, claimed=claimed)
 
     def submit_many(self, many: Sequence[GivenPrompts], options: SamplingOptions) -> list[int]:
@@ -55,12 +66,14 @@ class Requests:
         if isinstance(stop := options.get("stop"), Iterator):  # which is read once
             options = {**options, "stop": list(stop)}
         common = request_params(self._with_seed(options), self._shifts)
+        common.grammar = grammar_of(options, self._grammars)
         requests: list[int] = []
         try:
             for i, given in enumerate(many):
                 params = request_params(self._with_seed(options), self._shifts)
                 params.substream += i
                 params.seed, params.reproducible = common.seed, common.reproducible
+                params.grammar = common.grammar
                 requests.append(self._submit(given, options, params, claimed=True))
         except BaseException:
             self._engine.abandon(requests)
@@ -72,6 +85,7 @@ class Requests:
 
         Raises:
             TypeError: For options that shape no law.
+            ValueError: For a continuation that leaves its grammar before its last token.
         """
         require_goal_options(options)
         self._require_shiftable(given, options)
@@ -79,6 +93,8 @@ class Requests:
             continuation, add_special=False, parse_special=given.parse_special
         )
         params = request_params({"temperature": 1.0, **options}, self._shifts)
+        params.grammar = grammar_of(options, self._grammars)
+        _require_within(params.grammar, tokens)
         read = self._prompts.of_readers(given, self._panel)
         self._warn_of_length(read, len(tokens))
         scores = self._engine.core.score(read, tokens, params)
@@ -97,7 +113,8 @@ class Requests:
         most = params.max_tokens
         self._warn_of_length(read, self._engine.core.context_size if most < 0 else most)
         follows_costs = params.num_draft_tokens is None and not params.reproducible
-        if params.drafter is not None and follows_costs and self._prompts.has_text:
+        is_weighed = params.drafter is not None or params.prompt_lookup
+        if is_weighed and follows_costs and self._prompts.has_text:
             self._engine.calibrate_once()  # where there is a draft, loading it did
         echoes = options.get("echo", False)
         return self._engine.submit(
@@ -122,7 +139,8 @@ class Requests:
         prompt = read[0]
         scores = None
         if len(prompt) > 1:
-            goal = cast("SamplingOptions", {k: v for k, v in options.items() if k in GOAL_OPTIONS})
+            shaping = GOAL_OPTIONS.difference(GRAMMAR_OPTIONS)  # a grammar is the response's
+            goal = cast("SamplingOptions", {k: v for k, v in options.items() if k in shaping})
             scores = self.score(GivenPrompts(prompt[:1]), prompt[1:], goal)
 
         def prepend(completion: Completion) -> Completion:
@@ -155,3 +173,15 @@ class Requests:
 
     def _with_seed(self, options: SamplingOptions) -> SamplingOptions:
         return options if "seed" in options else {**options, "seed": self._seed}
+
+
+def _require_within(grammar: _core.Grammar | None, tokens: Sequence[int]) -> None:
+    """Raises ValueError where the goal has no law for the last token: nothing may follow there."""
+    if grammar is None or not tokens or grammar.start().count_after(list(tokens[:-1])):
+        return
+    walk = grammar.start()
+    left = next(i for i in range(len(tokens)) if not walk.count_after(list(tokens[:i])))
+    raise ValueError(
+        f"the continuation has left its grammar, or ended, with token {left} of {len(tokens)}: "
+        "what follows has no probability"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .concurrency import ConcurrencyReport, measure_concurrency
 from .interleave import interleave
 from .memory import MemoryReport, measure_memory
+from .paired import PairedReport, measure_pairs
 from .plot import require_matplotlib, save_plot
 from .sample import Sample, Task, one_by_one, together
 from .speed import ADAPTIVE, TARGET_ONLY, THREE_MODELS, SpeedReport, measure_speed
@@ -23,6 +24,7 @@ __all__ = [
     "THREE_MODELS",
     "ConcurrencyReport",
     "MemoryReport",
+    "PairedReport",
     "Range",
     "Sample",
     "SpeedReport",
@@ -31,6 +33,7 @@ __all__ = [
     "interleave",
     "measure_concurrency",
     "measure_memory",
+    "measure_pairs",
     "measure_speed",
     "one_by_one",
     "ratios",

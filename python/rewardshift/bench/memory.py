@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from rewardshift.shifts import Shift
+
     from .sample import Task
 
-_FILE_ROLES = ("target", "draft", "reference", "draft_lora")
+_FILE_ROLES = ("target", "draft", "reference", "draft_lora", "base")
+_FILES_OF_SHIFTS = ("draft", "reference", "lora")
 _CHILD = "rewardshift.bench.peak"
 
 
@@ -119,13 +122,18 @@ def measure_memory(
     Raises:
         Error: If such a process failed.
     """
-    files = {os.path.realpath(arguments[role]) for role in _FILE_ROLES if arguments.get(role)}
+    shifts = {name: _as_object(shift) for name, shift in (arguments.get("shifts") or {}).items()}
+    named = [arguments.get(role) for role in _FILE_ROLES]
+    named += [shift[part] for shift in shifts.values() for part in _FILES_OF_SHIFTS]
+    files = {os.path.realpath(file) for file in named if file}
     order = json.dumps(
         {
             "decoder": {
                 name: str(value) if name in _FILE_ROLES else value
                 for name, value in arguments.items()
+                if name != "shifts"
             },
+            "shifts": shifts,
             "prompt": task.prompt,
             "draft_prompt": task.draft_prompt,
             "max_tokens": max_tokens,
@@ -133,6 +141,15 @@ def measure_memory(
     )
     samples = interleave({"peak": lambda: _in_child(order)}, repeat=repeat, what="memory")["peak"]
     return MemoryReport(sum(Path(file).stat().st_size for file in files), samples)
+
+
+def _as_object(shift: Shift) -> dict[str, Any]:
+    """A shift as JSON has it: the arguments that make it."""
+    found = {field.name: getattr(shift, field.name) for field in fields(shift)}
+    return {
+        name: str(value) if name in _FILES_OF_SHIFTS and value is not None else value
+        for name, value in found.items()
+    }
 
 
 def _in_child(order: str) -> MemorySample:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewardshift.decoder import Decoder
+from rewardshift.shifts import Shift
 
 from .memory import MemorySample
 
@@ -45,7 +46,8 @@ def _obey(order: Mapping[str, Any]) -> MemorySample:
     logger.addHandler(log)
     logger.setLevel(logging.DEBUG)
     start = _peak()
-    with Decoder(**order["decoder"], progress=False) as decoder:
+    shifts = {name: Shift(**shift) for name, shift in order["shifts"].items()}
+    with Decoder(**order["decoder"], shifts=shifts or None, progress=False) as decoder:
         decoder.generate(
             order["prompt"], draft_prompt=order["draft_prompt"], max_tokens=order["max_tokens"]
         )

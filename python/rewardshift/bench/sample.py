@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rewardshift.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rewardshift.decoder import Decoder
     from rewardshift.options import SamplingOptions
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 class Task:
     """A prompt, as token ids: what the target sees, and what the draft sees if that differs.
 
+    With several shifts that is what each one's draft sees, by the shift's name.
+
     Of tasks decoded together, either all have a ``draft_prompt`` or none has.
     """
 
     prompt: list[int]
-    draft_prompt: list[int] | None = None
+    draft_prompt: list[int] | Mapping[str, list[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ import numpy as np
 
 from rewardshift.decoder import Decoder
 from rewardshift.progress import bars, is_shown
+from rewardshift.results import target_logprobs_of
+from rewardshift.shifts import CLASSIC
 
+from .pair import pair_of, with_target
 from .speed import Costs, measure_role_costs
 
 if TYPE_CHECKING:
@@ -124,6 +127,7 @@ class PairReport:
             there were none.
         pairs: How many there were.
         costs: What the models cost on this machine, in seconds.
+        shift: The name of the shift that was checked; "draft" of a pair that has none.
     """
 
     temperatures: tuple[TemperatureReport, ...]
@@ -135,6 +139,7 @@ class PairReport:
     accuracy: float | None
     pairs: int
     costs: Costs
+    shift: str = CLASSIC
 
 
 def check_pair(
@@ -146,10 +151,14 @@ def check_pair(
     draft_system: str | None = None,
     progress: bool | None = None,
 ) -> PairReport:
-    """Measures a triple by decoding with it.
+    """Measures a target and a shift by decoding with them.
+
+    Drafts are the pair's own, and verified one after another: the accepted share is then what the
+    pair alone decides, 1 minus the total variation between pi* and the draft's law. Block
+    verification, the default elsewhere, accepts as many or more.
 
     Args:
-        roles: Arguments of ``Decoder``: target, draft, reference and so on.
+        roles: Arguments of ``Decoder``: target, draft, reference and so on, or one shift.
         prompts: What users ask; each is answered at every temperature and strength.
         options: How much is measured.
         preferences: Pairs that took no part in the alignment.
@@ -157,14 +166,11 @@ def check_pair(
         progress: Whether to show progress; None shows it on a terminal.
 
     Raises:
-        ValueError: If there is no reference, or no prompt.
+        ValueError: If there is no reference, more than one shift, or no prompt.
     """
     if not prompts:
         raise ValueError("there are no prompts to check with")
-    if roles.get("reference") is None and roles.get("draft_lora") is None:
-        raise ValueError(
-            "there is no reference, nor a draft_lora: a pair is a draft and what it was before"
-        )
+    name, pair = pair_of(roles)
     with bars(shown=is_shown(progress), with_time_left=True) as display:
         jobs = len(options.temperatures) + len(options.strengths) + 2 + bool(preferences)
         task = display.add_task("checking the pair", total=jobs)
@@ -181,7 +187,9 @@ def check_pair(
             display.advance(task)
             accuracy = _accuracy(asker, preferences) if preferences else None
             display.advance(task, bool(preferences))
-        moved = _rewards_of_the_draft(roles, prompts, options, draft_system)
+        reference = pair.draft if pair.reference is None else pair.reference
+        apart = with_target(roles, name, pair, reference)
+        moved = _rewards_of_the_draft(apart, prompts, options, draft_system)
         display.advance(task)
     return PairReport(
         temperatures=tuple(temperatures),
@@ -192,7 +200,8 @@ def check_pair(
         kl_positions=len(moved),
         accuracy=accuracy,
         pairs=len(preferences),
-        costs=measure_role_costs(roles, most_rows=9),
+        costs=measure_role_costs(roles, pair, most_rows=9),
+        shift=name,
     )
 
 
@@ -218,18 +227,25 @@ class _Asker:
         )
 
     def answers(
-        self, temperature: float, *, strength: float, num_draft_tokens: int
+        self,
+        temperature: float,
+        *,
+        strength: float,
+        num_draft_tokens: int,
+        paper_distance: bool = False,
     ) -> list[Completion]:
         found = []
         for start in range(0, len(self.prompts), _AT_ONCE):
             asked = self.prompts[start : start + _AT_ONCE]
-            shifted = self.draft_system is not None and strength > 0
+            shifted = strength > 0 and any(draft is not None for _, draft in asked)
             found += self.decoder.generate_batch(
                 [target for target, _ in asked],
                 draft_prompts=[draft or target for target, draft in asked] if shifted else None,
                 temperature=temperature,
                 strength=strength,
                 num_draft_tokens=num_draft_tokens,
+                verification="token",
+                paper_distance=paper_distance,
                 max_tokens=self.options.max_tokens,
                 seed=self.options.seed + start,
                 deterministic=False,  # many at once
@@ -251,7 +267,9 @@ def _at_temperature(asker: _Asker, temperature: float) -> TemperatureReport:
 
 def _at_strength(asker: _Asker, strength: float) -> StrengthReport:
     k = asker.options.draft_tokens
-    found = asker.answers(asker.options.temperature, strength=strength, num_draft_tokens=k)
+    found = asker.answers(
+        asker.options.temperature, strength=strength, num_draft_tokens=k, paper_distance=True
+    )
     accepted, decided = _decisions(found, k)
     steps = [step for completion in found for step in completion.steps]
     z = np.exp([step.log_z for step in steps if step.log_z is not None])
@@ -311,14 +329,13 @@ def _accuracy(asker: _Asker, preferences: Sequence[Preference]) -> float:
 
 
 def _rewards_of_the_draft(
-    roles: Mapping[str, Any],
+    apart: Mapping[str, Any],
     prompts: Sequence[str],
     options: CheckOptions,
     draft_system: str | None,
 ) -> list[float]:
     """The log q/r of tokens sampled from q: with the reference as the target, pi* is r · q/r."""
-    reference = roles.get("reference") or roles.get("draft")
-    with Decoder(**{**roles, "target": reference}) as decoder:
+    with Decoder(**apart) as decoder:
         asker = _Asker(decoder, prompts, options, draft_system)
         found = asker.answers(1.0, strength=1.0, num_draft_tokens=0)
     rewards = [step.implicit_reward for c in found for step in c.steps]
@@ -326,7 +343,7 @@ def _rewards_of_the_draft(
 
 
 def _target_nats(completions: Sequence[Completion]) -> float | None:
-    return _mean([-step.target_logprob for c in completions for step in c.steps])
+    return _mean([-x for c in completions for x in target_logprobs_of(c.steps)])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

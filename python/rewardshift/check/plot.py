@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rewardshift.bench.plot import require_matplotlib
 from rewardshift.files.paths import given_path
+from rewardshift.shifts import CLASSIC
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,8 @@ def save_plot(report: PairReport, path: Path) -> None:
 
     width, height = _INCHES
     figure = Figure(figsize=(3 * width, height), layout="constrained")
+    if report.shift != CLASSIC:
+        figure.suptitle(report.shift)
     left, middle, right = figure.subplots(1, 3)
     _acceptance(left, report)
     _z(middle, report)

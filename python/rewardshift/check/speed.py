@@ -10,6 +10,8 @@ from rewardshift.costs import measure_costs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rewardshift.shifts import Shift
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -47,14 +49,16 @@ class Costs:
         return k, speeds[k]
 
 
-def measure_role_costs(roles: Mapping[str, Any], *, most_rows: int) -> Costs:
-    """Measures the roles' models on this machine.
+def measure_role_costs(roles: Mapping[str, Any], pair: Shift, *, most_rows: int) -> Costs:
+    """Measures the models of a target and a shift on this machine.
 
     Args:
-        roles: Arguments of ``Decoder``; an adapter's own cost is small and left out.
+        roles: Arguments of ``Decoder``.
+        pair: The shift; an adapter's own cost is small and left out.
         most_rows: The longest block.
     """
-    draft, reference = (roles.get("draft") or roles.get("reference")), roles.get("reference")
+    draft = pair.reference if pair.draft is None else pair.draft
+    reference = pair.draft if pair.reference is None else pair.reference
     threads = roles.get("n_threads") or 0
 
     def costs(path: Any, rows: int) -> tuple[float, ...]:  # noqa: ANN401 - what Decoder takes
@@ -63,5 +67,5 @@ def measure_role_costs(roles: Mapping[str, Any], *, most_rows: int) -> Costs:
     return Costs(
         target=costs(roles["target"], most_rows),
         draft=costs(draft, 1)[0],
-        reference=costs(reference or draft, most_rows),
+        reference=costs(reference, most_rows),
     )

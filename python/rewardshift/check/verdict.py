@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rewardshift.shifts import CLASSIC
+
 if TYPE_CHECKING:
     from .measure import PairReport, StrengthReport
 
@@ -48,7 +50,7 @@ def verdict(report: PairReport, *, temperature: float) -> Verdict:
     return Verdict(
         mild,
         (
-            _on_strength(mild, why),
+            _on_strength(report, mild, why),
             _on_text(report),
             _on_alignment(report),
             _on_paper(report),
@@ -82,17 +84,19 @@ def _fault(row: StrengthReport, plain_nats: float | None) -> str | None:
     return None
 
 
-def _on_strength(mild: float | None, why: str | None) -> str:
+def _on_strength(report: PairReport, mild: float | None, why: str | None) -> str:
+    shift = "the shift" if report.shift == CLASSIC else f"the shift {report.shift!r}"
     if mild is None:
         return (
-            f"Too little was measured to say up to which strength the shift is mild: {why}. "
+            f"Too little was measured to say up to which strength {shift} is mild: {why}. "
             f"It takes {_FEWEST}: longer responses, or more prompts."
         )
+    said = f"T{shift[1:]} is"
     if why is None:
-        return f"The shift is mild up to strength {mild:g}, the highest that was measured."
+        return f"{said} mild up to strength {mild:g}, the highest that was measured."
     if mild == 0:
-        return f"The shift is not mild at any strength that was measured: {why}."
-    return f"The shift is mild up to strength {mild:g}; {why}."
+        return f"{said} not mild at any strength that was measured: {why}."
+    return f"{said} mild up to strength {mild:g}; {why}."
 
 
 def _on_text(report: PairReport) -> str:

@@ -19,6 +19,7 @@ from . import (
     inspect_files,
     quantize,
     score,
+    shifts,
 )
 from .command import Command
 
@@ -54,6 +55,7 @@ for module in (
     generate,
     chat,
     score,
+    shifts,
     inspect_files,
     quantize,
     doctor,

@@ -29,7 +29,8 @@ from rewardshift.prompt_files import read_prompts
 from .command import command
 from .encode import print_json
 from .naming import Called
-from .options import GoalFlags, LoadFlags, OutputFlags, PromptFlags, option
+from .options import GoalFlags, LoadFlags, OutputFlags, option
+from .prompting import PromptFlags
 from .render import stderr, stdout
 
 ALIGNED, LOSSLESS, CONCURRENT, MEMORY = "aligned", "lossless", "concurrent", "memory"
@@ -199,7 +200,7 @@ class _Bench:
         ways: dict[str, SamplingOptions] = {"target only": target_only(**self.options)}
         if self.load.is_shifted:
             ways["pi*, adaptive"] = {**self.options, "num_draft_tokens": None}
-        elif self.load.draft is not None:
+        elif self.load.can_draft:
             ways["lossless, adaptive"] = {**ways["target only"], "num_draft_tokens": None}
         most = max(self.counts)
         tasks = [self.tasks[i % len(self.tasks)] for i in range(most)]
@@ -225,7 +226,7 @@ def _sections(load: LoadFlags, flags: BenchFlags) -> list[str]:
     """Those asked for, or all that the given models can do."""
     can = {
         ALIGNED: load.is_shifted,
-        LOSSLESS: load.draft is not None or load.draft_lora is not None,
+        LOSSLESS: load.can_draft,
         CONCURRENT: True,
         MEMORY: True,
     }
@@ -258,8 +259,10 @@ def _context_needed(
 
 
 def _headline(load: LoadFlags) -> str:
-    files = {role: path for role in ("target", "draft", "reference") if (path := vars(load)[role])}
-    names = ", ".join(f"{role} {Path(path).name}" for role, path in files.items())
+    roles = ("target", "draft", "reference", "base")
+    files = {role: Path(path).name for role in roles if (path := vars(load)[role])}
+    files |= {"shift": ", ".join(load.shifts())} if load.shift else {}
+    names = ", ".join(f"{role} {name}" for role, name in files.items())
     return f"{names}; {load.n_threads or _core.usable_cores()} threads\n"
 
 
@@ -275,6 +278,7 @@ def _as_object(reports: dict[str, Report], flags: BenchFlags, load: LoadFlags) -
         "llama_cpp_commit": _core.llama_cpp_commit,
         "cores": _core.usable_cores(),
         "files": {k: str(v) for k, v in load.arguments().items() if isinstance(v, Path)},
+        "shifts": list(load.shift or ()),
         "max_tokens": flags.max_tokens,
         "repeat": flags.repeat,
         "sections": {name: report.as_object() for name, report in reports.items()},

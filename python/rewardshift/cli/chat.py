@@ -12,8 +12,10 @@ from rewardshift.options import SamplingOptions
 
 from .command import command
 from .encode import completion_object, print_json
-from .options import LoadFlags, ResponseFlags, SamplingFlags, SystemFlags, read_stdin
+from .forms import FormFlags
+from .options import LoadFlags, ResponseFlags, SamplingFlags
 from .program import INTERRUPTED
+from .prompting import SystemFlags, read_stdin
 from .render import stderr
 from .respond import respond
 
@@ -29,14 +31,18 @@ def add_to(app: typer.Typer) -> None:
 
 @command
 def chat(
-    load: LoadFlags, systems: SystemFlags, sampling: SamplingFlags, output: ResponseFlags
+    load: LoadFlags,
+    systems: SystemFlags,
+    sampling: SamplingFlags,
+    form: FormFlags,
+    output: ResponseFlags,
 ) -> None:
     """Hold a conversation; /clear starts anew, /exit or end of input ends it.
 
     Where stdin is no terminal, all of it is one message. Ctrl-C ends an answer early.
     """
     output.set_up_log()
-    options = sampling.sampling()
+    options: SamplingOptions = {**sampling.sampling(), **form.sampling()}
     output.require_shown(options)
     with load.open(branches=sampling.tree_width) as decoder:
         conversation = _Conversation(decoder, systems, options, output)

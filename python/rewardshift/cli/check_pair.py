@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.table import Table
 from rewardshift.bench import PROMPTS, require_matplotlib
 from rewardshift.check import CheckOptions, PairReport, Verdict, check_pair, save_plot, verdict
 from rewardshift.prompt_files import read_preferences, read_prompts
+from rewardshift.shifts import CLASSIC
 
 from .command import command
 from .encode import print_json
@@ -85,7 +86,7 @@ def check(
 
     Measured by decoding: accepted drafts by temperature and position, the spread of Z, how far the
     paper's rule is from pi*, how far the draft has moved from its reference, whether it prefers
-    what it should, and the speed to expect here.
+    what it should, and the speed to expect here. Of several shifts, each is checked by itself.
 
     Example: rewardshift check-pair -m big.gguf -md small-dpo.gguf --reference small.gguf
     """
@@ -99,27 +100,42 @@ def check(
         max_tokens=max_tokens,
         seed=seed,
     )
+    if load.base is not None:
+        raise ValueError("a pair is checked with drafts of its own: leave out --base")
+    if plot is not None and len(load.shifts()) > 1:
+        raise ValueError("--plot draws one shift, and there are several: give one --shift")
     load = load.completed()
     asked = PROMPTS if prompts is None else read_prompts(prompts)
-    report = check_pair(
-        load.arguments(),
-        asked[:num_prompts],
-        options,
-        preferences=() if preferences is None else read_preferences(preferences)[-_MANY:],
-        draft_system=draft_system,
-    )
-    advice = verdict(report, temperature=temperature)
-    if plot is not None:
-        save_plot(report, plot)
+    compared = () if preferences is None else read_preferences(preferences)[-_MANY:]
+    found: dict[str, object] = {}
+    for roles in _one_by_one(load):
+        report = check_pair(
+            roles, asked[:num_prompts], options, preferences=compared, draft_system=draft_system
+        )
+        advice = verdict(report, temperature=temperature)
+        if plot is not None:
+            save_plot(report, plot)
+        found[report.shift] = {"report": asdict(report), "verdict": asdict(advice)}
+        if not output.json:
+            _show(report, advice)
     if output.json:
-        print_json({"report": asdict(report), "verdict": asdict(advice)})
-        return
-    _show(report, advice)
+        only = next(iter(found.values()))
+        print_json({"shifts": found} if len(found) > 1 else only)
+
+
+def _one_by_one(load: LoadFlags) -> list[dict[str, Any]]:
+    """The arguments of a decoder for each shift."""
+    roles = load.arguments()
+    shifts = load.shifts()
+    if not shifts:
+        return [roles]
+    return [{**roles, "shifts": {name: shift}} for name, shift in shifts.items()]
 
 
 def _show(report: PairReport, advice: Verdict) -> None:
     console = stdout()
-    table = _table("accepted drafts", ["temperature", "all"])
+    whose = "" if report.shift == CLASSIC else f"{report.shift}: "
+    table = _table(f"{whose}accepted drafts", ["temperature", "all"])
     places = range(1, len(report.temperatures[0].by_position) + 1) if report.temperatures else ()
     for place in places:
         table.add_column(f"position {place}", justify="right")
@@ -128,7 +144,8 @@ def _show(report: PairReport, advice: Verdict) -> None:
     console.print(table)
     console.print()
     table = _table(
-        "by strength", ["s", "Z, 5 %", "median", "95 %", "paper's rule", "accepted", "−log p"]
+        f"{whose}by strength",
+        ["s", "Z, 5 %", "median", "95 %", "paper's rule", "accepted", "−log p"],
     )
     for s in report.strengths:
         z = (None,) * 3 if s.z is None else s.z[::2]

@@ -20,6 +20,7 @@ from typer.core import TyperCommand
 from rewardshift.errors import (
     ChatTemplateError,
     Error,
+    GrammarError,
     LengthWarning,
     OutOfMemoryError,
     VocabularyMismatchError,
@@ -153,6 +154,12 @@ def _exit_on_error(run: Callable[[], None], names: Names) -> None:
     except KeyboardInterrupt:
         tell_of_interruption()
         raise typer.Exit(INTERRUPTED) from None
+    except GrammarError as error:
+        _logger.debug("details", exc_info=True)
+        option, colon, reason = str(error).partition(": ")
+        flag = {**names.flags, **names.others}.get(option, option)
+        _complain(f"{flag}{colon}{reason}")
+        raise typer.Exit(WRONG_USAGE) from None
     except (Error, OSError, UnicodeError) as error:
         _logger.debug("details", exc_info=True)
         _complain(names.put_into(f"{_said(error)}{_advice(error, names)}"))

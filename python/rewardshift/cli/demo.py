@@ -161,7 +161,7 @@ class Exchange:
             run.follow(decoder, decoder.submit(prompt, **asked), show)
 
         follow(self.plain, show, strength=0.0, num_draft_tokens=0)
-        follow(self.aligned, show, strength=STRENGTH)
+        follow(self.aligned, show, strength=STRENGTH, paper_distance=True)
         follow(self.undrafted, lambda: None, strength=STRENGTH, num_draft_tokens=0)
         if reward is not None:
             runs = (self.plain, self.aligned)

@@ -48,5 +48,6 @@ def score_object(score: Score, texts: list[str]) -> dict[str, object]:
         **{f.name: getattr(score, f.name) for f in dataclasses.fields(score)},
         "target_logprob": score.target_logprob,
         "goal_logprob": score.goal_logprob,
+        "rewards": {name: float(ratio.sum()) for name, ratio in score.shifts.items()},
         "implicit_reward": score.implicit_reward,
     }

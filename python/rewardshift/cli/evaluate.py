@@ -48,6 +48,13 @@ SHIFTED = (
 )
 """What else a pair can."""
 
+
+def of_several(names: Sequence[str]) -> tuple[str, ...]:
+    """What several shifts can: all of them at their defaults, and each by itself."""
+    alone = (f"sss:strength={name}=1" for name in names)
+    return ("three-model:strength=none", "sss:strength=none", *alone)
+
+
 _WHAT, _HOW = "What is evaluated", "How"
 _TEMPLATE_TOKENS = 64  # more than chat templates add
 _SLACK = 32  # tokens of a request beyond its answer: drafts, and cells given in blocks
@@ -149,10 +156,12 @@ class EvalFlags(OutputFlags):
         Path, _option("--out", text="Where samples and the report go.", metavar="DIR")
     ] = Path("eval-run")
 
-    def specs(self, *, shifted: bool) -> list[str]:
+    def specs(self, load: LoadFlags) -> list[str]:
         """The methods asked for, or all that the models can do; each once."""
         given = [spec for part in self.methods or () for spec in part.split()]
-        usual = [*ALONE[:1], *(SHIFTED if shifted else ()), *ALONE[1:]]
+        names = list(load.shifts())
+        shifted = of_several(names) if len(names) > 1 else SHIFTED if load.is_shifted else ()
+        usual = [*ALONE[:1], *shifted, *ALONE[1:]]
         return list(dict.fromkeys(given or usual))
 
     def asked(self) -> list[str]:
@@ -195,7 +204,7 @@ def run(load: LoadFlags, flags: EvalFlags, context: typer.Context) -> None:
         stderr().print(_SENTIMENT, soft_wrap=True, markup=False)
     judges, asked = flags.judges(), flags.asked()
     load = load.completed()
-    specs = flags.specs(shifted=load.is_shifted)
+    specs = flags.specs(load)
     methods = {spec: method_of(spec, judges.training) for spec in specs}
     if flags.against is not None and flags.against not in methods:
         raise ValueError(f"--against {flags.against} is none of {', '.join(methods)}")
@@ -248,6 +257,8 @@ def _command(load: LoadFlags, flags: EvalFlags, specs: Sequence[str]) -> str:
     given = (
         *(("-m", load.target), ("-md", load.draft), ("--reference", load.reference)),
         *(("--draft-lora", load.draft_lora), ("--draft-lora-scale", load.draft_lora_scale)),
+        *(("--shift", shift) for shift in load.shift or ()),
+        ("--base", load.base),
         *(("-c", load.n_ctx), ("-ngl", load.n_gpu_layers), ("-t", load.n_threads)),
         *(("--prompts", flags.prompts), ("--question", flags.question)),
         *(("--draft-system", flags.draft_system), ("--against", flags.against)),

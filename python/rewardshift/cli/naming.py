@@ -65,7 +65,7 @@ class Names:
         def flag(found: re.Match[str]) -> str:
             return names[found[1]]
 
-        begins = rf"^({_any(names)})(?= (?:must|cannot|needs|-?\d|'))"
+        begins = rf"^({_any(names)})(?= (?:must|cannot|names|needs|-?\d|'))"
         message = re.sub(begins, flag, message)
         if unmistakable:
             message = re.sub(rf"{here}({_any(unmistakable)}){ends}(?!=)", flag, message)

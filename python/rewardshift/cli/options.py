@@ -6,7 +6,6 @@ passed on, so no default is written a second time.
 
 import inspect
 import re
-import sys
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
@@ -14,16 +13,17 @@ import typer
 
 from rewardshift import _core
 from rewardshift._core import NgramTable
-from rewardshift.chat.messages import Message, with_system
 from rewardshift.decoder import Decoder
 from rewardshift.embedded import default_roles
 from rewardshift.loading.log import show_log
-from rewardshift.options import RuleName, SamplingOptions
+from rewardshift.options import RuleName, SamplingOptions, VerificationName
+from rewardshift.shifts import Shift
 from rewardshift.sources.hub import StrPath
 
 from .naming import Called
+from .shifting import shifts_of, strength_of
 
-_SAMPLING, _LOADING, _PROMPT, _OUTPUT = "Sampling", "Models", "Prompt", "Output"
+_SAMPLING, _LOADING, _OUTPUT = "Sampling", "Models", "Output"
 
 
 def _core_option(
@@ -97,6 +97,20 @@ class LoadFlags:
     draft_lora_scale: Annotated[
         float | None, option("--draft-lora-scale", panel=_LOADING, text="Factor on the adapter.")
     ] = None
+    shift: Annotated[
+        list[str] | None,
+        option(
+            "--shift",
+            panel=_LOADING,
+            text="In place of draft and reference: a shift that ships with the package (see "
+            "`rewardshift shifts`), or a pair of yours. May be repeated: shifts multiply.",
+            metavar="NAME|NAME=DRAFT:REFERENCE",
+        ),
+    ] = None
+    base: Annotated[
+        StrPath | None,
+        _file("--base", text="A small model like the target: it drafts, and shifts nothing."),
+    ] = None
     n_ctx: Annotated[
         int | None, _core_option(_core.ContextOptions, "n_ctx", "-c", "--n-ctx", panel=_LOADING)
     ] = None
@@ -110,10 +124,18 @@ class LoadFlags:
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuses roles without a target."""
-        others = (self.draft, self.reference, self.draft_lora)
-        if self.target is None and others != (None, None, None):
-            raise ValueError("--draft, --reference and --draft-lora need a --target")
+        """Refuses roles without a target, and a pair beside shifts."""
+        pair = (self.draft, self.reference, self.draft_lora)
+        if self.target is None and (*pair, self.shift, self.base) != (None,) * 5:
+            raise ValueError(
+                "--draft, --reference, --draft-lora, --shift and --base need a --target"
+            )
+        if self.shift and pair != (None, None, None):
+            raise ValueError(
+                "--shift takes the place of --draft, --reference and --draft-lora: choose one; "
+                "what only drafts is a --base"
+            )
+        self.shifts()  # says now what is wrong with them
 
     def completed(self) -> "LoadFlags":
         """With the embedded models, if none is given: once all else is right, for that may take."""
@@ -122,11 +144,20 @@ class LoadFlags:
     @property
     def is_shifted(self) -> bool:
         """Whether there is a pair to shift by."""
-        return self.draft_lora is not None or self.reference is not None
+        return bool(self.shift) or self.draft_lora is not None or self.reference is not None
+
+    @property
+    def can_draft(self) -> bool:
+        """Whether there is a model beside the target."""
+        return self.is_shifted or self.draft is not None or self.base is not None
+
+    def shifts(self) -> dict[str, Shift]:
+        """The shifts that the user named."""
+        return shifts_of(self.shift or ())
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of ``Decoder`` that the user gave."""
-        return _given(**vars(self))  # the fields' names are theirs
+        return _given(**(vars(self) | {"shift": None, "shifts": self.shifts() or None}))
 
     def open(self, *, branches: int | None = None) -> Decoder:
         """Loads the models, with a progress bar on a terminal.
@@ -147,14 +178,24 @@ class GoalFlags:
     top_k: Annotated[int | None, _request_option("top_k", "--top-k")] = None
     top_p: Annotated[float | None, _request_option("top_p", "--top-p")] = None
     min_p: Annotated[float | None, _request_option("min_p", "--min-p")] = None
-    strength: Annotated[float | None, _request_option("strength", "--strength")] = None
+    strength: Annotated[
+        list[str] | None,
+        option(
+            "--strength",
+            panel=_SAMPLING,
+            text="The exponent s of the shift, of any sign; where there are several, of each, and "
+            "0 of those that are not named. Unset: each shift's default.",
+            metavar="NUMBER|NAME=NUMBER",
+        ),
+    ] = None
     rule: Annotated[
         str | None, _request_option("rule", "--rule", metavar="|".join(get_args(RuleName)))
     ] = None
 
     def sampling(self) -> SamplingOptions:
         """What the user gave."""
-        return _given(**vars(self))  # type: ignore[return-value]  # the fields' names are these
+        given = vars(self) | {"strength": strength_of(self.strength or ())}
+        return _given(**given)  # type: ignore[return-value]  # the fields' names are these
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +217,24 @@ class SamplingFlags(GoalFlags):
         int | None, _request_option("num_draft_tokens", "-K", "--num-draft-tokens")
     ] = None
     tree_width: Annotated[int | None, _request_option("tree_width", "--tree-width")] = None
+    verification: Annotated[
+        str | None,
+        _request_option(
+            "verification", "--verification", metavar="|".join(get_args(VerificationName))
+        ),
+    ] = None
+    prompt_lookup: Annotated[
+        bool,
+        option(
+            "--prompt-lookup",
+            panel=_SAMPLING,
+            text="Draft what followed the last words where they stood before, in prompt or "
+            "response; so it is anyway where the decoder chooses what is drafted.",
+        ),
+    ] = False
+    no_prompt_lookup: Annotated[
+        bool, option("--no-prompt-lookup", panel=_SAMPLING, text="Never do so.")
+    ] = False
     seed: Annotated[int | None, _request_option("seed", "-s", "--seed")] = None
     repeat_penalty: Annotated[
         float | None, _request_option("repeat_penalty", "--repeat-penalty")
@@ -187,17 +246,39 @@ class SamplingFlags(GoalFlags):
         float | None, _request_option("presence_penalty", "--presence-penalty")
     ] = None
     top_logprobs: Annotated[int | None, _request_option("top_logprobs", "--top-logprobs")] = None
+    paper_distance: Annotated[
+        bool,
+        option(
+            "--paper-distance",
+            panel=_SAMPLING,
+            text="Also report how far the paper's rule would be from pi*.",
+        ),
+    ] = False
     stop: Annotated[
         list[str] | None,
         option("--stop", panel=_SAMPLING, text="End before this string; may be repeated."),
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuses a tree without drafts."""
+        """Refuses a tree without drafts, and contradictions."""
+        if self.prompt_lookup and self.no_prompt_lookup:
+            raise ValueError(
+                "--prompt-lookup and --no-prompt-lookup contradict each other: choose one"
+            )
+        if self.num_draft_tokens == 0 and self.prompt_lookup:
+            raise ValueError("-K 0 drafts nothing: --prompt-lookup needs drafts")
         if self.num_draft_tokens == 0 and (self.tree_width or 1) > 1:
             raise ValueError(
                 "-K 0 drafts nothing: there is no tree then, --tree-width needs drafts"
             )
+
+    def sampling(self) -> SamplingOptions:
+        """What the user gave."""
+        found = super().sampling()
+        del found["prompt_lookup"], found["no_prompt_lookup"]  # type: ignore[typeddict-item]
+        if self.prompt_lookup or self.no_prompt_lookup:
+            found["prompt_lookup"] = self.prompt_lookup
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,67 +303,11 @@ class GenerateFlags(SamplingFlags):
 
     def sampling(self) -> SamplingOptions:
         """What the user gave."""
-        given = vars(self) | {"ngrams": None, "drafter": NgramTable() if self.ngrams else None}
-        return _given(**given)  # type: ignore[return-value]  # the fields' names are these
-
-
-@dataclass(frozen=True, kw_only=True)
-class SystemFlags:
-    """The system messages."""
-
-    system: Annotated[
-        str | None, option("--system", panel=_PROMPT, text="System message for all models.")
-    ] = None
-    draft_system: Annotated[
-        str | None,
-        option("--draft-system", panel=_PROMPT, text="For the draft alone: shifts by prompt."),
-        Called("draft_prompt"),
-    ] = None
-
-    @property
-    def any(self) -> bool:
-        """Whether there is one."""
-        return self.system is not None or self.draft_system is not None
-
-    def conversation(self, text: str) -> list[Message]:
-        """The messages of a conversation that opens with the user's text."""
-        messages: list[Message] = [{"role": "user", "content": text}]
-        return messages if self.system is None else with_system(messages, self.system)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptFlags(SystemFlags):
-    """How text becomes a prompt."""
-
-    chat: Annotated[
-        bool,
-        option(
-            "--chat",
-            panel=_PROMPT,
-            text="Put the prompt into the model's chat template, as a system message does anyway.",
-        ),
-    ] = False
-    raw: Annotated[
-        bool,
-        option(
-            "--raw",
-            panel=_PROMPT,
-            text="Give the prompt as it is, as is done without a system message anyway.",
-        ),
-    ] = False
-
-    def __post_init__(self) -> None:
-        """Refuses what cannot be both."""
-        if self.chat and self.raw:
-            raise ValueError("--chat and --raw contradict each other: choose one")
-        if self.raw and self.any:
-            raise ValueError("--system and --draft-system need the chat template: not --raw")
-
-    def prompts(self, decoder: Decoder, text: str) -> tuple[list[int], list[int] | None]:
-        """The target's prompt and, where it differs, the draft's."""
-        if self.chat or self.any:
-            return decoder.chat_prompts(self.conversation(text), draft_system=self.draft_system)
-        return decoder.tokenize(text), None
+        found = super().sampling()
+        del found["ngrams"]  # type: ignore[typeddict-item]
+        if self.ngrams:
+            found["drafter"] = NgramTable()
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,35 +351,5 @@ class ResponseFlags(OutputFlags):
         """Raises ValueError if something is asked for that would not be printed."""
         if options.get("top_logprobs") and not self.json:
             raise ValueError("--top-logprobs are printed with --json only: add it")
-
-
-Prompt = Annotated[
-    str | None,
-    typer.Argument(
-        help="The prompt, behind -- if it begins with a dash; - reads it from stdin, as does "
-        "leaving it out there.",
-        show_default=False,
-    ),
-]
-
-
-def read_prompt(prompt: str | None) -> str:
-    """The prompt given, or stdin's text without its last line feed.
-
-    Raises:
-        ValueError: If there is none, or it is not UTF-8.
-    """
-    if prompt is not None and prompt != "-":
-        return prompt
-    if prompt is None and sys.stdin.isatty():
-        raise ValueError("there is no prompt: give one, or - to read it from stdin")
-    return read_stdin()
-
-
-def read_stdin() -> str:
-    """All of stdin's text, without its last line feed."""
-    try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")  # Windows' shells begin with that mark
-        return text.removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"stdin is not UTF-8 text: {error}") from None
+        if options.get("paper_distance") and not (self.json or self.show):
+            raise ValueError("--paper-distance is printed with --show and --json only: add one")

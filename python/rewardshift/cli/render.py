@@ -15,18 +15,34 @@ from rich.text import Text
 from .origins import OriginTracker, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TextIO
 
-    from rewardshift.results import Chunk, Completion, Origin, Score, Spread, Statistics, TokenInfo
+    from rewardshift.results import (
+        Chunk,
+        Completion,
+        Drafts,
+        Origin,
+        Score,
+        Spread,
+        Statistics,
+        TokenInfo,
+    )
 
     from .origins import Piece
 
-STYLES: dict[Origin, str] = {"draft": "green", "correction": "bold yellow", "bonus": "cyan"}
+STYLES: dict[Origin, str] = {
+    "draft": "green",
+    "correction": "bold yellow",
+    "bonus": "cyan",
+    "forced": "underline",
+}
+"""Told apart by more than their hues, or by hues that everybody tells apart."""
 _NAMES: dict[Origin, str] = {
     "draft": "accepted",
     "correction": "corrected",
     "bonus": "bonus",
+    "forced": "forced by the grammar",
 }
 _LOG_WIDTH = 100
 _PREFIXES = ("", "k", "M", "G", "T")
@@ -121,11 +137,31 @@ def _decisions(completion: Completion) -> Iterable[tuple[str, str | Text]]:
     s = completion.statistics
     per_round = "" if s.tokens_per_round is None else f", {s.tokens_per_round:.2f} a round"
     yield "tokens", f"{s.tokens} in {_count(s.rounds, 'round')}{per_round}"
+    if s.acceptance is not None or any(step.origin == "forced" for step in completion.steps):
+        yield "origins", legend(completion.steps)
     if s.acceptance is None:
         return
-    yield "origins", legend(completion.steps)
     yield "acceptance", f"{s.acceptance:.0%}, {s.accepted} of {s.drafted} drafted"
+    sources = {name: drafts for name, drafts in s.sources.items() if drafts.drafted}
+    if len(sources) > 1 or not sources.keys() <= {"plain"}:
+        yield "drafts from", _sources(sources)
     yield "by position", "  ".join(f"{share:.0%}" for share in s.acceptance_by_position)
+
+
+_SOURCES = {
+    "plain": "the draft",
+    "shifted": "a shifted base",
+    "table": "the table",
+    "quote": "what was said before",
+}
+
+
+def _sources(sources: Mapping[str, Drafts]) -> str:
+    """Where drafts were from, and how many of them were accepted."""
+    return ", ".join(
+        f"{_SOURCES[name]} {drafts.accepted} of {drafts.drafted}"
+        for name, drafts in sources.items()
+    )
 
 
 def _costs(s: Statistics) -> Iterable[tuple[str, str]]:
@@ -139,19 +175,16 @@ def _laws(s: Statistics) -> Iterable[tuple[str, str]]:
         yield "Z", _spread(s.z)
     if s.paper_distance is not None:
         yield "paper's law", f"{_spread(s.paper_distance)} from pi*"
-    if s.implicit_reward is not None:
-        per_token = f", {s.implicit_reward / s.tokens:+.3f} a token" if s.tokens else ""
-        yield "implicit reward", f"{s.implicit_reward:+.2f}{per_token}"
+    several = s.implicit_reward is None
+    for name, shift in s.shifts.items():
+        per_token = f", {shift.implicit_reward / s.tokens:+.3f} a token" if s.tokens else ""
+        label = f"reward of {name}" if several else "implicit reward"
+        yield label, f"{shift.implicit_reward:+.2f}{per_token}"
 
 
 def _seconds(s: Statistics) -> str:
-    seconds, total = s.seconds, s.seconds.total
-    shares = {
-        "target": seconds.target,
-        "draft": seconds.draft,
-        "reference": seconds.reference,
-        "own code": seconds.own,
-    }
+    total = s.seconds.total
+    shares = {**s.seconds.readers, "own code": s.seconds.own}
     if total <= 0:
         return f"{total:.2f} s"
     parts = [f"{name} {value / total:.1%}" for name, value in shares.items() if value > 0]
@@ -177,8 +210,8 @@ def score_table(score: Score, texts: list[str]) -> Table:
         "reference": score.reference_logprobs,
         "goal": score.goal_logprobs,
     }
-    if score.draft_logprobs is not None and score.reference_logprobs is not None:
-        columns["reward"] = score.draft_logprobs - score.reference_logprobs
+    for name, ratio in score.shifts.items():
+        columns["reward" if len(score.shifts) == 1 else name] = ratio
     known = {name: values for name, values in columns.items() if values is not None}
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True)
     table.add_column("token", "sum", overflow="fold")

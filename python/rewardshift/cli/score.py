@@ -1,13 +1,18 @@
 """``rewardshift score``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .command import command
 from .encode import print_json, score_object
-from .options import LoadFlags, OutputFlags, PromptFlags, ScoreFlags, read_prompt
+from .forms import FormFlags
+from .options import LoadFlags, OutputFlags, ScoreFlags
+from .prompting import PromptFlags, read_prompt
 from .render import score_table, stdout
+
+if TYPE_CHECKING:
+    from rewardshift.options import SamplingOptions
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,6 +25,7 @@ def score(
     load: LoadFlags,
     prompting: PromptFlags,
     goal: ScoreFlags,
+    form: FormFlags,
     output: OutputFlags,
     prompt: Annotated[str, typer.Argument(help="What comes before; - reads it from stdin.")],
     continuation: Annotated[
@@ -29,10 +35,10 @@ def score(
 ) -> None:
     """Score a continuation: its log-probabilities under each model and the goal, token by token.
 
-    The last column is log q - log r, the implicit reward.
+    The last column is log q - log r, the implicit reward; of several shifts, each has one.
     """
     output.set_up_log()
-    options = goal.sampling()
+    options: SamplingOptions = {**goal.sampling(), **form.sampling()}
     if prompt == "-" and continuation in (None, "-"):
         raise ValueError("only one of prompt and continuation can come from stdin")
     before, text = read_prompt(prompt), read_prompt(continuation)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rewardshift.files.paths import given_path
 from rewardshift.files.run_options import require_same
 
-from .run import MAY_CHANGE, OPTIONS, SAMPLES
+from .run import MAY_CHANGE, OPTIONS, SAMPLES, SHIFT
 from .samples import read_samples
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .samples import Sample
 
-_PAIR = ("draft", "reference", "draft_lora", "draft_lora_scale")
+_PAIR = ("draft", "reference", "draft_lora", "draft_lora_scale", "base")
 _MAY_DIFFER = (*MAY_CHANGE, *_PAIR, "draft_system")
 
 
@@ -30,7 +30,7 @@ def samples_beside(folder: Path, ours: Sequence[Sample], other: Path) -> list[Sa
     folder, which also keeps a Best-of-N of theirs apart from ours.
 
     What the two runs shift by may differ: the draft, the reference, an adapter, the draft's system
-    message.
+    message, shifts by name, a base.
 
     Args:
         folder: Of this run.
@@ -76,4 +76,9 @@ def is_beside(method: str) -> bool:
 def _fixed(options: Mapping[str, Any]) -> dict[str, Any]:
     """What two runs must have in common, by name; of the models, the target and how it is run."""
     every = {**options["models"], **options, "files": options.get("files", {}).get("target")}
-    return {name: value for name, value in every.items() if name not in (*_MAY_DIFFER, "models")}
+    may_differ = (*_MAY_DIFFER, "models")
+    return {
+        name: value
+        for name, value in every.items()
+        if name not in may_differ and not name.startswith(f"{SHIFT} ")
+    }

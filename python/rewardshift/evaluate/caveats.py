@@ -108,7 +108,7 @@ def _of_methods(summary: Summary) -> list[str]:
         *(
             f"{row.name} never asked the target: its answers are the draft's."
             for row in summary.rows
-            if row.calls["draft"] and not row.calls[TARGET]
+            if row.calls.get("draft") and not row.calls[TARGET]
         ),
         *([_OF_THRESHOLDS] if kinds.intersection(_TUNED) else []),
         *([_OF_GREED] if greedy else []),

@@ -13,7 +13,7 @@ from rewardshift.files.paths import given_path
 from . import columns
 from .caveats import caveats
 from .pages import Quotes, Section, Table, html_page, markdown
-from .run import OPTIONS
+from .run import OPTIONS, is_path
 from .statistics import FEWEST_PROMPTS
 
 if TYPE_CHECKING:
@@ -84,7 +84,10 @@ def facts_of(folder: Path, *, command: str) -> RunFacts:
         temperature=known["temperature"],
         max_tokens=known["max_tokens"],
         ran_on={
-            **{role: Path(path).name for role, path in known["models"].items()},
+            **{
+                role: Path(path).name if is_path(role) else path
+                for role, path in known["models"].items()
+            },
             "machine": f"{known['machine']}, compiled for {known['compiled_for']}",
             "versions": f"rewardshift {known['rewardshift']}, llama.cpp {known['llama_cpp']}",
         },

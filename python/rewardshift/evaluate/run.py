@@ -7,19 +7,21 @@ import json
 import math
 import platform
 import random
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardshift import _core
 from rewardshift.chat.turns import prompt_tokens
 from rewardshift.decoder import Decoder
+from rewardshift.embedded import ready_made_shift
 from rewardshift.files.atomic import replacing
 from rewardshift.files.paths import given_path
 from rewardshift.files.run_options import keep_options
 from rewardshift.methods import CARDS, Question
 from rewardshift.progress import bars, is_shown
 from rewardshift.rewards import scores
+from rewardshift.shifts import shifts_by_name
 
 from .prompts import evaluation_prompts
 from .samples import Sample, drop_half_line, read_samples, write_sample
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
 
     from .samples import Key
 
+SHIFT = "shift"
+"""What the names of a shift's parts begin with, in a run's options."""
 OPTIONS, SAMPLES, CALIBRATED = "options.json", "samples.jsonl", "calibrated.json"
 MAY_CHANGE = ("methods", "prompts", "seeds")
+_SHIFTS = ("shift", "shifts")
 _ROOM = ("n_ctx", "n_seq_max")
 """Of a decoder's arguments, those that say how much fits, and change with the methods."""
 _PIECES, _PIECE = 64, 65536
@@ -182,12 +187,13 @@ def _begun_with(
     options: EvaluateOptions,
 ) -> dict[str, Any]:
     """All that samples depend on, and the machine that their seconds are of."""
+    given = _flat(roles)
     return {
-        "models": {name: str(value) for name, value in roles.items() if name not in _ROOM},
+        "models": {name: str(value) for name, value in given.items() if name not in _ROOM},
         "files": {
             name: _fingerprint(given_path(value))
-            for name, value in roles.items()
-            if isinstance(value, (str, Path)) and given_path(value).is_file()
+            for name, value in given.items()
+            if isinstance(value, (str, Path)) and is_path(name) and given_path(value).is_file()
         },
         "methods": {spec: method.name for spec, method in methods.items()},
         "prompts": len(set(prompts)),
@@ -199,6 +205,23 @@ def _begun_with(
         "llama_cpp": _core.llama_cpp_version,
         "rewardshift": _core.version,
     }
+
+
+def _flat(roles: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the parts of each shift by name: "shift ours: draft"."""
+    found = {name: value for name, value in roles.items() if name not in _SHIFTS}
+    named = shifts_by_name(roles.get("shift"), roles.get("shifts"), ready_made=ready_made_shift)
+    for name, shift in named.items():
+        for field in fields(shift):
+            value = getattr(shift, field.name)
+            if field.name != "_" and value != field.default:
+                found[f"{SHIFT} {name}: {field.name}"] = value
+    return found
+
+
+def is_path(name: str) -> bool:
+    """Whether what a run's options have under that name is where a file is."""
+    return not name.endswith("draft_system")
 
 
 def _fingerprint(path: Path) -> str:
@@ -306,9 +329,12 @@ def _ready(
 def _sample(
     decoder: Decoder, method: Method, job: Job, judges: Judges, options: EvaluateOptions
 ) -> Sample:
-    tokens, draft_tokens = decoder.chat_prompts(
+    tokens, by_draft = decoder.chat_prompts_by_shift(
         [{"role": "user", "content": job.prompt}], draft_system=options.draft_system
     )
+    draft_tokens: Any = by_draft or None
+    if len(decoder.shifts) < 2:
+        draft_tokens = next(iter(by_draft.values()), None)
     question = Question(
         job.prompt,
         tokens,

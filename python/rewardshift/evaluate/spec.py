@@ -23,9 +23,11 @@ def best_of(spec: str) -> int | None:
 
 
 def strength_of(spec: str) -> float | None:
-    """The strength of an SSS; None of any other method."""
+    """The strength of an SSS, where it is one number; None of any other method."""
     method = _known(spec)
-    return float(method.strength) if isinstance(method, SSS) else None
+    if not isinstance(method, SSS) or not isinstance(method.strength, (int, float)):
+        return None
+    return float(method.strength)
 
 
 def rule_of(spec: str) -> str | None:

@@ -45,7 +45,7 @@ class Row:
         method: As the command line names it.
         name: Its own name.
         best_of: N of a Best-of-N that takes the best; None of any other method.
-        strength: Of an SSS.
+        strength: Of an SSS, where it is one number.
         rule: Likewise.
         gold: Mean gold reward.
         training: Mean of the reward that methods may choose by.
@@ -140,9 +140,10 @@ def summarise(samples: Sequence[Sample], *, baseline: str | None = None) -> Summ
     outcomes = {method: _outcomes(grid) for method, grid in grids.items()}
     against = None if baseline is None else outcomes[baseline]
     first = next(iter(grids.values()))
+    roles = _roles_in(samples)
     return Summary(
         rows=[
-            _row(grid, outcomes[method], against, grids.get(TARGET))
+            _row(grid, outcomes[method], against, grids.get(TARGET), roles)
             for method, grid in grids.items()
         ],
         baseline=baseline,
@@ -199,11 +200,17 @@ def _equal(outcomes: Mapping[str, Outcomes]) -> dict[str, EqualGold]:
     return {method: equal_gold(counts, outcomes[method]) for method in others}
 
 
-def _row(grid: Grid, found: Outcomes, against: Outcomes | None, target: Grid | None) -> Row:
+def _row(
+    grid: Grid,
+    found: Outcomes,
+    against: Outcomes | None,
+    target: Grid | None,
+    roles: Sequence[str],
+) -> Row:
     samples = [sample for answers in grid for sample in answers]
     first, count = samples[0], len(grid)
     training = np.array([[s.training for s in answers] for answers in grid])
-    calls = _means([s.calls for s in samples])
+    calls = _means([s.calls for s in samples], roles)
     tokens = float(found.tokens.mean())
     accepted, decided = _decisions(samples)
     texts = [s.text for s in samples]
@@ -224,7 +231,7 @@ def _row(grid: Grid, found: Outcomes, against: Outcomes | None, target: Grid | N
         seconds=bootstrap(mean_of(found.seconds), count),
         speed_up=None if against is None else _speed_up(found, against),
         calls=calls,
-        evaluated=_means([s.evaluated for s in samples]),
+        evaluated=_means([s.evaluated for s in samples], roles),
         tokens_per_evaluation=tokens / calls[TARGET] if calls[TARGET] else None,
         acceptance=float(accepted.sum() / decided.sum()) if decided.any() else None,
         acceptance_by_position=[
@@ -252,8 +259,16 @@ def _gains(ours: Outcomes, theirs: Outcomes) -> Array:
     return np.asarray(ours.gold.mean(axis=1) - theirs.gold.mean(axis=1))[:, None]
 
 
-def _means(counts: Sequence[Mapping[str, int]]) -> dict[str, float]:
-    return {role: sum(c.get(role, 0) for c in counts) / len(counts) for role in ROLES}
+def _roles_in(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Who was evaluated: the usual roles, or the readers of several shifts by their names."""
+    found = dict.fromkeys(role for sample in samples for role in sample.calls)
+    if found.keys() <= set(ROLES):
+        return ROLES
+    return (TARGET, *(role for role in found if role not in (TARGET, ROLES[-1])), ROLES[-1])
+
+
+def _means(counts: Sequence[Mapping[str, int]], roles: Sequence[str]) -> dict[str, float]:
+    return {role: sum(c.get(role, 0) for c in counts) / len(counts) for role in roles}
 
 
 def _decisions(samples: Sequence[Sample]) -> tuple[Array, Array]:

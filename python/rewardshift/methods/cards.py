@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rewardshift.options import target_only
+from rewardshift.results import target_logprobs_of
 from rewardshift.rewards import scores
 
 from . import checks
@@ -133,9 +134,7 @@ class CARDS:
                 continue
             segments += 1
             candidates = []
-            response.extend(
-                [step.id for step in segment], [step.target_logprob for step in segment]
-            )
+            response.extend([step.id for step in segment], target_logprobs_of(segment))
         counts = {"segments": segments, "rejections": rejected, "forced": forced}
         return meter.answer(**response.as_known(), details=counts)
 

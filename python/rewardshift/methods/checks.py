@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from rewardshift.shifts import Strength
 
 
 def at_least(least: int, /, **given: int) -> None:
@@ -27,6 +30,26 @@ def finite(**given: float) -> None:
     for name, value in given.items():
         if not _is_number(value) or not math.isfinite(value):
             raise ValueError(f"{name} must be a finite number, not {value!r}")
+
+
+def is_strength(strength: object, *, or_none: bool = True) -> None:
+    """Raises ValueError, with the value, unless it is a finite number, or such numbers by shift."""
+    if strength is None and or_none:
+        return
+    if isinstance(strength, Mapping):
+        for name, value in strength.items():
+            finite(**{f"strength of {name}": value})
+    else:
+        finite(strength=strength)  # type: ignore[arg-type]  # which is what it checks
+
+
+def shown_strength(strength: Strength) -> str:
+    """As names of methods have it: "1.5", "default", "ours 1.5, plain -0.5"."""
+    if strength is None:
+        return "default"
+    if isinstance(strength, Mapping):
+        return ", ".join(f"{name} {value:g}" for name, value in strength.items()) or "0"
+    return f"{strength:g}"
 
 
 def positive(**given: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from rewardshift.options import target_only
+from rewardshift.results import target_logprobs_of
 
 from . import checks
 from .draws import Draws
@@ -168,7 +169,7 @@ class _Asking:
     def own_steps(self, response: Response) -> Candidates:
         """Steps of the target's own."""
         steps, rewards = self._steps(self._target, response)
-        logprobs = [tuple(s.target_logprob for s in step.steps) for step in steps]
+        logprobs = [target_logprobs_of(step.steps) for step in steps]
         return Candidates(steps, rewards, [0.0] * len(steps), logprobs)
 
     def value(self, candidates: Candidates, i: int) -> float:

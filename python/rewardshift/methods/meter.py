@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from rewardshift.results import Work, target_logprobs_of
 from rewardshift.rewards import scores
 
 from .method import Answer
@@ -43,7 +44,10 @@ class Meter:
         Args:
             **known: The answer's other attributes.
         """
-        work = {role: now - self._before[role] for role, now in self._decoder.work.items()}
+        nothing = Work(0, 0)
+        work = {
+            role: now - self._before.get(role, nothing) for role, now in self._decoder.work.items()
+        }
         return Answer(
             seconds=time.perf_counter() - self._start,
             evaluated={**{role: w.tokens for role, w in work.items()}, "reward": self._texts},
@@ -58,7 +62,7 @@ class Meter:
             text=completion.text,
             tokens=completion.tokens,
             finish_reason=completion.finish_reason,
-            target_logprobs=tuple(step.target_logprob for step in steps),
+            target_logprobs=target_logprobs_of(steps),
             log_z=tuple(step.log_z for step in steps if step.log_z is not None),
             drafted=completion.statistics.drafted,
             accepted=completion.statistics.accepted,

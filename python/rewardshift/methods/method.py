@@ -23,9 +23,10 @@ class Answer:
         tokens: Its token ids, with the end-of-generation token if that ended it.
         finish_reason: "stop" for an end-of-generation token, "length" for the limit.
         seconds: Wall time from the question to the answer, rewards included.
-        evaluated: Tokens that the models of "target", "draft" and "reference" evaluated, discarded
-            candidates and prompts included, what their caches answered for not; and "reward", the
-            texts that were scored. A role without a model of its own is missing.
+        evaluated: Tokens that the models of "target", "draft" and "reference" evaluated (with
+            several shifts by the names of ``Decoder.work``), discarded candidates and prompts
+            included, what their caches answered for not; and "reward", the texts that were scored.
+            A role without a model of its own is missing.
         calls: Batches those models evaluated, and calls of the reward.
         target_logprobs: log p of each token of the response at temperature 1; empty where not
             known.

@@ -44,7 +44,8 @@ def by_name(spec: str, reward: Reward | None = None) -> Method:
 
     Args:
         spec: A name of ``METHODS``, and after a colon parameters of the class by comma:
-            "sss:strength=0.5,rule=paper", "best-of-n:n=16".
+            "sss:strength=0.5,rule=paper", "best-of-n:n=16". Strengths of several shifts are joined
+            by plus: "sss:strength=ours=1.5+plain=-0.5".
         reward: For those that need one.
 
     Raises:
@@ -74,8 +75,14 @@ def _parameters(name: str, text: str, known: list[str]) -> dict[str, Any]:
             raise ValueError(f"the method {name!r} has no parameter {part!r}; there are: {listed}")
         if key in found:
             raise ValueError(f"the method {name!r} is given {key!r} twice")
-        found[key] = _value(value)
+        found[key] = _by_name(value) if key == "strength" and "=" in value else _value(value)
     return found
+
+
+def _by_name(text: str) -> dict[str, Any]:
+    """The numbers of "ours=1.5+plain=-0.5"."""
+    parts = (part.rpartition("=") for part in text.split("+"))
+    return {name: _value(value) for name, _, value in parts}
 
 
 def _value(text: str) -> int | float | bool | str | None:

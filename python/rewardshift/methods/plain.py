@@ -12,12 +12,13 @@ from . import checks
 from .meter import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from typing_extensions import Unpack
 
     from rewardshift.decoder import Decoder
     from rewardshift.options import RuleName, SamplingOptions
+    from rewardshift.shifts import Strength
 
     from .method import Answer
     from .question import Question
@@ -45,19 +46,19 @@ class ThreeModel:
     with rule "exact", without speculation.
 
     Args:
-        strength: The exponent s.
+        strength: The exponent s; of several shifts, numbers by name; None is each one's default.
     """
 
-    strength: float = 1.0
+    strength: Strength = 1.0
 
     def __post_init__(self) -> None:
         """Checks the strength."""
-        checks.finite(strength=self.strength)
+        checks.is_strength(self.strength)
 
     @property
     def name(self) -> str:
         """With the strength."""
-        return f"three-model s={self.strength:g}"
+        return f"three-model s={checks.shown_strength(self.strength)}"
 
     def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
@@ -72,20 +73,21 @@ class SSS:
     Strength 0 is lossless speculative sampling of the target.
 
     Args:
-        strength: The exponent s of pi* ∝ p · (q/r)^s.
+        strength: The exponent s of pi* ∝ p · (q/r)^s; of several shifts, numbers by name; None is
+            each one's default.
         rule: "exact" samples pi*_s; "paper" follows the paper's equations 6 and 7; "speculative"
             needs strength 0.
         num_draft_tokens: Tokens drafted a round; None is 3, as for every request with a seed.
     """
 
-    strength: float = 1.0
+    strength: Strength = 1.0
     _: KW_ONLY
     rule: RuleName = "exact"
     num_draft_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the parameters."""
-        checks.finite(strength=self.strength)
+        checks.is_strength(self.strength)
         if self.rule not in ("exact", "paper", "speculative"):
             raise ValueError(f"rule must be exact, paper or speculative, not {self.rule!r}")
         if self.rule == "speculative" and self.strength != 0:
@@ -99,7 +101,7 @@ class SSS:
         k = self.num_draft_tokens
         if k is None:
             k = _core.DecoderOptions().num_draft_tokens
-        return f"sss {self.rule} s={self.strength:g} K={k}"
+        return f"sss {self.rule} s={checks.shown_strength(self.strength)} K={k}"
 
     def answer(self, decoder: Decoder, question: Question) -> Answer:
         """As ``Method.answer``."""
@@ -116,7 +118,7 @@ class SSS:
 def _sample(
     decoder: Decoder,
     question: Question,
-    draft_prompt: Sequence[int] | None = None,
+    draft_prompt: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     **options: Unpack[SamplingOptions],
 ) -> Answer:
     meter = Meter(decoder)

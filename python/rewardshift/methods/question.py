@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -30,7 +31,8 @@ class Question:
         seed: Of all random numbers, at least 0.
         max_tokens: Longest response, at least 1.
         temperature: Of what is sampled; 0 is greedy.
-        draft_tokens: The prompt as the draft alone sees it, to shift by prompt; likewise.
+        draft_tokens: The prompt as the draft alone sees it, to shift by prompt; likewise. With
+            several shifts, what their drafts see, by the shift's name.
 
     Raises:
         ValueError: For what is out of range, with the value, and for a prompt without tokens.
@@ -42,15 +44,19 @@ class Question:
     seed: int
     max_tokens: int
     temperature: float
-    draft_tokens: Sequence[int] | None = None
+    draft_tokens: Sequence[int] | Mapping[str, Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
         """Checks that it can be answered."""
         object.__setattr__(self, "tokens", tuple(self.tokens))
         if not self.tokens:
             raise ValueError("the prompt has no tokens")
-        if self.draft_tokens is not None:
-            object.__setattr__(self, "draft_tokens", tuple(self.draft_tokens))
+        given = self.draft_tokens
+        if isinstance(given, Mapping):
+            seen: object = {name: tuple(tokens) for name, tokens in given.items()}
+            object.__setattr__(self, "draft_tokens", seen)
+        elif given is not None:
+            object.__setattr__(self, "draft_tokens", tuple(given))
         checks.at_least(0, seed=self.seed)
         checks.at_least(1, max_tokens=self.max_tokens)
         checks.finite(temperature=self.temperature)

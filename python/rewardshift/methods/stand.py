@@ -15,6 +15,7 @@ from .meter import Meter
 if TYPE_CHECKING:
     from rewardshift.decoder import Decoder
     from rewardshift.rewards import Reward
+    from rewardshift.shifts import Strength
 
     from .method import Answer
     from .question import Question
@@ -35,7 +36,7 @@ class STAND:
     Args:
         reward: Chooses the best sample; of equals the first.
         n: How many samples.
-        strength: The exponent s; 0 samples the target.
+        strength: The exponent s; 0 samples the target; of several shifts, numbers by name.
         num_draft_tokens: Nodes of a tree.
         tree_width: Its branches. Each takes the place of a request.
     """
@@ -43,7 +44,7 @@ class STAND:
     reward: Reward
     _: KW_ONLY
     n: int = 8
-    strength: float = 0.0
+    strength: Strength = 0.0
     num_draft_tokens: int = 7
     tree_width: int = 4
 
@@ -51,7 +52,7 @@ class STAND:
         """Checks the parameters."""
         checks.at_least(1, n=self.n, tree_width=self.tree_width)
         checks.at_least(0, num_draft_tokens=self.num_draft_tokens)
-        checks.finite(strength=self.strength)
+        checks.is_strength(self.strength)
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rewardshift.options import target_only
+from rewardshift.results import target_logprobs_of
 from rewardshift.rewards import ImplicitReward
 
 from . import checks
@@ -137,5 +138,5 @@ def _continue(decoder: Decoder, branches: Sequence[Branch], options: Sampling) -
 def _grown(branch: Branch, piece: Completion, pair: ImplicitReward) -> Branch:
     ratios = pair.per_token(branch.response.history, piece.tokens)
     longer = branch.response.copy()
-    longer.extend(piece.tokens, (step.target_logprob for step in piece.steps))
+    longer.extend(piece.tokens, target_logprobs_of(piece.steps))
     return Branch(longer, (*branch.ratios, *map(float, ratios)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardshift.boundary import shown
 from rewardshift.errors import ChatTemplateError
 
 if TYPE_CHECKING:
@@ -31,18 +32,27 @@ class ImplicitReward:
     Args:
         decoder: With draft and reference; it is not to be closed before the reward was last used.
         draft_system: The system message that only the draft sees, to shift by prompt.
+        shift: The name of the pair, where the decoder has several shifts. The target is then
+            evaluated along with it.
     """
 
-    def __init__(self, decoder: Decoder, *, draft_system: str | None = None) -> None:
+    def __init__(
+        self, decoder: Decoder, *, draft_system: str | None = None, shift: str | None = None
+    ) -> None:
         """Of a decoder's pair.
 
         Raises:
-            ValueError: If the decoder has no draft or no reference.
+            ValueError: If the decoder has no draft or no reference, or no shift of that name.
         """
         self._decoder = decoder
-        self._draft = decoder.alone("draft")
-        self._reference = decoder.alone("reference")
         self._draft_system = draft_system
+        self._shift = shift
+        if shift is None:
+            self._draft = decoder.alone("draft")
+            self._reference = decoder.alone("reference")
+        elif not isinstance(shift, str) or shift not in decoder.shifts:
+            known = ", ".join(decoder.shifts) or "none"
+            raise ValueError(f"there is no shift {shown(shift)} here, only {known}")
 
     def __call__(self, exchanges: Sequence[Exchange]) -> list[float]:
         """Scores exchanges, one by one.
@@ -61,6 +71,10 @@ class ImplicitReward:
             response: Text, tokenised on its own, or token ids.
             draft_prompt: What the draft sees instead of the prompt, to shift by prompt.
         """
+        if self._shift is not None:
+            only_draft = None if draft_prompt is None else {self._shift: draft_prompt}
+            found = self._decoder.score(prompt, response, draft_prompt=only_draft)
+            return found.shifts[self._shift]
         asked = prompt if draft_prompt is None else draft_prompt
         aligned = self._draft.score(asked, response).target_logprobs
         before = self._reference.score(prompt, response).target_logprobs
@@ -71,12 +85,13 @@ class ImplicitReward:
             return np.zeros(0)
         messages: list[Message] = [{"role": "user", "content": prompt}]
         try:
-            shown, shown_draft = self._decoder.chat_prompts(
+            seen, by_draft = self._decoder.chat_prompts_by_shift(
                 messages, draft_system=self._draft_system
             )
         except ChatTemplateError:
             if self._draft_system is not None:
                 raise
-            shown, shown_draft = self._decoder.tokenize(prompt, parse_special=False), None
+            seen, by_draft = self._decoder.tokenize(prompt, parse_special=False), {}
         said = self._decoder.tokenize(response, add_special=False, parse_special=False)
-        return self.per_token(shown, said, draft_prompt=shown_draft)
+        own = by_draft.get(self._shift) if self._shift else next(iter(by_draft.values()), None)
+        return self.per_token(seen, said, draft_prompt=own)

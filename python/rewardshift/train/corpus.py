@@ -20,6 +20,7 @@ from rewardshift.errors import EvaluationError
 from rewardshift.files.atomic import replacing
 from rewardshift.files.run_options import keep_options
 from rewardshift.progress import bars, is_shown
+from rewardshift.results import target_logprobs_of
 
 from .topics import everyday_prompt
 
@@ -211,7 +212,8 @@ def _response(prompt: list[int], temperature: float, completion: Completion) -> 
     steps = completion.steps
     # At temperature T the law's logarithms are z / T less a constant, and the chosen token is known
     # at temperature 1 too: that tells the constant, and so all of them at temperature 1.
-    shifts = np.array([step.target_logprob - temperature * step.logprob for step in steps])
+    laws = np.array(completion.logprobs)
+    shifts = np.array(target_logprobs_of(steps)) - temperature * laws
     tops = [step.top_logprobs for step in steps]
     top_logprobs = temperature * np.array([list(top.values()) for top in tops]) + shifts[:, None]
     return Response(
