@@ -52,6 +52,13 @@ WAYS: dict[str, dict[str, Any]] = {
         for verification in ("block", "token")
         for k in (1, 2, 3, 4)
     },
+    "token 3, and more is told": {
+        "num_draft_tokens": 3,
+        "verification": "token",
+        "paper_distance": True,
+        "entropy": True,
+        "top_logprobs": 2,
+    },
     "tree": {"num_draft_tokens": 3, "tree_width": 2},
     "wide tree": {"num_draft_tokens": 5, "tree_width": 3},
     "quotes": {"num_draft_tokens": 3, "prompt_lookup": True},
