@@ -15,6 +15,7 @@ import pytest
 
 from rewardshift import TableModel, _core
 from tests.support import enumerate_law as oracle
+from tests.support.engine import open_context
 from tests.support.panels import Readers, Wish, observe, p_values, play, submit, text_of
 from tests.support.worlds import distance, random_table
 
@@ -339,3 +340,25 @@ def test_a_batch_that_fails_is_played_again_with_the_same_quotations():
         return [[token.id for token in ended[request][0]] for request in requests]
 
     assert responses(Wish(options, prompt=(1, last))) == responses()
+
+
+@pytest.mark.parametrize("way", ["block 2", "token 3", "tree"])
+def test_readers_of_one_context_say_what_each_would_say_alone(files, way):
+    """The rows of one are kept where the other is asked again, which overwrites them."""
+    target, small = files.model(), files.model(noise=0.35, noise_seed=1)
+
+    def responses(*, is_shared: bool) -> list[tuple[int, ...]]:
+        draft = open_context(small, n_seq_max=16)
+        reference = draft if is_shared else open_context(small, n_seq_max=16)
+        readers = [("p", open_context(target, n_seq_max=16)), ("q", draft), ("r", reference)]
+        core = _core.Decoder(readers, [_core.Shift("a", 1, 2)], None, _core.DecoderOptions())
+        own = {"q": (5, 3), "r": (2, 2, 7)}
+        for seed in range(24):
+            wish = Wish({"max_tokens": 10, **WAYS[way]}, prompt=(4, 3), prompts=own)
+            submit(core, ONE, wish, seed)
+        ended = play(core)
+        return [tuple(token.id for token in ended[i][0]) for i in sorted(ended)]
+
+    shared = responses(is_shared=True)
+    assert shared == responses(is_shared=False)
+    assert len(set(shared)) > 12

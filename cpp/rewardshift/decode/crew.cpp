@@ -1,5 +1,7 @@
 #include "rewardshift/decode/crew.h"
 
+#include <algorithm>
+
 namespace rewardshift {
 
 Crew::~Crew() {
@@ -16,63 +18,52 @@ Crew::~Crew() {
 }
 
 void Crew::share(std::size_t n, const std::function<void(std::size_t, std::size_t)>& work) {
-  if (size_ == 1 || n < 2) {
+  const std::size_t helpers = std::min(n, size_) - std::min<std::size_t>(n, 1);
+  if (helpers == 0) {
     for (std::size_t i = 0; i < n; ++i) work(0, i);
     return;
   }
-  start();
-  {
-    const std::lock_guard lock(mutex_);
-    work_ = &work;
-    n_ = n;
-    next_ = 0;
-    busy_ = threads_.size();
-    failure_ = nullptr;
-    ++generation_;
+  while (threads_.size() < helpers) {
+    threads_.emplace_back([this, worker = threads_.size() + 1] { serve(worker); });
   }
-  wake_.notify_all();
-  take_pieces(0);
   std::unique_lock lock(mutex_);
-  done_.wait(lock, [this] { return busy_ == 0; });
-  work_ = nullptr;
+  work_ = &work;
+  n_ = n;
+  next_ = 0;
+  failure_ = nullptr;
+  for (std::size_t i = 0; i < helpers; ++i) wake_.notify_one();
+  take_pieces(0, lock);
+  done_.wait(lock, [this] { return busy_ == 0; });  // who wakes too late finds nothing to take
   if (failure_ != nullptr) std::rethrow_exception(failure_);
 }
 
-void Crew::start() {
-  while (threads_.size() + 1 < size_) {
-    threads_.emplace_back([this, worker = threads_.size() + 1] { serve(worker); });
-  }
-}
-
 void Crew::serve(std::size_t worker) {
-  std::size_t joined = 0;
+  std::unique_lock lock(mutex_);
   while (true) {
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return is_over_ || generation_ != joined; });
-      if (is_over_) return;
-      joined = generation_;
-    }
-    take_pieces(worker);
-    const std::lock_guard lock(mutex_);
-    if (--busy_ == 0) done_.notify_one();
+    wake_.wait(lock, [this] { return is_over_ || next_ < n_; });
+    if (is_over_) return;
+    take_pieces(worker, lock);
+    if (busy_ == 0) done_.notify_one();
   }
 }
 
-void Crew::take_pieces(std::size_t worker) {
-  while (true) {
-    std::size_t i = 0;
-    {
-      const std::lock_guard lock(mutex_);
-      if (next_ == n_ || failure_ != nullptr) return;
-      i = next_++;
-    }
+/// Works until all pieces are taken; holds the lock but while it works.
+void Crew::take_pieces(std::size_t worker, std::unique_lock<std::mutex>& lock) {
+  while (next_ < n_) {
+    const std::size_t i = next_++;
+    ++busy_;
+    lock.unlock();
+    std::exception_ptr failure;
     try {
       (*work_)(worker, i);
     } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (failure_ == nullptr) failure_ = std::current_exception();
+      failure = std::current_exception();
     }
+    lock.lock();
+    --busy_;
+    if (failure == nullptr) continue;
+    next_ = n_;  // nothing more is begun
+    if (failure_ == nullptr) failure_ = failure;
   }
 }
 

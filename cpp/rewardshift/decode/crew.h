@@ -32,9 +32,8 @@ class Crew {
   void share(std::size_t n, const std::function<void(std::size_t worker, std::size_t i)>& work);
 
  private:
-  void start();
   void serve(std::size_t worker);
-  void take_pieces(std::size_t worker);
+  void take_pieces(std::size_t worker, std::unique_lock<std::mutex>& lock);
 
   std::size_t size_;
   HomeProcess home_;
@@ -43,10 +42,9 @@ class Crew {
   std::condition_variable wake_;
   std::condition_variable done_;
   const std::function<void(std::size_t, std::size_t)>* work_ = nullptr;
-  std::size_t n_ = 0;
-  std::size_t next_ = 0;        ///< the first piece that nobody has taken
-  std::size_t busy_ = 0;        ///< threads that are not done with this work
-  std::size_t generation_ = 0;  ///< counts works, so that each thread joins each once
+  std::size_t n_ = 0;     ///< pieces of the present work
+  std::size_t next_ = 0;  ///< the first that nobody has taken
+  std::size_t busy_ = 0;  ///< pieces that are being worked on
   bool is_over_ = false;
   std::exception_ptr failure_;
 };

@@ -26,7 +26,7 @@ bool scores(const Request& request, std::size_t reader) {
 
 RoundPlayer::RoundPlayer(Panel& panel, std::size_t n_threads)
     : panel_(&panel), crew_(n_threads), reader_proposer_(panel, crew_), table_proposer_(panel) {
-  while (verifiers_.size() < n_threads) verifiers_.emplace_back(panel);
+  while (verifiers_.size() < crew_.size()) verifiers_.emplace_back(panel);
 }
 
 void RoundPlayer::play(std::span<Request* const> players) {

@@ -42,7 +42,8 @@ class Opened(StaysHere):
         lock: threading.RLock | None = None,
     ) -> None:
         """Makes the engine; the attributes above are set before."""
-        self._engine = Engine(panel, models, open_apart=open_apart, lock=lock)
+        n_threads = 1 if self._contexts is None else self._contexts.n_threads
+        self._engine = Engine(panel, models, open_apart=open_apart, n_threads=n_threads, lock=lock)
         core = self._engine.core
         self._own_prompts: Prompts | None = Prompts(
             self._models.get("target"), vocab_size=core.vocab_size, piece=core.piece

@@ -91,6 +91,7 @@ class Engine:
         models: Mapping[str, _core.LanguageModel],
         *,
         open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
+        n_threads: int = 1,
         lock: threading.RLock | None = None,
     ) -> None:
         """Decodes with these readers.
@@ -100,11 +101,12 @@ class Engine:
             models: What evaluates each reader, by its name.
             open_apart: Makes the contexts of requests that are decoded apart from all others; None
                 where the models compute the same whoever is beside them.
+            n_threads: For our own work on the rows of several requests.
             lock: That of another engine with the same models; None is a new one.
         """
         self.panel = panel
         self._models = dict(models)
-        self._together: Together | None = Together(panel, models)
+        self._together: Together | None = Together(panel, models, n_threads=n_threads)
         self._apart = None if open_apart is None else Apart(panel, open_apart)
         self._next_id = 0
         self._requests: dict[int, _Request] = {}

@@ -44,9 +44,13 @@ class Together:
     where its cells lie, and with them how its logits are rounded.
     """
 
-    def __init__(self, panel: AnyPanel, models: Mapping[str, _core.LanguageModel]) -> None:
-        """Decodes with these readers."""
-        self.core = panel.decoder(models)
+    def __init__(
+        self, panel: AnyPanel, models: Mapping[str, _core.LanguageModel], *, n_threads: int
+    ) -> None:
+        """Decodes with these readers, and so many threads for our own work."""
+        options = _core.DecoderOptions()
+        options.n_threads = n_threads
+        self.core = panel.decoder(models, options)
         self._ids: dict[int, int] = {}  # by the core's
 
     @property

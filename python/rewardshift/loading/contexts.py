@@ -36,6 +36,11 @@ class Contexts:
             if reader.lora is not None
         }
 
+    @property
+    def n_threads(self) -> int:
+        """For single rows; of our own work, too."""
+        return self._options.n_threads
+
     def shared(self) -> dict[str, _core.Context]:
         """A context for each reader, for many requests at once.
 
