@@ -194,3 +194,29 @@ def test_multiprocessing_by_fork_ends_and_reports(files: Files) -> None:
     )
     assert said.startswith("Error: this Decoder was loaded before fork()")
     assert said.endswith("\n0")
+
+
+def test_tables_go_on_in_the_child_though_their_decoder_had_threads() -> None:
+    code = """
+    import os, signal
+    from support.panels import Readers, Wish, play, submit
+
+    readers = Readers(("p", "q", "r"), (("a", "q", "r", 1.0),), seed=1)
+    core = readers.decoder(n_threads=3)
+    for seed in range(6):
+        submit(core, readers, Wish({"max_tokens": 40}), seed)
+    for _ in range(3):
+        core.step()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        ended = len(play(core))
+        del core
+        os.write(writer, b"ended" if ended == 6 else b"lost")
+        os._exit(0)
+    os.close(writer)
+    print(os.read(reader, 10).decode(), os.waitpid(child, 0)[1], len(play(core)))
+    """
+    process = run_python(code, timeout=60)
+    assert process.stdout.split() == ["ended", "0", "6"], process.stderr

@@ -1,6 +1,6 @@
 """pi* restricted to what may follow, token by token: masks in the engine, by enumeration.
 
-Grammars are lists of responses, and tiny grammars of llguidance's. Fixed seeds; at fewer than 100
+Grammars are lists of responses, and tiny grammars of llguidance's. Fixed seeds; at fewer than 250
 checks with a threshold of 1e-9 each a correct engine with other seeds fails below 1e-6.
 """
 

@@ -7,18 +7,20 @@ namespace rewardshift {
 Crew::~Crew() {
   if (!home_.is_here()) {  // a forked child's copy: the threads are not there to be joined
     for (std::thread& thread : threads_) thread.detach();
+    static_cast<void>(meeting_.release());
     return;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(meeting_->mutex);
     is_over_ = true;
   }
-  wake_.notify_all();
+  meeting_->wake.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
 void Crew::share(std::size_t n, const std::function<void(std::size_t, std::size_t)>& work) {
-  const std::size_t helpers = std::min(n, size_) - std::min<std::size_t>(n, 1);
+  const std::size_t workers = home_.is_here() ? std::min(n, size_) : 1;
+  const std::size_t helpers = workers - std::min<std::size_t>(workers, 1);
   if (helpers == 0) {
     for (std::size_t i = 0; i < n; ++i) work(0, i);
     return;
@@ -26,24 +28,25 @@ void Crew::share(std::size_t n, const std::function<void(std::size_t, std::size_
   while (threads_.size() < helpers) {
     threads_.emplace_back([this, worker = threads_.size() + 1] { serve(worker); });
   }
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(meeting_->mutex);
   work_ = &work;
   n_ = n;
   next_ = 0;
   failure_ = nullptr;
-  for (std::size_t i = 0; i < helpers; ++i) wake_.notify_one();
+  for (std::size_t i = 0; i < helpers; ++i) meeting_->wake.notify_one();
   take_pieces(0, lock);
-  done_.wait(lock, [this] { return busy_ == 0; });  // who wakes too late finds nothing to take
+  // Who wakes too late finds nothing to take.
+  meeting_->done.wait(lock, [this] { return busy_ == 0; });
   if (failure_ != nullptr) std::rethrow_exception(failure_);
 }
 
 void Crew::serve(std::size_t worker) {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(meeting_->mutex);
   while (true) {
-    wake_.wait(lock, [this] { return is_over_ || next_ < n_; });
+    meeting_->wake.wait(lock, [this] { return is_over_ || next_ < n_; });
     if (is_over_) return;
     take_pieces(worker, lock);
-    if (busy_ == 0) done_.notify_one();
+    if (busy_ == 0) meeting_->done.notify_one();
   }
 }
 

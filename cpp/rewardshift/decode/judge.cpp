@@ -20,7 +20,10 @@ void Judge::judge(Request& request, std::span<const Token> drafts, Rows rows, Ju
     out.goal.log_best = shaped.log_best;
     out.goal.log_normaliser = shaped.log_normaliser;
   }
-  if (!std::isfinite(out.goal.log_normaliser)) blame(request, drafts.size(), out);
+  const bool decides_by_z = request.params.rule == Rule::paper;
+  if (!std::isfinite(out.goal.log_normaliser) || (decides_by_z && !std::isfinite(out.goal.log_z))) {
+    blame(request, drafts.size(), out);
+  }
 }
 
 void Judge::tell(const Request& request, Judged& judged) {
