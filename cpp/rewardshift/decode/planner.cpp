@@ -13,8 +13,9 @@ Way as_tree(const Way& way) {
 
 }  // namespace
 
-/// A base is drafted from as it is or shifted; without one, a pair's draft as it is (the paper's
-/// proposal, which is the shifted reference at strength 1), or the reference, shifted.
+/// A base is drafted from as it is or, where anything shifts, shifted; without one, a pair's draft
+/// as it is (the paper's proposal, which is the shifted reference at strength 1), or the reference,
+/// shifted.
 std::vector<Way> Planner::ways_of(const RequestParams& params,
                                   std::span<const double> strengths) const {
   const auto shifts = panel_->shifts();
@@ -28,12 +29,13 @@ std::vector<Way> Planner::ways_of(const RequestParams& params,
   }
 
   const std::size_t shifted_base = base ? *base : shifts[leading].reference;
+  if (first == strengths.end()) return {{DraftKind::chain, {{shifted_base, 1.0}}}};
   const bool is_pair = !base && shifts.size() == 1;
   const Way plain{DraftKind::chain, {{is_pair ? shifts.front().draft : shifted_base, 1.0}}};
   const Way shifted{DraftKind::shifted_chain, panel_->shifted(shifted_base, strengths)};
   if (plain.proposal == shifted.proposal) return {plain};
   // Measured on pairs: up to twice its strength an aligned draft is accepted as often as the
-  // shifted reference, for half the work; where nothing shifts, the reference is the better guess.
+  // shifted reference, for half the work.
   constexpr double kTwice = 2.0;
   const double s = is_pair ? strengths.front() : 0.0;
   if (s > 0.0 && s <= kTwice) return {plain, shifted};

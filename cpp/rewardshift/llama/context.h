@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "rewardshift/language_model.h"
 #include "rewardshift/home_process.h"
+#include "rewardshift/language_model.h"
 #include "rewardshift/llama/model.h"
 #include "rewardshift/llama/system.h"
 
