@@ -6,7 +6,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <iterator>
 #include <utility>
 
 #include "bindings.h"
@@ -26,10 +25,19 @@ class BoundDecoder {
                std::optional<std::size_t> base, const DecoderOptions& options)
       : decoder_(std::move(readers), std::move(shifts), base, options, steady_seconds) {}
 
-  void step() {
-    auto events = run_interruptibly([this] { return decoder_.step(); });
-    events_.insert(events_.end(), std::make_move_iterator(events.begin()),
-                   std::make_move_iterator(events.end()));
+  /// Steps until a request is finished, all are, or so many seconds have passed; at least once.
+  void run(double seconds) {
+    const double end = steady_seconds() + seconds;
+    run_interruptibly([this, end] {
+      bool is_finished = false;
+      do {
+        auto events = decoder_.step();
+        for (Event& event : events) {
+          is_finished |= event.finish.has_value();
+          events_.push_back(std::move(event));
+        }
+      } while (!is_finished && decoder_.has_work() && steady_seconds() < end);
+    });
   }
 
   std::vector<Event> take_events() { return std::exchange(events_, {}); }
@@ -153,7 +161,9 @@ void register_decoder(nb::module_& m) {
           "target's.")
       .def("calibrate", &BoundDecoder::calibrate,
            "Measures what batches cost, so that draft lengths can be chosen by it.")
-      .def("step", &BoundDecoder::step, "Advances all requests, without the GIL.")
+      .def("step", &BoundDecoder::run, "seconds"_a = 0.0,
+           "Advances all requests, without the GIL: once, or again and again until one is finished "
+           "or so many seconds have passed.")
       .def("take_events", &BoundDecoder::take_events, "The events since the last call.")
       .def(
           "cancel", [](BoundDecoder& self, RequestId id) { self.decoder().cancel(id); }, "id"_a)

@@ -31,7 +31,7 @@ class Judge {
 
   /// Adds what is only told: the rows' own normalisers and Z. Of drafts that were rejected nobody
   /// ever asks.
-  void tell(const Request& request, Judged& judged);
+  void tell(const Request& request, Judged& judged, bool wants_z);
 
   /// pi* itself, at temperature 1, of a position whose goal was greedy.
   Weights ungreedy(Request& request, std::span<const Token> drafts, const Judged& judged);

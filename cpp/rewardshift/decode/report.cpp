@@ -11,7 +11,7 @@ constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 void Reporter::emit(Request& request, Token token, Origin origin, Judged& judged) {
-  judge_->tell(request, judged);
+  judge_->tell(request, judged, request.is_aligned());
   EmittedToken emitted = describe(request, token, origin, judged);
   if (origin != Origin::bonus && request.is_aligned() && !request.has_short_laws()) {
     add_paper_law(request, judged, emitted);

@@ -127,7 +127,8 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   params.type_v = *cache_type(options.type_v);
   choose_attention(options.flash_attn, is_on_cpu_, params);
   params.kv_unified = is_unified_;  // then sequences share cells: a common prompt is stored once
-  params.swa_full = true;           // a pruned sliding window could not be rolled back
+  params.n_ctx = cells_apart(params, facts);
+  params.swa_full = true;  // a pruned sliding window could not be rolled back
   require_fitting_cache(params, facts);
   if (interrupt_ != nullptr) {
     params.abort_callback = should_abort;

@@ -54,6 +54,16 @@ void choose_attention(std::optional<bool> wanted, bool is_on_cpu, llama_context_
   params.flash_attn_type = *wanted ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
 }
 
+std::uint32_t cells_apart(const llama_context_params& params, const ModelFacts& facts) {
+  constexpr std::uint32_t kRounding = 256;
+  const bool lies_in_rows = params.flash_attn_type == LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  const std::uint32_t cells = (params.n_ctx + kRounding - 1) / kRounding * kRounding;
+  const std::uint32_t more = cells + kRounding;
+  const bool is_even = cells % (2 * kRounding) == 0;
+  const bool fits = more <= static_cast<std::uint32_t>(facts.context_size_trained);
+  return params.kv_unified && lies_in_rows && is_even && fits ? more : params.n_ctx;
+}
+
 void require_fitting_cache(const llama_context_params& params, const ModelFacts& facts) {
   for (const auto& [option, type, head] : {std::tuple{"type_k", params.type_k, facts.key_size},
                                            std::tuple{"type_v", params.type_v, facts.value_size}}) {

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from rewardshift.readers import AnyPanel
 
 
+_UNWATCHED = 0.05
+"""Seconds of decoding between two looks of a caller who only wants the whole response."""
+
+
 class Stream(StaysHere):
     """An iterator over the chunks of one response; the last one has the completion.
 
@@ -227,8 +231,12 @@ class Engine:
         """The chunks of a claimed request."""
         return Stream(self, request)
 
-    def next_chunk(self, request: int) -> Chunk | None:
+    def next_chunk(self, request: int, *, seconds: float = 0.0) -> Chunk | None:
         """The next chunk of a claimed request; None when there will be no more.
+
+        Args:
+            request: Its id.
+            seconds: How long it may be decoded without a word; 0 is a step.
 
         Raises:
             EvaluationError: If the request failed.
@@ -238,7 +246,7 @@ class Engine:
         while not inbox:
             if request not in self._requests:
                 return None
-            self._advance()
+            self._advance(seconds)
         chunk = self._claimed[request].popleft()
         if chunk.error is not None:
             raise EvaluationError(chunk.error)
@@ -277,17 +285,15 @@ class Engine:
         return os.getpid() != self._home
 
     def _completion(self, request: int) -> Completion:
-        completion = None
-        for chunk in self.follow(request):
-            completion = chunk.completion
-        if completion is None:
-            raise Error(f"request {request} ended without a completion")
-        return completion
+        while (chunk := self.next_chunk(request, seconds=_UNWATCHED)) is not None:
+            if chunk.completion is not None:
+                return chunk.completion
+        raise Error(f"request {request} ended without a completion")
 
-    def _advance(self) -> None:
+    def _advance(self, seconds: float = 0.0) -> None:
         with self._alone():
             for lane in self._lanes:
-                for request, event in lane.step():
+                for request, event in lane.step(seconds):
                     if request in self._requests:
                         chunk = self._chunk(request, event)
                         self._claimed.get(request, self._unclaimed).append(chunk)

@@ -62,9 +62,9 @@ class Together:
         """Queues a request."""
         self._ids[asked.submit_to(self.core)] = asked.id
 
-    def step(self) -> Iterator[tuple[int, _core.Event]]:
-        """Advances all requests; what is new, with whose it is."""
-        self.core.step()
+    def step(self, seconds: float) -> Iterator[tuple[int, _core.Event]]:
+        """Advances all requests for so long; what is new, with whose it is."""
+        self.core.step(seconds)
         for event in self.core.take_events():
             yield self._ids[event.id], event
             if event.finish is not None:
@@ -120,8 +120,8 @@ class Apart:
         asked.submit_to(self._decoder())  # which says now what is wrong with it
         self._asked.append(asked)
 
-    def step(self) -> Iterator[tuple[int, _core.Event]]:
-        """Advances the first request; what is new, with whose it is."""
+    def step(self, seconds: float) -> Iterator[tuple[int, _core.Event]]:
+        """Advances the first request for so long; what is new, with whose it is."""
         while self._ended:
             request, core = self._ended[0]
             core.step()
@@ -136,7 +136,7 @@ class Apart:
         if self._was_interrupted and first.params.drafter is None:
             self._replay(first)
         try:
-            self._running.step()
+            self._running.step(seconds)
         except BaseException:
             self._was_interrupted = True
             raise
