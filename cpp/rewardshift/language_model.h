@@ -15,7 +15,8 @@ using Token = std::int32_t;
 ///
 /// Row j of a request is the model's opinion of the token that follows
 /// tokens[0 .. tokens.size() - n_rows + j]. With n_rows == 0 the history is only made ready
-/// (prefilled), so that a later request that continues it is cheap.
+/// (prefilled), so that a later request that continues it is cheap. An empty history frees what the
+/// sequence holds.
 struct LogitsRequest {
   int sequence;                   ///< in [0, max_sequences()); histories of one sequence share work
   std::span<const Token> tokens;  ///< the whole history from position 0; borrowed for the call

@@ -24,7 +24,12 @@ void Scheduler::admit() {
     if (total > panel_->capacity() || width > free) break;
     active_.push_back(request.get());
     free -= width;
-    while (request->places.size() < width) request->places.push_back(place_for(*request));
+    while (request->places.size() < width) {
+      request->places.push_back(place_for(*request));
+      const auto taken = static_cast<std::size_t>(request->places.back());
+      last_history_[taken].clear();
+      is_stale_[taken] = false;
+    }
   }
 }
 
@@ -62,6 +67,19 @@ void Scheduler::drop_finished() {
 
 void Scheduler::prefill() {
   for (std::size_t reader = panel_->size(); reader-- > 0;) prefill(reader);  // the target last
+  free_stale_places();
+}
+
+void Scheduler::free_stale_places() {
+  if (std::ranges::find(is_stale_, true) == is_stale_.end()) return;
+  for (std::size_t reader = 0; reader < panel_->size(); ++reader) {
+    questions_.clear();
+    for (std::size_t place = 0; place < is_stale_.size(); ++place) {
+      if (is_stale_[place]) questions_.push_back({reader, static_cast<int>(place), {}, 0});
+    }
+    panel_->rows(questions_);
+  }
+  is_stale_.assign(is_stale_.size(), false);
 }
 
 void Scheduler::prefill(std::size_t reader) {
@@ -138,10 +156,16 @@ std::span<Request* const> Scheduler::players() {
 void Scheduler::release() {
   for (const auto& request : requests_) {
     if (!request->is_finished() || request->places.empty()) continue;
+    for (std::size_t place = 0; place < last_history_.size(); ++place) {
+      if (last_history_[place].empty()) continue;
+      last_history_[place].clear();
+      is_stale_[place] = true;
+    }
+    for (const int place : request->places) is_stale_[static_cast<std::size_t>(place)] = true;
+    const auto first = static_cast<std::size_t>(request->places.front());
     request->forget_drafts();
-    for (const int place : request->places) last_history_[static_cast<std::size_t>(place)].clear();
-    last_history_[static_cast<std::size_t>(request->places.front())] =
-        std::move(request->history[Panel::kTarget]);
+    last_history_[first] = std::move(request->history[Panel::kTarget]);
+    is_stale_[first] = false;
   }
   std::erase_if(requests_, [](const auto& request) { return request->is_finished(); });
 }

@@ -15,7 +15,10 @@ class Scheduler {
  public:
   /// The panel is borrowed and must outlive the scheduler.
   Scheduler(Panel& panel, std::size_t prefill_chunk)
-      : panel_(&panel), prefill_chunk_(prefill_chunk), last_history_(panel.places()) {}
+      : panel_(&panel),
+        prefill_chunk_(prefill_chunk),
+        last_history_(panel.places()),
+        is_stale_(panel.places()) {}
 
   void add(std::unique_ptr<Request> request) { requests_.push_back(std::move(request)); }
 
@@ -39,7 +42,9 @@ class Scheduler {
   /// Those active ones whose prompts are read, as far as the coming round needs them.
   std::span<Request* const> players();
 
-  /// Lets go of finished requests, and remembers what their places hold.
+  /// Lets go of finished requests. What the latest of them held is remembered, for a request that
+  /// goes on from there; what others hold is freed with the next prefill, as every row attends over
+  /// all that a cache holds, whosever it is.
   void release();
 
   /// Forgets what places hold.
@@ -52,11 +57,13 @@ class Scheduler {
   bool prefill_batch(std::size_t reader, std::size_t& budget);
   void prefill_alone(Request& request, const Question& question);
   bool is_prefilled(const Request& request) const;
+  void free_stale_places();
 
   Panel* panel_;
   std::size_t prefill_chunk_;
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<std::vector<Token>> last_history_;  ///< by place: the target's, for reuse
+  std::vector<bool> is_stale_;  ///< by place: what it holds nobody is likely to ask for again
   std::vector<Request*> active_;
   std::vector<Request*> players_;
   std::vector<Question> questions_;

@@ -19,8 +19,8 @@ void Context::keep_common(const LogitsRequest& request) {
   sequence.last_used = clock_;
   const std::size_t reusable = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
   const std::size_t common = common_prefix(sequence.cached, request.tokens);
-  // Cells beyond a history that is only to be made ready do no harm.
-  if (request.n_rows == 0 && common == request.tokens.size()) return;
+  // Cells beyond a history that is only to be made ready do no harm; none is to free them.
+  if (request.n_rows == 0 && common > 0 && common == request.tokens.size()) return;
   drop_tail(request.sequence, std::min(common, reusable));
 }
 
