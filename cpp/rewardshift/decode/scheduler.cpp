@@ -71,14 +71,12 @@ void Scheduler::prefill() {
 }
 
 void Scheduler::free_stale_places() {
-  if (std::ranges::find(is_stale_, true) == is_stale_.end()) return;
-  for (std::size_t reader = 0; reader < panel_->size(); ++reader) {
-    questions_.clear();
-    for (std::size_t place = 0; place < is_stale_.size(); ++place) {
-      if (is_stale_[place]) questions_.push_back({reader, static_cast<int>(place), {}, 0});
-    }
-    panel_->rows(questions_);
+  std::vector<int> stale;
+  for (std::size_t place = 0; place < is_stale_.size(); ++place) {
+    if (is_stale_[place]) stale.push_back(static_cast<int>(place));
   }
+  if (stale.empty()) return;
+  panel_->free(stale);
   is_stale_.assign(is_stale_.size(), false);
 }
 

@@ -100,9 +100,8 @@ std::span<const float* const> Panel::rows(std::span<const Question> questions) {
   batch_.clear();
   double all_rows = 0.0;
   for (const Question& question : questions) {
-    const std::size_t sequence =
-        static_cast<std::size_t>(question.place) + range_of_[question.reader] * (places_ + 1);
-    batch_.push_back({static_cast<int>(sequence), question.tokens, question.n_rows});
+    batch_.push_back(
+        {sequence_of(question.reader, question.place), question.tokens, question.n_rows});
     all_rows += std::max(question.n_rows, 1);
   }
   const auto rows = model.logits(batch_);
@@ -110,6 +109,18 @@ std::span<const float* const> Panel::rows(std::span<const Question> questions) {
     seconds_[question.reader] += model.last_seconds() * std::max(question.n_rows, 1) / all_rows;
   }
   return rows;
+}
+
+int Panel::sequence_of(std::size_t reader, int place) const {
+  return place + static_cast<int>(range_of_[reader] * (places_ + 1));
+}
+
+void Panel::free(std::span<const int> places) {
+  for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
+    batch_.clear();
+    for (const int place : places) batch_.push_back({sequence_of(reader, place), {}, 0});
+    models_[model_of_[reader]].model().logits(batch_);
+  }
 }
 
 void Panel::require_distribution(double log_normaliser, std::size_t reader,

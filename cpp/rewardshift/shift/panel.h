@@ -79,6 +79,9 @@ class Panel {
   /// until the next call for that model.
   std::span<const float* const> rows(std::span<const Question> questions);
 
+  /// Frees what these places hold, of every reader.
+  void free(std::span<const int> places);
+
   /// Throws BadRowError, naming reader and position, unless the row's normaliser is finite.
   void require_distribution(double log_normaliser, std::size_t reader, std::size_t position) const;
 
@@ -102,6 +105,7 @@ class Panel {
  private:
   void assign_models(Clock clock);
   void measure_room();
+  int sequence_of(std::size_t reader, int place) const;
   void add_shifts(std::vector<double>& weights, std::span<const double> strengths) const;
 
   std::vector<Reader> readers_;
