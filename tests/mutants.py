@@ -354,8 +354,8 @@ MUTANTS = (
     Mutant(
         "one sequence for draft and reference",
         PANEL,
-        "range_of_[question.reader] * (places_ + 1)",
-        "range_of_[question.reader] * 0",
+        "range_of_[reader] * (places_ + 1)",
+        "range_of_[reader] * 0",
     ),
     Mutant(
         "a measured length for a seed",
