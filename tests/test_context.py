@@ -407,6 +407,39 @@ def test_the_next_turn_of_a_conversation_costs_only_its_new_tokens(files: Files,
 
 
 @pytest.mark.parametrize("k", [0, 3])
+def test_requests_that_were_under_way_together_all_go_on_cheaply(files: Files, k: int) -> None:
+    contexts = [open_context(model, n_ctx=1024) for model in files.trio()]
+    prompts = [[5 + i, *tokens_of(60, i)] for i in range(4)]
+    options = {"max_tokens": 8, "temperature": 0.0, "logit_bias": {2: -50}, "num_draft_tokens": k}
+    with Decoder.from_models(*contexts) as decoder:
+        answers = decoder.generate_batch(prompts, **options)
+        before = [context.evaluated_tokens for context in contexts]
+        longer = [[*p, *a.tokens] for p, a in zip(prompts, answers, strict=True)]
+        again = decoder.generate_batch(longer, **options)
+        spent = [c.evaluated_tokens - b for c, b in zip(contexts, before, strict=True)]
+    drafted = sum(a.statistics.drafted + a.statistics.rounds for a in again)
+    assert max(spent) <= 4 * (8 + 1) + (drafted if k else 0)
+
+
+def test_what_an_earlier_request_left_behind_is_freed(files: Files) -> None:
+    """Every row attends over all cells: the last request's may be gone on with, older ones not."""
+    (context,) = (open_context(model, n_ctx=1024) for model in files.trio()[:1])
+    prompts = [[5 + i, *tokens_of(60, i)] for i in range(3)]
+    options = {"max_tokens": 4, "temperature": 0.0, "logit_bias": {2: -50}}
+    with Decoder.from_models(context) as decoder:
+
+        def spent(prompt: list[int]) -> int:
+            before = context.evaluated_tokens
+            decoder.generate(prompt, **options)
+            return context.evaluated_tokens - before
+
+        for prompt in prompts:
+            assert spent(prompt) >= len(prompt)
+        assert spent(prompts[2]) < 10  # the latest
+        assert spent(prompts[0]) >= len(prompts[0])
+
+
+@pytest.mark.parametrize("k", [0, 3])
 def test_a_sliding_window_does_not_show_in_batches_and_conversations(files: Files, k: int) -> None:
     """Long after its window is full, and when an earlier history is taken up again."""
     spec = {"arch": "olmo2", "sliding_window": 6, "vocab": spm_vocab(30), "scale": 3.0}

@@ -155,7 +155,7 @@ void Scheduler::release() {
   for (const auto& request : requests_) {
     if (!request->is_finished() || request->places.empty()) continue;
     for (std::size_t place = 0; place < last_history_.size(); ++place) {
-      if (last_history_[place].empty()) continue;
+      if (last_history_[place].empty() || wave_of_[place] == wave_) continue;
       last_history_[place].clear();
       is_stale_[place] = true;
     }
@@ -163,9 +163,11 @@ void Scheduler::release() {
     const auto first = static_cast<std::size_t>(request->places.front());
     request->forget_drafts();
     last_history_[first] = std::move(request->history[Panel::kTarget]);
+    wave_of_[first] = wave_;
     is_stale_[first] = false;
   }
   std::erase_if(requests_, [](const auto& request) { return request->is_finished(); });
+  if (requests_.empty()) ++wave_;
 }
 
 void Scheduler::forget() {

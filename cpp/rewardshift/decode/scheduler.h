@@ -18,6 +18,7 @@ class Scheduler {
       : panel_(&panel),
         prefill_chunk_(prefill_chunk),
         last_history_(panel.places()),
+        wave_of_(panel.places()),
         is_stale_(panel.places()) {}
 
   void add(std::unique_ptr<Request> request) { requests_.push_back(std::move(request)); }
@@ -42,9 +43,9 @@ class Scheduler {
   /// Those active ones whose prompts are read, as far as the coming round needs them.
   std::span<Request* const> players();
 
-  /// Lets go of finished requests. What the latest of them held is remembered, for a request that
-  /// goes on from there; what others hold is freed with the next prefill, as every row attends over
-  /// all that a cache holds, whosever it is.
+  /// Lets go of finished requests. What those held that were under way together, up to the last
+  /// moment when none was, is remembered for requests that go on from there. What is older is freed
+  /// with the next prefill: every row attends over all that a cache holds, whosever it is.
   void release();
 
   /// Forgets what places hold.
@@ -63,6 +64,8 @@ class Scheduler {
   std::size_t prefill_chunk_;
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<std::vector<Token>> last_history_;  ///< by place: the target's, for reuse
+  std::vector<std::size_t> wave_of_;              ///< by place: when that was
+  std::size_t wave_ = 0;                          ///< grows whenever nobody is left
   std::vector<bool> is_stale_;  ///< by place: what it holds nobody is likely to ask for again
   std::vector<Request*> active_;
   std::vector<Request*> players_;
