@@ -328,10 +328,11 @@ MUTANTS = (
     Mutant(
         "penalties do not see the drafted tokens",
         SHAPER,
-        "  text_.insert(text_.end(), drafts.begin(), drafts.end());\n"
-        "  adjustments_at(params, text_, adjustments_);\n",
-        "  adjustments_at(params, text_, adjustments_);\n"
-        "  text_.insert(text_.end(), drafts.begin(), drafts.end());\n",
+        "adjustments_at(params, text_, adjustments_);",
+        "adjustments_at(params,\n"
+        "                 std::span<const Token>(text_).first(\n"
+        "                     text_.size() < drafts.size() ? 0 : text_.size() - drafts.size()),\n"
+        "                 adjustments_);",
     ),
     Mutant(
         "readers draft from the target's prompt",

@@ -92,10 +92,7 @@ void adjustments_at(const RequestParams& params, std::span<const Token> history,
                     std::vector<Adjustment>& out) {
   out.clear();
   for (const auto& [token, bias] : params.logit_bias) out.push_back({token, bias, 1.0});
-  if (params.repeat_penalty == 1.0 && params.frequency_penalty == 0.0 &&
-      params.presence_penalty == 0.0) {
-    return;
-  }
+  if (!params.penalises()) return;
   if (params.penalty_last_n >= 0) {
     history =
         history.last(std::min(history.size(), static_cast<std::size_t>(params.penalty_last_n)));

@@ -60,6 +60,11 @@ struct RequestParams {
   bool entropy = false;           ///< report the target's entropy per position
   bool paper_distance = false;    ///< report how far the paper's rule would be from the goal
 
+  /// Whether what was said before changes any logit.
+  bool penalises() const {
+    return repeat_penalty != 1.0 || frequency_penalty != 0.0 || presence_penalty != 0.0;
+  }
+
   /// Whether logit_bias makes a token impossible.
   bool forbids(Token token) const;
 };

@@ -15,7 +15,7 @@ class Reporter {
   Reporter(const Panel& panel, Judge& judge) : panel_(&panel), judge_(&judge) {}
 
   /// Adds a token to the round's emitted ones: decided on after the round's path, where the goal
-  /// was judged so. `drafted` says whether it was proposed, or corrects what was.
+  /// was judged so.
   void emit(Request& request, Token token, Origin origin, Judged& judged);
 
   /// Of a token that a grammar forced: nobody was asked.

@@ -4,9 +4,12 @@ namespace rewardshift {
 
 Shaping Shaper::after(Request& request, std::span<const Token> drafts) {
   const RequestParams& params = request.params;
-  const auto before = request.text_so_far();
-  text_.assign(before.begin(), before.end());
-  text_.insert(text_.end(), drafts.begin(), drafts.end());
+  text_.clear();
+  if (params.penalises() || request.walk != nullptr) {  // else nobody reads it
+    const auto before = request.text_so_far();
+    text_.assign(before.begin(), before.end());
+    text_.insert(text_.end(), drafts.begin(), drafts.end());
+  }
   adjustments_at(params, text_, adjustments_);
   Shaping shaping{params.temperature, {params.top_k, params.top_p, params.min_p}, adjustments_, {}};
   if (request.walk != nullptr) {
