@@ -58,7 +58,7 @@ docs: install $(VENV)/docs.stamp
 install: $(VENV)/install.stamp
 
 mutants: $(VENV)/test.stamp
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants
 
 # The sanitizers' presets, the suite on them. tsan: what has threads (see CONTRIBUTING.md).
 asan: $(VENV)/test.stamp

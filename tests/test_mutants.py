@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from .mutants import MUTANTS, ROOT, Mutant
+from .mutants.catalogue import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
