@@ -622,6 +622,21 @@ def test_score_of_a_response_is_what_was_reported_of_it(options):
     )
 
 
+def test_scores_of_tokens_that_are_all_but_impossible_are_right():
+    """Their logits are far below what a row's exponentials may be relative to."""
+    rows = tables(4)
+    for row in rows:
+        row[..., 3] = -300.0
+    score = Decoder.from_models(*models(rows)).score([1, 2], [3], temperature=0.8)
+    p, q, r = (row[1, 2].astype(np.float64) for row in rows)
+    names = ("target_logprobs", "draft_logprobs", "reference_logprobs")
+    for name, row in zip(names, (p, q, r), strict=True):
+        expected = np.log(oracle.softmax(row))[3]
+        assert getattr(score, name)[0] == pytest.approx(expected, abs=of_normaliser(VOCAB))
+    z = oracle.shifted(*(oracle.softmax(row / 0.8) for row in (p, q, r)), 1.0)
+    assert score.log_z[0] == pytest.approx(math.log(z.sum()), abs=of_log_z(VOCAB))
+
+
 # --- failures ------------------------------------------------------------------------------------
 
 
