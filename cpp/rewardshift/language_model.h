@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,19 @@ struct LogitsRequest {
   int sequence;                   ///< in [0, max_sequences()); histories of one sequence share work
   std::span<const Token> tokens;  ///< the whole history from position 0; borrowed for the call
   int n_rows;                     ///< in [0, tokens.size()]
+};
+
+/// Which tokens a row must be right about; see LanguageModel::refine().
+struct Refinement {
+  int sequence;                   ///< where this history was asked about last
+  std::span<const Token> tokens;  ///< the whole history; the row is the one after its last token
+  std::span<const Token> likely;  ///< tokens of the vocabulary, in any order
+};
+
+/// What a row should say of one token.
+struct Correction {
+  Token token;
+  float value;
 };
 
 /// A causal language model, seen as a pure function from histories to logits.
@@ -56,6 +70,21 @@ class LanguageModel {
   /// the model and live until the next call. Throws EvaluationError or CancelledError; after
   /// either, the model is as usable as before.
   virtual std::span<const float* const> logits(std::span<const LogitsRequest> requests) = 0;
+
+  /// Whether rows are log-probabilities of each token by itself, which need not add up to one over
+  /// this vocabulary. Their normaliser is then 0 by definition.
+  virtual bool tells_log_probabilities() const { return false; }
+
+  /// Whether rows are rough about some tokens until refine() is asked about them.
+  virtual bool is_rough() const { return false; }
+
+  /// By request, what its row must say instead of what logits() says of the `likely` tokens; empty
+  /// where that is right. Values are NaN where the model's own rows are no distribution. They live
+  /// until the next call of refine(); rows of logits() stay as they are. Throws as logits() does.
+  virtual std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) {
+    static_cast<void>(requests);
+    throw std::logic_error("the rows of this model are not rough: there is nothing to refine");
+  }
 
   /// Tokens evaluated since construction: what memory could not answer.
   virtual std::uint64_t evaluated_tokens() const = 0;
