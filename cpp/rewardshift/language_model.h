@@ -24,14 +24,14 @@ struct LogitsRequest {
   int n_rows;                     ///< in [0, tokens.size()]
 };
 
-/// Which tokens a row must be right about.
+/// Which tokens a row must be right about; see LanguageModel::refine().
 struct Refinement {
   int sequence;                   ///< where this history was asked about last
   std::span<const Token> tokens;  ///< the whole history; the row is the one after its last token
   std::span<const Token> likely;  ///< tokens of the vocabulary, in any order
 };
 
-/// What a row should say of a token.
+/// What a row should say of one token.
 struct Correction {
   Token token;
   float value;
@@ -88,9 +88,13 @@ class LanguageModel {
   virtual bool is_rough() const { return false; }
 
   /// By request, what its row must say instead of what logits() says of the `likely` tokens; empty
-  /// where that is right. Several requests may be of one sequence. Lives until the next call; the
-  /// rows of logits() live on. Throws like logits().
-  virtual std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests);
+  /// where that is right. Several requests may be of one sequence. Values are NaN where the model's
+  /// own rows are no distribution. They live until the next call of refine(); rows of logits() stay
+  /// as they are. Throws as logits() does.
+  virtual std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) {
+    static_cast<void>(requests);
+    throw std::logic_error("the rows of this model are not rough: there is nothing to refine");
+  }
 
   /// Tokens evaluated since construction: what memory could not answer.
   virtual std::uint64_t evaluated_tokens() const = 0;
@@ -104,10 +108,5 @@ class LanguageModel {
  protected:
   LanguageModel() = default;
 };
-
-inline std::span<const std::vector<Correction>> LanguageModel::refine(
-    std::span<const Refinement> /*requests*/) {
-  throw std::logic_error("this model's rows are not rough");
-}
 
 }  // namespace rewardshift
