@@ -37,7 +37,10 @@ class Response:
     @property
     def history(self) -> list[int]:
         """Prompt and response."""
-        return [*self.question.tokens, *self.tokens]
+        prompt = self.question.tokens
+        if isinstance(prompt, ChatPrompt):
+            return prompt.followed_by(self.tokens)
+        return [*prompt, *self.tokens]
 
     @property
     def room(self) -> int:
