@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,9 +43,17 @@ struct Vocabulary {
   std::vector<std::string> bytes;  ///< by token; empty for all but text and byte tokens
   std::vector<TokenRole> roles;    ///< by token
   std::optional<Token> begin;      ///< what its texts begin with, where they begin with a token
-  std::shared_ptr<const TextTokenizer> tokenizer;
+  std::shared_ptr<const TextTokenizer> tokenizer;  ///< never null
 
   int size() const { return static_cast<int>(bytes.size()); }
+  std::string_view bytes_of(Token token) const { return bytes[static_cast<std::size_t>(token)]; }
+  TokenRole role_of(Token token) const { return roles[static_cast<std::size_t>(token)]; }
+
+  /// Whether the text is what these tokens add up to, each of them adding some.
+  bool spells(std::span<const Token> tokens, std::string_view text) const;
+
+  /// The first token of a role.
+  std::optional<Token> find(TokenRole role) const;
 };
 
 }  // namespace rewardshift
