@@ -214,7 +214,8 @@ class Decoder(Conversing):
 
         It samples from, and scores with, the draft, the reference or the target alone; where there
         are several shifts, readers are named as in ``work``. It speaks the model's own vocabulary.
-        The two decoders count as one for threads. Each is closed for itself; the memory is returned when both are.
+        The two decoders count as one for threads. Each is closed for itself; the memory is returned
+        when both are.
 
         Raises:
             ValueError: If there is no such reader.

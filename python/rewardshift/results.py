@@ -201,6 +201,10 @@ class ShiftStatistics:
     Attributes:
         implicit_reward: Sum of log q − log r over its tokens, in nats.
         mean_abs_log_ratio: Mean of the absolute value, a token.
+        twins: The target's mass on tokens that the shift's vocabulary has as well, mean over the
+            positions; None where that is the target's own.
+        refined_tokens: How many of the target's most probable tokens were weighed by all of their
+            pieces in that vocabulary; others that it lacks, by their first.
     """
 
     implicit_reward: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ def cut(text: bytes, words: Words) -> Response:
     ids = {word: token for token, word in enumerate(words) if word}
     parts = [text[i : i + 1] for i in range(len(text))]
     while True:
-        pairs = [a + b for a, b in zip(parts, parts[1:], strict=False)]
+        pairs = [a + b for a, b in itertools.pairwise(parts)]
         known = [(ids[pair], place) for place, pair in enumerate(pairs) if pair in ids]
         if not known:
             return tuple(ids[part] for part in parts)

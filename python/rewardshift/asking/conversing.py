@@ -37,7 +37,8 @@ class Conversing(Opened):
     ) -> Completion:
         """Answers a conversation, rendered by the target's own chat template.
 
-        A model of another vocabulary reads it in its own. What messages say is text: control tokens that they spell are not recognised.
+        A model of another vocabulary reads it in its own. What messages say is text: control tokens
+        that they spell are not recognised.
 
         Args:
             messages: Any iterable of ``Message``: ``{"role": ..., "content": ...}`` each.

@@ -50,16 +50,11 @@ class Opened(StaysHere):
             self._models.get("target"),
             vocab_size=core.vocab_size,
             piece=core.piece,
-            limits={
-                name: model.history_vocab_size
-                if model.history_vocab_size > model.vocab_size
-                else core.vocab_size
-                for name, model in models.items()
-            },
+            limits={name: _limit_of(model, core) for name, model in models.items()},
             foreign={
-                reader.name: Foreign(Vocabulary(self._models[reader.name]), models[reader.name].vocab_size)
-                for reader in panel.readers
-                if reader.vocabulary is not None
+                name: Foreign(Vocabulary(self._models[name]), models[name].vocab_size)
+                for name in panel.names
+                if self.has_own_vocabulary(name)
             },
         )
         self._grammars: GrammarVocabulary | None = GrammarVocabulary(
@@ -222,6 +217,12 @@ class Opened(StaysHere):
             seed=self._seed,
             trained=self._trained,
         )
+
+
+def _limit_of(model: _core.LanguageModel, core: _core.Decoder) -> int:
+    """Ids below this may stand in what the model reads."""
+    knows_more = model.history_vocab_size > model.vocab_size
+    return model.history_vocab_size if knows_more else core.vocab_size
 
 
 def _work_of(model: _core.LanguageModel) -> Work:

@@ -107,16 +107,18 @@ class Prompts:
             ValueError: For ids outside the vocabulary, for prompts without tokens, and for those of
                 readers that there are not.
         """
-
         own = _prompts_of_drafts(given.draft, panel)
         if given.reference is not None:
             own[_reference_of(panel)] = given.reference
         found: list[list[int]] = []
         for reader, name in enumerate(panel.names):
-            is_seen = reader == 0 or reader in own or name in self._foreign
-            found.append(self._seen_by(name, own.get(reader, given.target), given) if is_seen else [])
-            if is_seen and not found[-1]:
-                raise ValueError(f"the {f"{name}'s " if reader else ''}prompt has no tokens")
+            if reader > 0 and reader not in own and name not in self._foreign:
+                found.append([])
+                continue
+            found.append(self._seen_by(name, own.get(reader, given.target), given))
+            if not found[-1]:
+                whose = f"{name}'s " if reader > 0 else ""
+                raise ValueError(f"the {whose}prompt has no tokens")
         return found
 
     def _seen_by(self, reader: str, prompt: Prompt, given: GivenPrompts) -> list[int]:

@@ -70,7 +70,7 @@ class Contexts:
         return self._contexts[name]
 
     def _n_ctx_of(self, reader: Reader[_core.Model]) -> int:
-        """Tokens of a context: other vocabularies may need more for the text that the target holds."""
+        """Tokens of a context: another vocabulary may need more for what the target holds."""
         if reader.vocabulary is None:
             return self._n_ctx
         requests = 1 if self._options.kv_unified else self._options.n_seq_max
@@ -112,8 +112,15 @@ class Contexts:
     def own_apart(self, name: str, *, n_batch: int) -> _core.Context:
         """Such a context of one reader, which speaks the reader's own vocabulary."""
         own = _core.ContextOptions()
-        for name in ("n_seq_max", "n_threads", "n_threads_batch", "flash_attn", "type_k", "type_v"):
-            setattr(own, name, getattr(self._options, name))
+        for option in (
+            "n_seq_max",
+            "n_threads",
+            "n_threads_batch",
+            "flash_attn",
+            "type_k",
+            "type_v",
+        ):
+            setattr(own, option, getattr(self._options, option))
         own.n_ctx = self._n_ctx_of(self._readers[name])
         own.n_batch = min(self._options.n_batch, n_batch)
         own.n_ubatch = min(self._options.n_ubatch, n_batch)

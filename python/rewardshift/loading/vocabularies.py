@@ -50,6 +50,11 @@ def different(a: _core.Model, b: _core.Model) -> bool:
     return False
 
 
+def map_between(target: _core.Model, other: _core.Model) -> _core.VocabularyMap:
+    """What the target's tokens are in the other's vocabulary."""
+    return _core.VocabularyMap(_core.Vocabulary.of_model(target), _core.Vocabulary.of_model(other))
+
+
 def usual_share(target: _core.Model, known: _core.VocabularyMap) -> float:
     """The share of the target's tokens in ``USUAL_TEXT`` that the other vocabulary has as well.
 
@@ -64,35 +69,35 @@ def usual_share(target: _core.Model, known: _core.VocabularyMap) -> float:
 def with_vocabularies(panel: Panel[_core.Model]) -> Panel[_core.Model]:
     """The same readers, those of other vocabularies with what the target's tokens are in theirs.
 
-    Readers of one vocabulary share the map.
-
     Warns:
         VocabularyWarning: Of a vocabulary that lacks many of the tokens that the target usually
             says.
     """
-    target = panel.readers[0].source
-    known: list[tuple[_core.Model, _core.VocabularyMap]] = []
+    maps = _Maps(panel.readers[0].source)
+    readers = (replace(r, vocabulary=maps.of(r.source, r.name)) for r in panel.readers)
+    return replace(panel, readers=tuple(readers))
 
-    def map_of(model: _core.Model, name: str) -> _core.VocabularyMap | None:
-        if not different(target, model):
+
+class _Maps:
+    """From one target's vocabulary to others, each made once."""
+
+    def __init__(self, target: _core.Model) -> None:
+        self._target = target
+        self._known: list[tuple[_core.Model, _core.VocabularyMap]] = []
+
+    def of(self, model: _core.Model, name: str) -> _core.VocabularyMap | None:
+        """To a model's; None where that is the target's."""
+        if not different(self._target, model):
             return None
-        for other, found in known:
+        for other, found in self._known:
             if model.facts.vocab_size == other.facts.vocab_size and not different(model, other):
                 return found
-        found = _core.VocabularyMap(target, model)
-        known.append((model, found))
-        if (share := usual_share(target, found)) < LEAST_SHARE:
+        made = map_between(self._target, model)
+        self._known.append((model, made))
+        if (share := usual_share(self._target, made)) < LEAST_SHARE:
             warn(
                 f"of the tokens that the target usually says, the {name} has only {share:.0%} in "
                 "its vocabulary: what it says of the others is made up of their pieces",
                 VocabularyWarning,
             )
-        return found
-
-    return replace(
-        panel,
-        readers=tuple(
-            replace(reader, vocabulary=map_of(reader.source, reader.name))
-            for reader in panel.readers
-        ),
-    )
+        return made

@@ -6,6 +6,8 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rewardshift.text.chat_prompt import ChatPrompt
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
