@@ -70,6 +70,7 @@ class Decoder(Conversing):
         shift: str | Shift | Iterable[str | Shift] | None = None,
         shifts: Mapping[str, Shift] | None = None,
         base: StrPath | None = None,
+        refined_tokens: int | None = None,
         seed: int | None = None,
         progress: bool | None = None,
         verbose: bool = False,
@@ -92,6 +93,9 @@ class Decoder(Conversing):
                 package, for any target; a ``Shift``, which is named "shift"; or several of these.
             shifts: Likewise, ``Shift`` by name.
             base: GGUF file of a small model like the target, which drafts and shifts nothing.
+            refined_tokens: How many of the target's most probable tokens models of other
+                vocabularies weigh by all of their pieces there; other tokens that they lack count
+                by their first piece. Part of the law; None is 16.
             seed: For requests that name none; None draws one for each.
             progress: Whether to show progress bars on stderr; None shows them on a terminal.
             verbose: Whether to show llama.cpp's log on stderr. It goes to the logger
@@ -143,6 +147,7 @@ class Decoder(Conversing):
             options=split_options,
             progress=progress,
         )
+        panel = panel.refining(refined_tokens)
         self._models = {reader.name: reader.source for reader in panel.readers}
         self._shifts = given.shifts
         self._seed = seed
@@ -162,6 +167,7 @@ class Decoder(Conversing):
         shifts: Mapping[str, ModelPair] | None = None,
         base: _core.LanguageModel | None = None,
         strengths: Mapping[str, float] | None = None,
+        refined_tokens: int | None = None,
     ) -> Self:
         """A decoder over models that are no files, like ``TableModel``: prompts are token ids.
 
@@ -172,6 +178,7 @@ class Decoder(Conversing):
             shifts: In their place, draft and reference of each shift by its name.
             base: Drafts, and shifts nothing.
             strengths: Each shift's default, by name; 1 unless given.
+            refined_tokens: As for ``Decoder``.
 
         Raises:
             TypeError: If one is no model.
@@ -184,6 +191,7 @@ class Decoder(Conversing):
         panel, self._shifts = given_models(
             target, draft, reference, shifts=shifts, base=base, strengths=strengths
         )
+        panel = panel.refining(refined_tokens)
         self._open(panel, {reader.name: reader.source for reader in panel.readers})
         return self
 

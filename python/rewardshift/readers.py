@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from . import _core
+from .boundary import require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +102,17 @@ class Panel(Generic[Source]):
     def reference(self) -> int | None:
         """Whom "the reference" means: that of the only shift."""
         return None if self.only_shift is None else self.only_shift.reference
+
+    def refining(self, refined_tokens: int | None) -> Panel[Source]:
+        """The same, weighing so many tokens by all of their pieces; None is the default.
+
+        Raises:
+            TypeError: If it is no whole number.
+        """
+        if refined_tokens is None:
+            return self
+        require_whole(refined_tokens=refined_tokens)
+        return replace(self, refined_tokens=refined_tokens)
 
     def decoder(
         self, models: Mapping[str, _core.LanguageModel], options: _core.DecoderOptions | None = None

@@ -62,7 +62,10 @@ def usual_share(target: _core.Model, known: _core.VocabularyMap) -> float:
     ``statistics.shifts`` do. A target of few words, which cuts everything into tokens that any
     vocabulary has, scores high here, and rightly so.
     """
-    tokens = target.tokenize(USUAL_TEXT, False, False)
+    try:
+        tokens = target.tokenize(USUAL_TEXT, False, False)
+    except ValueError:  # it has no tokens for such texts: all of its own count alike
+        return known.share
     return sum(map(known.has_twin, tokens)) / len(tokens)
 
 

@@ -86,6 +86,7 @@ class ImplicitReward:
         if not response:
             return np.zeros(0)
         messages: list[Message] = [{"role": "user", "content": prompt}]
+        seen: list[int]
         try:
             seen, by_draft = self._decoder.chat_prompts_by_shift(
                 messages, draft_system=self._draft_system
