@@ -1,7 +1,10 @@
 #include "rewardshift/vocabulary/canonical.h"
 
 #include <algorithm>
+#include <atomic>
+#include <future>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "rewardshift/vocabulary/utf8.h"
@@ -11,7 +14,8 @@ namespace {
 
 constexpr std::string_view kBeforeSpace = " 7";  // joins a text that begins with a space
 constexpr std::string_view kBeforeText = " 7\n";
-constexpr std::size_t kJoined = 1U << 16;  // bytes, about
+constexpr std::size_t kJoined = 1U << 14;  // bytes, about
+constexpr std::size_t kMostThreads = 8;
 
 bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80; }
 
@@ -129,47 +133,66 @@ bool CanonicalTokenizer::can_be_joined(std::string_view text) const {
   return !occurs(separator_before(text).back(), text.front());
 }
 
+/// Texts that are tokenised as one, by number, in `all`.
+void CanonicalTokenizer::tokenise_joined(std::span<const std::string_view> texts,
+                                         std::span<const std::size_t> joined,
+                                         std::vector<std::vector<Token>>& all) const {
+  std::string text;
+  for (const std::size_t i : joined) text.append(separator_before(texts[i])).append(texts[i]);
+  std::vector<Token> tokens = vocabulary_->tokenizer->tokens_of(text);
+  if (!vocabulary_->spells(tokens, text)) tokens.clear();
+  auto token = tokens.cbegin();
+  std::size_t at = 0;     // bytes before that token
+  std::size_t begin = 0;  // bytes before the next text
+  for (const std::size_t i : joined) {
+    begin += separator_before(texts[i]).size();
+    const std::size_t end = begin + texts[i].size();
+    const auto take_up_to = [&](std::size_t place) {
+      const auto first = token;
+      while (at < place && token != tokens.cend()) at += vocabulary_->bytes_of(*token++).size();
+      return std::span(first, token);
+    };
+    take_up_to(begin);
+    const bool begins = at == begin;
+    const auto own = take_up_to(end);
+    all[i] = begins && at == end ? std::vector<Token>(own.begin(), own.end()) : tokens_of(texts[i]);
+    begin = end;
+  }
+}
+
 /// Some tokenizers compile their regular expressions anew whenever they are called, which takes as
-/// long as thousands of bytes: many short texts are therefore tokenised as one.
+/// long as a hundred bytes of text: many short texts are therefore tokenised as one.
 std::vector<std::vector<Token>> CanonicalTokenizer::tokens_of_each(
     std::span<const std::string_view> texts) const {
-  std::vector<std::vector<Token>> all(texts.size());
-  std::vector<std::size_t> joined;
-  std::string text;
-  const auto take_apart = [&] {
-    const std::vector<Token> tokens = vocabulary_->tokenizer->tokens_of(text);
-    const bool is_faithful = vocabulary_->spells(tokens, text);
-    std::size_t at = 0;     // bytes of the text
-    std::size_t begin = 0;  // where the next text begins
-    auto token = tokens.begin();
-    for (const std::size_t i : joined) {
-      begin += separator_before(texts[i]).size();
-      const std::size_t end = begin + texts[i].size();
-      const auto go_on_to = [&](std::size_t place, auto use) {
-        while (is_faithful && at < place) {
-          at += vocabulary_->bytes_of(*token).size();
-          use(*token++);
-        }
-        return at == place;
-      };
-      const bool is_apart =
-          go_on_to(begin, [](Token) {}) && go_on_to(end, [&](Token one) { all[i].push_back(one); });
-      if (!is_apart) all[i] = tokens_of(texts[i]);
-      begin = end;
-    }
-    joined.clear();
-    text.clear();
-  };
+  std::vector<std::vector<std::size_t>> batches(1);  // of texts to join
+  std::vector<std::size_t> alone;
+  std::size_t bytes = 0;
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (!can_be_joined(texts[i])) {
-      all[i] = tokens_of(texts[i]);
+      alone.push_back(i);
       continue;
     }
-    joined.push_back(i);
-    text.append(separator_before(texts[i])).append(texts[i]);
-    if (text.size() >= kJoined) take_apart();
+    batches.back().push_back(i);
+    bytes += texts[i].size();
+    if (bytes < kJoined) continue;
+    batches.emplace_back();
+    bytes = 0;
   }
-  take_apart();
+  std::vector<std::vector<Token>> all(texts.size());
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t batch = next++; batch < batches.size(); batch = next++) {
+      tokenise_joined(texts, batches[batch], all);
+    }
+  };
+  std::vector<std::future<void>> helpers;
+  const std::size_t most = std::min<std::size_t>(std::thread::hardware_concurrency(), kMostThreads);
+  while (helpers.size() + 1 < std::min(most, batches.size())) {
+    helpers.push_back(std::async(std::launch::async, work));
+  }
+  for (const std::size_t i : alone) all[i] = tokens_of(texts[i]);
+  work();
+  for (std::future<void>& helper : helpers) helper.get();
   return all;
 }
 

@@ -33,7 +33,7 @@ class CanonicalTokenizer {
   /// Tokens of the whole text.
   std::vector<Token> tokens_of(std::string_view text) const;
 
-  /// Likewise of each of many short texts, as if asked one by one.
+  /// Likewise of each of many short texts, as if asked one by one, but by several threads.
   std::vector<std::vector<Token>> tokens_of_each(std::span<const std::string_view> texts) const;
 
   /// The boundary that the last byte of `text` shows, in (start, text.size()); start is the one
@@ -52,6 +52,8 @@ class CanonicalTokenizer {
   }
   void spell(std::string_view bytes, std::vector<Token>& tokens) const;
   bool can_be_joined(std::string_view text) const;
+  void tokenise_joined(std::span<const std::string_view> texts, std::span<const std::size_t> joined,
+                       std::vector<std::vector<Token>>& all) const;
 
   std::shared_ptr<const Vocabulary> vocabulary_;
   std::unordered_map<std::string_view, Token> by_bytes_;

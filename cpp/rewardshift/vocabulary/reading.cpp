@@ -52,27 +52,18 @@ void Reading::add_as_is(Token token, Mark& mark) {
 
 void Reading::settle_up_to(std::size_t end, Mark& mark) {
   const auto text = std::string_view(text_).substr(mark.start, end - mark.start);
-  const std::vector<Token>& tokens = tokens_between(text);
+  const std::vector<Token> tokens = map_->tokenizer().tokens_between(text);
   settled_.insert(settled_.end(), tokens.begin(), tokens.end());
   mark.settled = settled_.size();
   mark.start = end;
 }
 
-/// What settles is mostly what a row was wanted after just before.
-const std::vector<Token>& Reading::tokens_between(std::string_view text) {
-  if (latest_text_ != text) {
-    latest_tokens_ = map_->tokenizer().tokens_between(text);
-    latest_text_ = text;
-  }
-  return latest_tokens_;
-}
-
-std::vector<Token> Reading::after(std::size_t n) {
+std::vector<Token> Reading::after(std::size_t n) const {
   const Mark& mark = marks_[n];
   std::vector<Token> tokens(settled_.begin(),
                             settled_.begin() + static_cast<std::ptrdiff_t>(mark.settled));
   const auto rest = std::string_view(text_).substr(mark.start, mark.text - mark.start);
-  const std::vector<Token>& tail = tokens_between(rest);
+  const std::vector<Token> tail = map_->tokenizer().tokens_between(rest);
   tokens.insert(tokens.end(), tail.begin(), tail.end());
   return tokens;
 }

@@ -28,7 +28,7 @@ class Reading {
   void read(std::span<const Token> history);
 
   /// Foreign tokens for the first n of the history's tokens: a function of these n alone.
-  std::vector<Token> after(std::size_t n);
+  std::vector<Token> after(std::size_t n) const;
 
   /// Those of them that no text to come can change.
   std::span<const Token> settled_after(std::size_t n) const {
@@ -49,15 +49,11 @@ class Reading {
   void add_as_is(Token token, Mark& mark);
   void settle_up_to(std::size_t end, Mark& mark);
 
-  const std::vector<Token>& tokens_between(std::string_view text);
-
   std::shared_ptr<const VocabularyMap> map_;
   std::vector<Token> history_;
   std::vector<Token> settled_;
   std::string text_;                ///< of all runs
   std::vector<Mark> marks_ = {{}};  ///< by tokens of the history that were read
-  std::string latest_text_;
-  std::vector<Token> latest_tokens_;  ///< of that
 };
 
 }  // namespace rewardshift
