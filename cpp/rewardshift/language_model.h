@@ -71,8 +71,9 @@ class LanguageModel {
   /// Evaluates all requests, each of a different sequence, in as few batches as fit.
   ///
   /// Returns one pointer per row to vocab_size() logits, request by request. The rows belong to
-  /// the model and live until the next call. Throws EvaluationError or CancelledError; after
-  /// either, the model is as usable as before.
+  /// the model and live until the next call. Throws EvaluationError, CancelledError, or
+  /// ContextOverflowError where a history that is short enough takes more room than there is; after
+  /// any of them, the model is as usable as before.
   virtual std::span<const float* const> logits(std::span<const LogitsRequest> requests) = 0;
 
   /// Whether rows are log-probabilities of each token by itself, which need not add up to one over

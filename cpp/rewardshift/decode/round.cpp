@@ -13,6 +13,8 @@ void guard(Request& request, Work work) {
   } catch (const EvaluationError& error) {
     request.round.failure = error.what();
     request.round.bad_row = dynamic_cast<const BadRowError*>(&error) != nullptr;
+  } catch (const ContextOverflowError& error) {
+    request.round.failure = error.what();
   }
 }
 
@@ -48,6 +50,8 @@ bool RoundPlayer::play_together(std::span<Request* const> players) {
   try {
     play_round(players);
   } catch (const EvaluationError&) {
+    return false;
+  } catch (const ContextOverflowError&) {
     return false;
   }
   return std::ranges::none_of(players, [](const Request* r) { return r->round.bad_row; });
