@@ -30,7 +30,7 @@ enum class Unmatched : std::uint8_t {
 ///                        after those before it
 ///   x is nothing there   0: it tells nothing, nor does any row after a reading without tokens
 ///
-/// See "Pairs of another vocabulary" in docs/architecture.md.
+/// See "Other vocabularies" in docs/architecture.md.
 class MappedModel final : public LanguageModel {
  public:
   /// The model is borrowed, and to outlive this. Throws std::invalid_argument unless its vocabulary
