@@ -50,8 +50,8 @@ def inner(shape: str, **facts: object) -> TableModel:
     return TableModel(table(shape).logits, order=ORDER, **facts)  # type: ignore[arg-type]
 
 
-def mapped(shape: str, **facts: object) -> _core.MappedModel:
-    return _core.MappedModel(inner(shape, **facts), core_map(shape))
+def mapped(shape: str, *, spare: int = 0, **facts: object) -> _core.MappedModel:
+    return _core.MappedModel(inner(shape, **facts), core_map(shape), spare=spare)
 
 
 def everything(pair: Pair) -> int:
@@ -142,14 +142,15 @@ def asked_alone(shape: str, history: Sequence[int]) -> Rows:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_rows_depend_on_the_history_alone(shape: str) -> None:
+@pytest.mark.parametrize("spare", [0, 1, 3])
+def test_rows_depend_on_the_history_alone(shape: str, spare: int) -> None:
     """Not on how many are asked for at once, on neighbours, or on what was asked before."""
-    draw, model = random.Random(1), mapped(shape)
+    draw, model = random.Random(1), mapped(shape, spare=spare, max_sequences=16 + spare)
     histories = some_histories(shape, 12, 40)
     expected = [asked_alone(shape, history) for history in histories]
     likely = list(range(len(SHAPES[shape].target)))
     refined = [mapped(shape).refine([(0, history, likely)])[0] for history in histories]
-    for _ in range(60):
+    for _ in range(30):
         chosen = draw.sample(range(len(histories)), k=draw.randint(1, 5))
         ask = []
         for i in chosen:
@@ -189,6 +190,19 @@ def test_readings_that_go_on_share_a_call() -> None:
     fine = mapped("finer")
     fine.refine([(0, [2], [0]), (1, [2], [0])])
     assert fine.evaluated_batches == 1
+
+
+def test_spare_sequences_let_pieces_be_asked_about_at_once() -> None:
+    """Of abb, " ba" and "b b", which begin with nothing in common: three chains of pieces."""
+    for spare, batches in ((0, 3), (1, 3), (2, 2), (3, 1)):
+        model = mapped("finer", spare=spare, max_sequences=4)
+        assert model.max_sequences == 4 - spare
+        model.refine([(0, [2], [1, 3, 4])])
+        assert model.evaluated_batches == batches
+    with pytest.raises(ValueError, match="spare must be at least 0, and less than the model's"):
+        mapped("finer", spare=4, max_sequences=4)
+    with pytest.raises(ValueError, match="there is no sequence 2"):
+        mapped("finer", spare=2, max_sequences=4).logits([(2, [0], 1)])
 
 
 def test_only_what_cannot_change_is_read_ahead() -> None:
@@ -436,22 +450,26 @@ def test_over_files_rows_are_those_of_numpy_and_plain_merging(
         )
 
 
-def test_over_files_histories_are_read_as_anew(files: Files) -> None:
+@pytest.mark.parametrize("spare", [0, 4])
+def test_over_files_histories_are_read_as_anew(files: Files, spare: int) -> None:
     """Rows after prefilling, going on and going back are those of a fresh context."""
     vocabs = bpe_vocab(), spm_vocab(20, byte_tokens=True)
     models = [files.model(vocab=vocab) for vocab in vocabs]
     loaded = [_core.Model.load(str(model.path), _core.ModelOptions(), None) for model in models]
     built = _core.VocabularyMap(*(_core.Vocabulary.of_model(model) for model in loaded))
-    seen, draw = _core.MappedModel(open_context(models[1]), built), random.Random(5)
+    seen = _core.MappedModel(open_context(models[1]), built, spare=spare)
+    draw, likely = random.Random(5), list(range(len(vocabs[0].tokens)))
     text = loaded[0].tokenize(
         "abcd ab é 你 a\nbcd ab ab 你好 dcba", add_special=False, parse_special=False
     )
-    for _ in range(40):
+    for _ in range(12):
         end = draw.randint(1, len(text))
         n_rows = draw.randint(0, min(end, 4))
         rows = seen.logits([(draw.randint(0, 2), text[:end], n_rows)])
-        seen.refine([(draw.randint(0, 2), text[:end], [draw.randrange(len(vocabs[0].tokens))])])
+        (found,) = seen.refine([(draw.randint(0, 2), text[:end], likely)])
         fresh = _core.MappedModel(open_context(models[1]), built)
         for i in range(n_rows):
             alone = fresh.logits([(0, text[: end - n_rows + 1 + i], 1)])
             np.testing.assert_allclose(rows[i : i + 1], alone, rtol=0, atol=2 * LOGITS)
+        (alone_found,) = fresh.refine([(0, text[:end], likely)])
+        assert dict(found) == pytest.approx(dict(alone_found), rel=0, abs=8 * LOGITS)
