@@ -68,6 +68,8 @@ void register_language_model(nb::module_& m) {
       .def_prop_ro("vocab_size", &LanguageModel::vocab_size)
       .def_prop_ro("max_sequences", &LanguageModel::max_sequences)
       .def_prop_ro("context_size", &LanguageModel::context_size)
+      .def_prop_ro("history_vocab_size", &LanguageModel::history_vocab_size,
+                   "Histories hold ids below it; those beyond vocab_size only histories know.")
       .def("piece",
            [](const LanguageModel& model, Token token) {
              const std::string bytes = model.piece(token);

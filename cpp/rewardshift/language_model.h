@@ -58,6 +58,10 @@ class LanguageModel {
   /// Tokens that all sequences together can hold.
   virtual std::size_t capacity() const { return context_size(); }
 
+  /// Histories hold tokens below it: those of the vocabulary, and behind them such as only
+  /// histories know.
+  virtual int history_vocab_size() const { return vocab_size(); }
+
   virtual bool is_end_of_generation(Token token) const = 0;
 
   /// The bytes a token adds to the text; may end inside a UTF-8 character. Empty for control
@@ -75,12 +79,18 @@ class LanguageModel {
   /// this vocabulary. Their normaliser is then 0 by definition.
   virtual bool tells_log_probabilities() const { return false; }
 
+  /// The tokens that such rows are about: a bit for each, the lowest first, in as many words as the
+  /// vocabulary needs. What they say of others is made up of these, and no proposal: it would be
+  /// counted twice. Empty: all of them.
+  virtual std::span<const std::uint32_t> proposable() const { return {}; }
+
   /// Whether rows are rough about some tokens until refine() is asked about them.
   virtual bool is_rough() const { return false; }
 
   /// By request, what its row must say instead of what logits() says of the `likely` tokens; empty
-  /// where that is right. Values are NaN where the model's own rows are no distribution. They live
-  /// until the next call of refine(); rows of logits() stay as they are. Throws as logits() does.
+  /// where that is right. Several requests may be of one sequence. Values are NaN where the model's
+  /// own rows are no distribution. They live until the next call of refine(); rows of logits() stay
+  /// as they are. Throws as logits() does.
   virtual std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) {
     static_cast<void>(requests);
     throw std::logic_error("the rows of this model are not rough: there is nothing to refine");

@@ -131,6 +131,25 @@ LogNormalisers log_normalisers(std::span<const float> logits, double temperature
   return logs_of(own, t);
 }
 
+double mass_of(std::span<const float> logits, double log_normaliser,
+               std::span<const std::uint32_t> tokens) {
+  constexpr std::size_t kBits = 32;
+  const auto normaliser = static_cast<float>(log_normaliser);
+  double mass = 0.0;
+  for (std::size_t begin = 0; begin < logits.size(); begin += kBits) {
+    const std::size_t count = std::min(kBits, logits.size() - begin);
+    const std::uint32_t word = tokens[begin / kBits];
+    const float* z = logits.data() + begin;
+    float sum = 0.0F;
+    for (std::size_t i = 0; i < count; ++i) {
+      const float of_token = exp2_nonpositive((z[i] - normaliser) * static_cast<float>(kLog2E));
+      sum += (word >> i & 1U) != 0 ? of_token : 0.0F;
+    }
+    mass += static_cast<double>(sum);
+  }
+  return mass;
+}
+
 double entropy(std::span<const float> logits, double log_normaliser) {
   const float* z = logits.data();
   const auto normaliser = static_cast<float>(log_normaliser);

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "rewardshift/math/vector_loops.h"
+#include "rewardshift/math/distribution.h"
 
 namespace rewardshift {
 namespace {
@@ -50,10 +50,11 @@ VocabularyMap::VocabularyMap(std::shared_ptr<const Vocabulary> target,
   std::size_t texts = 0;
   std::size_t matched = 0;
   std::size_t pieces_of_texts = 0;
+  twins_.resize((size + 31) / 32);
   begins_.push_back(0);
   for (std::size_t i = 0; i < size; ++i) {
     const bool is_text = !target_->bytes[i].empty();
-    has_twin_.push_back(twins[i] ? 1.0F : 0.0F);
+    if (twins[i]) twins_[i / 32] |= 1U << (i % 32);
     if (twins[i]) {
       pieces_.push_back(*twins[i]);
     } else if (is_text) {
@@ -72,11 +73,7 @@ VocabularyMap::VocabularyMap(std::shared_ptr<const Vocabulary> target,
 }
 
 double VocabularyMap::share_of(std::span<const float> logits, double log_normaliser) const {
-  const auto normaliser = static_cast<float>(log_normaliser);
-  constexpr auto kScale = static_cast<float>(kLog2E);
-  return vector_sum(has_twin_.size(), [&](std::size_t i) {
-    return static_cast<double>(has_twin_[i] * exp2_nonpositive((logits[i] - normaliser) * kScale));
-  });
+  return mass_of(logits, log_normaliser, twins_);
 }
 
 }  // namespace rewardshift

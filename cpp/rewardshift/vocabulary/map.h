@@ -31,7 +31,13 @@ class VocabularyMap {
     const auto i = static_cast<std::size_t>(token);
     return std::span(pieces_).subspan(begins_[i], begins_[i + 1] - begins_[i]);
   }
-  bool has_twin(Token token) const { return has_twin_[static_cast<std::size_t>(token)] > 0.0F; }
+  bool has_twin(Token token) const {
+    const auto bit = static_cast<std::size_t>(token);
+    return (twins_[bit / 32] >> (bit % 32) & 1U) != 0;
+  }
+
+  /// The tokens that have one: a bit for each, the lowest first.
+  std::span<const std::uint32_t> twins() const { return twins_; }
 
   /// Of the target's text tokens, how many have a twin.
   double share() const { return share_; }
@@ -50,7 +56,7 @@ class VocabularyMap {
   CanonicalTokenizer tokenizer_;
   std::vector<Token> pieces_;          ///< of all tokens, one after another
   std::vector<std::uint32_t> begins_;  ///< by token: where its pieces begin; and where they end
-  std::vector<float> has_twin_;        ///< by token: 1 or 0
+  std::vector<std::uint32_t> twins_;   ///< by token: a bit
   double share_ = 0.0;
   double expansion_ = 1.0;
 };

@@ -50,10 +50,12 @@ class MappedModel final : public LanguageModel {
   std::size_t context_size() const override { return shrunk(model_->context_size()); }
   std::size_t capacity() const override { return shrunk(model_->capacity()); }
 
+  int history_vocab_size() const override { return end_of_tokens(); }
   bool is_end_of_generation(Token token) const override;
   std::string piece(Token token) const override;
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
   bool tells_log_probabilities() const override { return true; }
+  std::span<const std::uint32_t> proposable() const override { return map_->twins(); }
   bool is_rough() const override { return unmatched_ == Unmatched::first_piece; }
   std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) override;
 
