@@ -205,8 +205,10 @@ void register_vocabulary(nb::module_& m) {
       .value("impossible", Unmatched::impossible);
 
   nb::class_<MappedModel, LanguageModel>(m, "MappedModel", "A model seen through a VocabularyMap.")
-      .def(nb::init<LanguageModel&, std::shared_ptr<const VocabularyMap>, Unmatched>(), "model"_a,
-           "map"_a, "unmatched"_a = Unmatched::first_piece, nb::keep_alive<1, 2>())
+      .def(nb::init<LanguageModel&, std::shared_ptr<const VocabularyMap>, Unmatched, int>(),
+           "model"_a, "map"_a, "unmatched"_a = Unmatched::first_piece, "spare"_a = 0,
+           nb::keep_alive<1, 2>(),
+           "The model's last `spare` sequences are kept for refining many tokens at once.")
       .def("refine", refine, "histories"_a,
            "For each (sequence, tokens, likely tokens): pairs of those tokens and what the row "
            "after the history should say of them, where logits() is rough.");

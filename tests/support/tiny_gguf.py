@@ -43,6 +43,7 @@ class TinyVocab:
     bos: int
     eos: int
     merges: tuple[str, ...] = ()
+    pre: str = "gpt-2"
     add_bos: bool = True
     add_eos: bool = False
     add_space_prefix: bool = False
@@ -104,10 +105,20 @@ def spm_vocab(
     )
 
 
-def bpe_vocab(*, add_bos: bool = False) -> TinyVocab:
-    """A byte-level BPE vocabulary of 264 ids: three chat markers, 256 bytes, five merges."""
+BPE_MERGES = ("a b", "c d", "Ġ a", "Ġ b", "ab cd")
+
+
+def bpe_vocab(
+    *, add_bos: bool = False, merges: tuple[str, ...] = BPE_MERGES, pre: str = "gpt-2"
+) -> TinyVocab:
+    """A byte-level BPE vocabulary: three chat markers, 256 bytes, and a token for each merge.
+
+    Args:
+        add_bos: Whether a tokenizer puts <|endoftext|> before the text.
+        merges: Pairs of tokens in GPT-2's spelling, the first to merge first.
+        pre: How text is cut before it is merged, by llama.cpp's name.
+    """
     special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-    merges = ("a b", "c d", "Ġ a", "Ġ b", "ab cd")
     tokens = (*special, *_byte_alphabet(), *(pair.replace(" ", "") for pair in merges))
     plain = len(tokens) - len(special)
     return TinyVocab(
@@ -117,6 +128,7 @@ def bpe_vocab(*, add_bos: bool = False) -> TinyVocab:
         bos=0,
         eos=0,
         merges=merges,
+        pre=pre,
         add_bos=add_bos,
     )
 
@@ -365,7 +377,7 @@ def _add_vocab(writer: GGUFWriter, vocab: TinyVocab) -> None:
     writer.add_token_list(vocab.tokens)
     writer.add_token_types(vocab.types)
     if vocab.model == "gpt2":
-        writer.add_tokenizer_pre("gpt-2")
+        writer.add_tokenizer_pre(vocab.pre)
         writer.add_token_merges(vocab.merges)
     else:
         writer.add_token_scores([-float(i) for i in range(len(vocab.tokens))])

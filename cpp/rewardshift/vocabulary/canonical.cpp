@@ -12,7 +12,7 @@
 namespace rewardshift {
 namespace {
 
-constexpr std::string_view kBeforeSpace = " 7";  // joins a text that begins with a space
+constexpr std::string_view kBeforeSpace = " 7";  // joins a text that begins with white space
 constexpr std::string_view kBeforeText = " 7\n";
 constexpr std::size_t kJoined = 1U << 14;  // bytes, about
 constexpr std::size_t kMostThreads = 8;
@@ -27,7 +27,8 @@ bool may_begin_space(char byte) {
 }
 
 std::string_view separator_before(std::string_view text) {
-  return text.front() == ' ' ? kBeforeSpace : kBeforeText;
+  const std::string_view first = text.substr(0, leading_character(text));
+  return ends_in_space(first) ? kBeforeSpace : kBeforeText;
 }
 
 }  // namespace
@@ -129,7 +130,6 @@ void CanonicalTokenizer::spell(std::string_view bytes, std::vector<Token>& token
 bool CanonicalTokenizer::can_be_joined(std::string_view text) const {
   if (text.empty() || text.size() > kLongest / 2 || leading_text(text) != text.size()) return false;
   if (ends_in_space(text) || occurs(text.back(), ' ')) return false;
-  if (text.front() != ' ' && may_begin_space(text.front())) return false;
   return !occurs(separator_before(text).back(), text.front());
 }
 
@@ -180,9 +180,13 @@ std::vector<std::vector<Token>> CanonicalTokenizer::tokens_of_each(
   }
   std::vector<std::vector<Token>> all(texts.size());
   std::atomic<std::size_t> next = 0;
+  std::atomic<std::size_t> next_alone = 0;
   const auto work = [&] {
     for (std::size_t batch = next++; batch < batches.size(); batch = next++) {
       tokenise_joined(texts, batches[batch], all);
+    }
+    for (std::size_t i = next_alone++; i < alone.size(); i = next_alone++) {
+      all[alone[i]] = tokens_of(texts[alone[i]]);
     }
   };
   std::vector<std::future<void>> helpers;
@@ -190,7 +194,6 @@ std::vector<std::vector<Token>> CanonicalTokenizer::tokens_of_each(
   while (helpers.size() + 1 < std::min(most, batches.size())) {
     helpers.push_back(std::async(std::launch::async, work));
   }
-  for (const std::size_t i : alone) all[i] = tokens_of(texts[i]);
   work();
   for (std::future<void>& helper : helpers) helper.get();
   return all;

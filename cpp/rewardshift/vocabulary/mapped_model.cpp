@@ -21,12 +21,14 @@ constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
 }  // namespace
 
 MappedModel::MappedModel(LanguageModel& model, std::shared_ptr<const VocabularyMap> map,
-                         Unmatched unmatched)
-    : model_(&model), map_(std::move(map)), unmatched_(unmatched) {
+                         Unmatched unmatched, int spare)
+    : model_(&model), map_(std::move(map)), unmatched_(unmatched), spare_(spare) {
   const int size = map_->foreign().size();
   require(model.vocab_size() == size, "the model's vocabulary",
           "the map's, of " + std::to_string(size) + " tokens", model.vocab_size());
-  readings_.assign(static_cast<std::size_t>(model.max_sequences()), Reading(map_));
+  require(spare >= 0 && spare < model.max_sequences(), "spare",
+          "at least 0, and less than the model's sequences", spare);
+  readings_.assign(static_cast<std::size_t>(max_sequences()), Reading(map_));
   scratch_.resize(static_cast<std::size_t>(size) + 1);
   scratch_.back() = is_rough() ? 0.0F : kNever;
   for (Token token = 0; token < vocab_size(); ++token) {
@@ -59,6 +61,20 @@ void MappedModel::Plan::want(std::vector<Token> reading, std::size_t id) {
   Chain& chain = chains.back();
   chain.wishes.push_back({reading.size(), id});
   chain.tokens = std::move(reading);
+}
+
+/// Deals out chains, so that as many as can be share a call.
+std::vector<MappedModel::Plan> MappedModel::over_spare_sequences(std::vector<Plan> plans) const {
+  if (spare_ == 0) return plans;
+  std::vector<Plan> dealt;
+  for (int i = 0; i < spare_; ++i) dealt.push_back({max_sequences() + i, {}});
+  std::size_t next = 0;
+  for (Plan& plan : plans) {
+    for (Chain& chain : plan.chains) {
+      dealt[next++ % dealt.size()].chains.push_back(std::move(chain));
+    }
+  }
+  return dealt;
 }
 
 /// Calls use(id, row) for all that is wanted: the first chains of all plans in one call of the
@@ -193,6 +209,7 @@ std::span<const std::vector<Correction>> MappedModel::refine(std::span<const Ref
       terms.emplace_back(its_terms);
     }
   }
+  plans = over_spare_sequences(std::move(plans));
   ask(plans, [&](std::size_t id, const float* row) {
     const double log_z = log_normaliser(row);
     for (const Term& term : terms[id]) {

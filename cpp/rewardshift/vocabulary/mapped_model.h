@@ -30,16 +30,19 @@ enum class Unmatched : std::uint8_t {
 ///                        after those before it
 ///   x is nothing there   0: it tells nothing, nor does any row after a reading without tokens
 ///
-/// See "Pairs of another vocabulary" in docs/architecture.md.
+/// See "Other vocabularies" in docs/architecture.md.
 class MappedModel final : public LanguageModel {
  public:
-  /// The model is borrowed, and to outlive this. Throws std::invalid_argument unless its vocabulary
-  /// has the size of the map's foreign one.
+  /// The model is borrowed, and to outlive this. Its last `spare` sequences are kept for refine(),
+  /// which then asks about as many pieces at once and leaves the others' work alone; without any,
+  /// it asks about one after another, in the sequence that the history is in. Throws
+  /// std::invalid_argument unless the model's vocabulary has the size of the map's foreign one, and
+  /// `spare` leaves a sequence.
   MappedModel(LanguageModel& model, std::shared_ptr<const VocabularyMap> map,
-              Unmatched unmatched = Unmatched::first_piece);
+              Unmatched unmatched = Unmatched::first_piece, int spare = 0);
 
   int vocab_size() const override { return map_->target().size(); }
-  int max_sequences() const override { return model_->max_sequences(); }
+  int max_sequences() const override { return model_->max_sequences() - spare_; }
 
   /// The model's own, less what texts grow by when they are read in its tokens, which is taken to
   /// be VocabularyMap::expansion(): tokens of V_t that are likely, but not sure, to fit. A reading
@@ -82,6 +85,7 @@ class MappedModel final : public LanguageModel {
   int end_of_tokens() const { return vocab_size() + map_->foreign().size(); }
   std::size_t shrunk(std::size_t tokens) const;
   Reading& reading_of(int sequence) { return readings_[static_cast<std::size_t>(sequence)]; }
+  std::vector<Plan> over_spare_sequences(std::vector<Plan> plans) const;
   template <class Use>
   void ask(std::span<const Plan> plans, Use use);
   double log_normaliser(const float* row) const;
@@ -91,6 +95,7 @@ class MappedModel final : public LanguageModel {
   LanguageModel* model_;
   std::shared_ptr<const VocabularyMap> map_;
   Unmatched unmatched_;
+  int spare_;
   std::vector<Token> index_;        ///< by token of V_t: where scratch_ has what is said of it
   std::vector<float> scratch_;      ///< a row of V_d normalised, and what is said of the unmatched
   std::vector<Reading> readings_;   ///< by sequence
