@@ -63,6 +63,11 @@ void MappedModel::Plan::want(std::vector<Token> reading, std::size_t id) {
   chain.tokens = std::move(reading);
 }
 
+/// What was asked about pieces holds on to the cells of the histories before them.
+void MappedModel::free_spare_sequences(std::vector<Plan>& plans) const {
+  for (int i = 0; i < spare_; ++i) plans.push_back({max_sequences() + i, {{{}, {}}}});
+}
+
 /// Deals out chains, so that as many as can be share a call.
 std::vector<MappedModel::Plan> MappedModel::over_spare_sequences(std::vector<Plan> plans) const {
   if (spare_ == 0) return plans;
@@ -167,6 +172,9 @@ std::span<const float* const> MappedModel::logits(std::span<const LogitsRequest>
       plan.chains.push_back({{settled.begin(), settled.end()}, {}});
     }
     plans.push_back(std::move(plan));
+  }
+  if (std::ranges::any_of(requests, [](const auto& r) { return r.tokens.empty(); })) {
+    free_spare_sequences(plans);
   }
   ask(plans, [&](std::size_t id, const float* row) { gather(row, values_.data() + id * width); });
   return rows_;

@@ -85,6 +85,7 @@ class MappedModel final : public LanguageModel {
   int end_of_tokens() const { return vocab_size() + map_->foreign().size(); }
   std::size_t shrunk(std::size_t tokens) const;
   Reading& reading_of(int sequence) { return readings_[static_cast<std::size_t>(sequence)]; }
+  void free_spare_sequences(std::vector<Plan>& plans) const;
   std::vector<Plan> over_spare_sequences(std::vector<Plan> plans) const;
   template <class Use>
   void ask(std::span<const Plan> plans, Use use);

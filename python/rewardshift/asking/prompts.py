@@ -102,6 +102,10 @@ class Prompts:
     def of_readers(self, given: GivenPrompts, panel: AnyPanel) -> list[list[int]]:
         """The token ids that each reader is to see, none where that are the target's.
 
+        One of another vocabulary reads text as the target's tokens: it sees their bytes, and cuts
+        prompt and response as one text. Cut apart, what it says would depend on where the prompt
+        ended. A conversation it reads in its own template, whose control tokens are its own.
+
         Raises:
             TypeError: For what is no prompt.
             ValueError: For ids outside the vocabulary, for prompts without tokens, and for those of
@@ -115,34 +119,20 @@ class Prompts:
             if reader > 0 and reader not in own and name not in self._foreign:
                 found.append([])
                 continue
-            found.append(self._seen_by(name, own.get(reader, given.target), given))
-            if not found[-1]:
+            prompt = own.get(reader, given.target)
+            if isinstance(prompt, ChatPrompt):
+                prompt = prompt.seen_by(name)
+            ids = self.ids(
+                prompt,
+                add_special=given.add_special,
+                parse_special=given.parse_special,
+                limit=self._limits[name],
+            )
+            if not ids:
                 whose = f"{name}'s " if reader > 0 else ""
                 raise ValueError(f"the {whose}prompt has no tokens")
+            found.append(ids)
         return found
-
-    def _seen_by(self, reader: str, prompt: Prompt, given: GivenPrompts) -> list[int]:
-        """The ids that a reader is to see.
-
-        One of another vocabulary reads text as the target's tokens: it sees their bytes, and cuts
-        prompt and response as one text. Cut apart, what it says would depend on where the prompt
-        ended. A token that its texts begin with comes first, where the model wants one.
-        """
-        foreign = self._foreign.get(reader)
-        if isinstance(prompt, ChatPrompt):
-            prompt = prompt.seen_by(reader)
-        found = self.ids(
-            prompt,
-            add_special=given.add_special,
-            parse_special=given.parse_special,
-            limit=self._limits[reader],
-        )
-        if foreign is None or not (isinstance(prompt, str) and given.add_special):
-            return found
-        begin = foreign.vocabulary.begin
-        if begin is None or found[:1] == [self.vocabulary.begin]:  # which is read as that
-            return found
-        return [*foreign.own([begin]), *found]
 
     def ids(
         self,

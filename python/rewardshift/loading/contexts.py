@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rewardshift import _core
+from rewardshift.options import ContextOptions
 
 if TYPE_CHECKING:
     from rewardshift.readers import Panel, Reader
@@ -54,9 +55,7 @@ class Contexts:
         for reader in self._readers.values():
             sharers = self._sharers(reader)
             if sharers[0] is reader:
-                self._options.n_histories = len(sharers)
-                self._options.n_ctx = self._n_ctx_of(reader)
-                self._contexts[reader.name] = self._open(reader.name, self._options)
+                self._contexts[reader.name] = self._open_shared(reader, n_histories=len(sharers))
                 models[reader.name] = self._seen(reader.name, self._contexts[reader.name])
             else:
                 self._contexts[reader.name] = self._contexts[sharers[0].name]
@@ -69,6 +68,21 @@ class Contexts:
         """The shared context of a reader, which speaks the reader's own vocabulary."""
         return self._contexts[name]
 
+    def _open_shared(self, reader: Reader[_core.Model], *, n_histories: int) -> _core.Context:
+        own = _core.ContextOptions()
+        for option in ContextOptions.__annotations__:
+            setattr(own, option, getattr(self._options, option))
+        own.n_ctx = self._n_ctx_of(reader)
+        own.n_histories = n_histories
+        if own.kv_unified:  # else each would need cells of its own
+            own.n_seq_max += math.ceil(self._spare_of(reader.name) / n_histories)
+        return self._open(reader.name, own)
+
+    def _spare_of(self, name: str) -> int:
+        """Sequences of a context in which pieces of tokens are asked about, at once."""
+        is_foreign = self._readers[name].vocabulary is not None
+        return _SPARE if is_foreign and self._options.kv_unified else 0
+
     def _n_ctx_of(self, reader: Reader[_core.Model]) -> int:
         """Tokens of a context: another vocabulary may need more for what the target holds."""
         if reader.vocabulary is None:
@@ -80,7 +94,9 @@ class Contexts:
     def _seen(self, name: str, context: _core.Context) -> _core.LanguageModel:
         """A context as a model of the target's vocabulary."""
         known = self._readers[name].vocabulary
-        return context if known is None else _core.MappedModel(context, known)
+        if known is None:
+            return context
+        return _core.MappedModel(context, known, spare=self._spare_of(name))
 
     def _sharers(self, reader: Reader[_core.Model]) -> list[Reader[_core.Model]]:
         """The readers of one context, of which this is one."""
@@ -121,6 +137,7 @@ class Contexts:
             "type_v",
         ):
             setattr(own, option, getattr(self._options, option))
+        own.n_seq_max += self._spare_of(name)
         own.n_ctx = self._n_ctx_of(self._readers[name])
         own.n_batch = min(self._options.n_batch, n_batch)
         own.n_ubatch = min(self._options.n_ubatch, n_batch)
@@ -136,6 +153,9 @@ class Contexts:
             context.apply(self._adapters[name], reader.lora.scale)
         return context
 
+
+_SPARE = 16
+"""Of a context of another vocabulary: as many pieces as rounds usually ask about."""
 
 _PLAIN_TYPES = ("f32", "f16", "bf16")
 """Of cached values that need no flash attention."""

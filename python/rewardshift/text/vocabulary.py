@@ -69,11 +69,6 @@ class Vocabulary:
         """A text in which all control tokens are meant."""
         return stretches_of(text, self.spellings)
 
-    @property
-    def begin(self) -> int | None:
-        """The token that the model wants at the beginning of a text."""
-        return self._added[0]
-
     @cached_property
     def control_tokens(self) -> dict[str, int]:
         """Ids by what they spell."""
