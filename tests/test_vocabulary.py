@@ -244,6 +244,17 @@ def test_histories_are_read_as_the_definition_says(shape: str) -> None:
             assert reading.after(n) == pair.reading(history[:n])
 
 
+def test_what_was_not_read_is_not_told() -> None:
+    reading = _core.Reading(core_map("finer"))
+    reading.read([0, 1])
+    for ask in (reading.after, reading.settled_after):
+        with pytest.raises(ValueError, match="n must be at most 2, not 3"):
+            ask(3)
+    for token in (-1, len(SHAPES["finer"].target) + len(SHAPES["finer"].foreign)):
+        with pytest.raises(ValueError, match=f"a token must be in the vocabulary, not {token}"):
+            reading.read([token])
+
+
 def test_ends_correspond_by_role() -> None:
     pair, built = SHAPES["all control"], core_map("all control")
     roles = {token: pair.target.roles.get(token) for token in range(len(pair.target))}
