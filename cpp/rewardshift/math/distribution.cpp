@@ -183,20 +183,21 @@ LogNormalisers log_normalisers(std::span<const float> logits, double temperature
 double mass_of(std::span<const float> logits, double log_normaliser,
                std::span<const std::uint32_t> tokens) {
   constexpr std::size_t kBits = 32;
+  constexpr auto kToBase2 = static_cast<float>(kLog2E);
   const auto normaliser = static_cast<float>(log_normaliser);
-  double mass = 0.0;
-  for (std::size_t begin = 0; begin < logits.size(); begin += kBits) {
-    const std::size_t count = std::min(kBits, logits.size() - begin);
-    const std::uint32_t word = tokens[begin / kBits];
-    const float* z = logits.data() + begin;
-    float sum = 0.0F;
+  std::array<double, kBits> lanes{};
+  const auto add = [&](const float* z, std::size_t count, std::uint32_t word) {
     for (std::size_t i = 0; i < count; ++i) {
-      const float of_token = exp2_nonpositive((z[i] - normaliser) * static_cast<float>(kLog2E));
-      sum += (word >> i & 1U) != 0 ? of_token : 0.0F;
+      const float p = exp2_below_127((z[i] - normaliser) * kToBase2);
+      lanes[i] += static_cast<double>((word >> i & 1U) != 0 ? p : 0.0F);
     }
-    mass += static_cast<double>(sum);
+  };
+  const std::size_t whole = logits.size() / kBits;
+  for (std::size_t i = 0; i < whole; ++i) add(logits.data() + i * kBits, kBits, tokens[i]);
+  if (const std::size_t rest = logits.size() % kBits; rest > 0) {
+    add(logits.data() + whole * kBits, rest, tokens[whole]);
   }
-  return mass;
+  return vector_sum(kBits, [&](std::size_t i) { return lanes[i]; });
 }
 
 double entropy(std::span<const float> logits, double log_normaliser) {
