@@ -31,5 +31,6 @@ void register_model(nb::module_& m);
 void register_language_model(nb::module_& m);
 void register_draft_policy(nb::module_& m);
 void register_decoder(nb::module_& m);
+void register_vocabulary(nb::module_& m);
 
 }  // namespace rewardshift::bindings

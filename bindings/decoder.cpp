@@ -92,6 +92,7 @@ void register_results(nb::module_& m) {
       .def_prop_ro("origin", [](const EmittedToken& t) { return name_of(t.origin); })
       .def_ro("logprob", &EmittedToken::logprob)
       .def_ro("reader_logprobs", &EmittedToken::reader_logprobs)
+      .def_ro("twins", &EmittedToken::twins)
       .def_ro("log_z", &EmittedToken::log_z)
       .def_ro("paper_distance", &EmittedToken::paper_distance)
       .def_ro("target_entropy", &EmittedToken::target_entropy)

@@ -68,6 +68,8 @@ void register_language_model(nb::module_& m) {
       .def_prop_ro("vocab_size", &LanguageModel::vocab_size)
       .def_prop_ro("max_sequences", &LanguageModel::max_sequences)
       .def_prop_ro("context_size", &LanguageModel::context_size)
+      .def_prop_ro("history_vocab_size", &LanguageModel::history_vocab_size,
+                   "Histories hold ids below it; those beyond vocab_size only histories know.")
       .def("piece",
            [](const LanguageModel& model, Token token) {
              const std::string bytes = model.piece(token);
@@ -76,6 +78,10 @@ void register_language_model(nb::module_& m) {
       .def("logits", bound_logits, "histories"_a,
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
            "(sum of n, vocab_size).")
+      .def_prop_ro("tells_log_probabilities", &LanguageModel::tells_log_probabilities,
+                   "Whether rows are log-probabilities of each token by itself.")
+      .def_prop_ro("is_rough", &LanguageModel::is_rough,
+                   "Whether rows are rough about tokens that have no twin.")
       .def("is_end_of_generation", &LanguageModel::is_end_of_generation, "token"_a)
       .def("forget", &LanguageModel::forget, "Drops all remembered work.")
       .def_prop_ro("evaluated_tokens", &LanguageModel::evaluated_tokens,

@@ -123,6 +123,10 @@ void register_options(nb::module_& m) {
               "Most tokens that are drafted per round where the decoder chooses.")
       .def_rw("prefill_chunk", &DecoderOptions::prefill_chunk,
               "Most prompt tokens that one step evaluates per model, over all requests.")
+      .def_rw(
+          "refined_tokens", &DecoderOptions::refined_tokens,
+          "How many of the target's most probable tokens readers of another vocabulary weigh by "
+          "all of their pieces in it; others that it lacks count by their first piece.")
       .def_rw("n_threads", &DecoderOptions::n_threads,
               "Threads for our own work on the rows of several requests.");
 

@@ -432,7 +432,8 @@ def test_vocabularies_that_differ_point_to_inspect(
     run: Callable[..., Outcome], trio: Trio, files: Files
 ) -> None:
     other = files.model(vocab=VOCAB.renamed(260, "other")).path
-    outcome = run("generate", "-m", trio.target, "-md", other, "ab")
+    pair = ("-md", other, "--reference", trio.reference)
+    outcome = run("generate", "-m", trio.target, *pair, "ab")
     assert outcome.code == 1
     assert "260" in outcome.err
     assert "rewardshift inspect" in outcome.err
@@ -646,16 +647,21 @@ def test_inspect_says_that_files_fit(run: Callable[..., Outcome], trio: Trio) ->
     assert result["files"][0]["vocab_size"] == len(VOCAB.tokens)
 
 
-def test_inspect_names_the_token_that_differs(
+def test_inspect_says_how_much_of_the_first_one_another_vocabulary_has(
     run: Callable[..., Outcome], trio: Trio, files: Files
 ) -> None:
     other = files.model(vocab=VOCAB.renamed(260, "other")).path
     outcome = run("inspect", trio.target, trio.draft, other)
-    assert outcome.code == 1
-    assert "260" in outcome.out
-    assert "other" in outcome.out
+    assert outcome.code == 0
+    for fact in ("several vocabularies", "of the tokens that the first usually says", "260"):
+        assert fact in outcome.out
     foreign = files.model(vocab=bpe_vocab()).path
-    assert run("inspect", trio.target, foreign).code == 1
+    result = json.loads(run("inspect", trio.target, trio.draft, other, foreign, "--json").out)
+    assert result["fit"]
+    near, far = result["other_vocabularies"]
+    assert (near["path"], far["path"]) == (str(other), str(foreign))
+    assert 0.95 < near["share"] < 1
+    assert near["usual_share"] > far["usual_share"] > 0
 
 
 def test_inspect_says_what_cannot_be_decoded_with(

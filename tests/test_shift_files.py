@@ -221,7 +221,7 @@ def test_a_base_only_drafts(kinds: Kinds) -> None:
             lossless.generate(PROMPT, strength=1.0)
 
 
-def test_the_vocabulary_of_every_reader_is_checked_by_its_name(kinds: Kinds, files: Files) -> None:
+def test_the_vocabulary_of_every_pair_is_checked_by_its_names(kinds: Kinds, files: Files) -> None:
     other = files.model(vocab=bpe_vocab()).path
     shifts = {"good": kinds.shifts["pair"], "bad": Shift(other, kinds.small.path)}
     with pytest.raises(VocabularyMismatchError, match="bad shift"):

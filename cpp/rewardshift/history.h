@@ -16,13 +16,26 @@ inline std::size_t common_prefix(std::span<const Token> a, std::span<const Token
   return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
 }
 
+/// Throws std::invalid_argument unless a sequence and a history of `tokens` can be asked about.
+/// Tokens are known below `end`.
+inline void check_history(int sequence, std::span<const Token> tokens, const LanguageModel& model,
+                          int end) {
+  if (sequence < 0 || sequence >= model.max_sequences()) {
+    throw std::invalid_argument("there is no sequence " + std::to_string(sequence));
+  }
+  for (const Token token : tokens) {
+    if (token < 0 || token >= end) {
+      throw std::invalid_argument("token " + std::to_string(token) + " is not in the vocabulary");
+    }
+  }
+}
+
 /// Throws std::invalid_argument unless the requests keep the contract of LanguageModel::logits.
-inline void check_requests(std::span<const LogitsRequest> requests, const LanguageModel& model) {
+inline void check_requests(std::span<const LogitsRequest> requests, const LanguageModel& model,
+                           int end) {
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const LogitsRequest& request = requests[i];
-    if (request.sequence < 0 || request.sequence >= model.max_sequences()) {
-      throw std::invalid_argument("there is no sequence " + std::to_string(request.sequence));
-    }
+    check_history(request.sequence, request.tokens, model, end);
     for (std::size_t j = 0; j < i; ++j) {
       if (requests[j].sequence == request.sequence) {
         throw std::invalid_argument("sequence " + std::to_string(request.sequence) +
@@ -33,12 +46,12 @@ inline void check_requests(std::span<const LogitsRequest> requests, const Langua
       throw std::invalid_argument("a history of " + std::to_string(request.tokens.size()) +
                                   " tokens has no " + std::to_string(request.n_rows) + " rows");
     }
-    for (const Token token : request.tokens) {
-      if (token < 0 || token >= model.vocab_size()) {
-        throw std::invalid_argument("token " + std::to_string(token) + " is not in the vocabulary");
-      }
-    }
   }
+}
+
+/// Likewise where tokens are those of the model's vocabulary.
+inline void check_requests(std::span<const LogitsRequest> requests, const LanguageModel& model) {
+  check_requests(requests, model, model.vocab_size());
 }
 
 }  // namespace rewardshift

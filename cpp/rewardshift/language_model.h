@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,19 @@ struct LogitsRequest {
   int sequence;                   ///< in [0, max_sequences()); histories of one sequence share work
   std::span<const Token> tokens;  ///< the whole history from position 0; borrowed for the call
   int n_rows;                     ///< in [0, tokens.size()]
+};
+
+/// Which tokens a row must be right about; see LanguageModel::refine().
+struct Refinement {
+  int sequence;                   ///< where this history was asked about last
+  std::span<const Token> tokens;  ///< the whole history; the row is the one after its last token
+  std::span<const Token> likely;  ///< tokens of the vocabulary, in any order
+};
+
+/// What a row should say of one token.
+struct Correction {
+  Token token;
+  float value;
 };
 
 /// A causal language model, seen as a pure function from histories to logits.
@@ -44,6 +58,10 @@ class LanguageModel {
   /// Tokens that all sequences together can hold.
   virtual std::size_t capacity() const { return context_size(); }
 
+  /// Histories hold tokens below it: those of the vocabulary, and behind them such as only
+  /// histories know.
+  virtual int history_vocab_size() const { return vocab_size(); }
+
   virtual bool is_end_of_generation(Token token) const = 0;
 
   /// The bytes a token adds to the text; may end inside a UTF-8 character. Empty for control
@@ -53,9 +71,31 @@ class LanguageModel {
   /// Evaluates all requests, each of a different sequence, in as few batches as fit.
   ///
   /// Returns one pointer per row to vocab_size() logits, request by request. The rows belong to
-  /// the model and live until the next call. Throws EvaluationError or CancelledError; after
-  /// either, the model is as usable as before.
+  /// the model and live until the next call. Throws EvaluationError, CancelledError, or
+  /// ContextOverflowError where a history that is short enough takes more room than there is; after
+  /// any of them, the model is as usable as before.
   virtual std::span<const float* const> logits(std::span<const LogitsRequest> requests) = 0;
+
+  /// Whether rows are log-probabilities of each token by itself, which need not add up to one over
+  /// this vocabulary. Their normaliser is then 0 by definition.
+  virtual bool tells_log_probabilities() const { return false; }
+
+  /// The tokens that such rows are about: a bit for each, the lowest first, in as many words as the
+  /// vocabulary needs. What they say of others is made up of these, and no proposal: it would be
+  /// counted twice. Empty: all of them.
+  virtual std::span<const std::uint32_t> proposable() const { return {}; }
+
+  /// Whether rows are rough about some tokens until refine() is asked about them.
+  virtual bool is_rough() const { return false; }
+
+  /// By request, what its row must say instead of what logits() says of the `likely` tokens; empty
+  /// where that is right. Several requests may be of one sequence. Values are NaN where the model's
+  /// own rows are no distribution. They live until the next call of refine(); rows of logits() stay
+  /// as they are. Throws as logits() does.
+  virtual std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) {
+    static_cast<void>(requests);
+    throw std::logic_error("the rows of this model are not rough: there is nothing to refine");
+  }
 
   /// Tokens evaluated since construction: what memory could not answer.
   virtual std::uint64_t evaluated_tokens() const = 0;

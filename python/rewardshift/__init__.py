@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ModelLoadError,
         OutOfMemoryError,
         VocabularyMismatchError,
+        VocabularyWarning,
     )
     from .loading.quantize import quantize
     from .results import (
@@ -74,6 +75,7 @@ __all__ = [
     "TableModel",
     "TokenInfo",
     "VocabularyMismatchError",
+    "VocabularyWarning",
     "Work",
     "__version__",
     "embedded",
@@ -88,7 +90,7 @@ _HOMES = {
     "errors": (
         *("CancelledError", "ChatTemplateError", "ContextOverflowError", "Error"),
         *("EvaluationError", "GrammarError", "LengthWarning", "ModelLoadError"),
-        *("OutOfMemoryError", "VocabularyMismatchError"),
+        *("OutOfMemoryError", "VocabularyMismatchError", "VocabularyWarning"),
     ),
     "loading.quantize": ("quantize",),
     "asking.prompts": ("Prompt",),

@@ -41,7 +41,9 @@ class Decoder(Conversing):
     Several shifts multiply: pi* ∝ p · prod_i (q_i/r_i)^s_i, each with a name, by which a request
     may give its strength: ``decoder.generate(prompt, strength={"ours": 1.5, "plain": -0.5})``.
 
-    Whatever names the same file shares its weights. All files must have one vocabulary.
+    Whatever names the same file shares its weights. A model of another vocabulary than the target's
+    reads the same text in its own tokens, and its own chat template; draft and reference of a shift
+    must have one vocabulary.
 
     Not for several threads at once: a call while another thread is inside raises ``Error``. Many
     requests at once are decoded together: see ``generate_batch`` and ``submit``.
@@ -68,6 +70,7 @@ class Decoder(Conversing):
         shift: str | Shift | Iterable[str | Shift] | None = None,
         shifts: Mapping[str, Shift] | None = None,
         base: StrPath | None = None,
+        refined_tokens: int | None = None,
         seed: int | None = None,
         progress: bool | None = None,
         verbose: bool = False,
@@ -87,10 +90,12 @@ class Decoder(Conversing):
                 file, if only that is given) with the adapter, on one copy of the weights.
             draft_lora_scale: Factor on the adapter; 1 unless given.
             shift: In place of draft and reference: "positive", the pair that comes with the
-                package, for targets of its vocabulary; a ``Shift``, which is named "shift"; or
-                several of these.
+                package, for any target; a ``Shift``, which is named "shift"; or several of these.
             shifts: Likewise, ``Shift`` by name.
             base: GGUF file of a small model like the target, which drafts and shifts nothing.
+            refined_tokens: How many of the target's most probable tokens models of other
+                vocabularies weigh by all of their pieces there; other tokens that they lack count
+                by their first piece. Part of the law; None is 16.
             seed: For requests that name none; None draws one for each.
             progress: Whether to show progress bars on stderr; None shows them on a terminal.
             verbose: Whether to show llama.cpp's log on stderr. It goes to the logger
@@ -99,13 +104,16 @@ class Decoder(Conversing):
 
         Raises:
             ModelLoadError: If a file cannot be loaded or decoded with.
-            VocabularyMismatchError: If the roles' vocabularies differ; it names the first token.
+            VocabularyMismatchError: If draft and reference of a shift differ in their vocabularies;
+                it names the first token.
             OutOfMemoryError: If the contexts do not fit the memory.
             ValueError: If the models given do not go together.
 
         Warns:
             LengthWarning: If ``n_ctx`` is more than requests as long as a role was trained for
                 could fill. A request that may grow longer than that is warned of when it is made.
+            VocabularyWarning: If a model of another vocabulary lacks many of the tokens that the
+                target usually says.
         """
         require_truth(verbose=verbose)
         require_truth(progress=progress, or_none=True)
@@ -139,11 +147,12 @@ class Decoder(Conversing):
             options=split_options,
             progress=progress,
         )
+        panel = panel.refining(refined_tokens)
         self._models = {reader.name: reader.source for reader in panel.readers}
         self._shifts = given.shifts
         self._seed = seed
         self._contexts = contexts = Contexts(panel, split_options[1])
-        self._open(panel, contexts.shared(), lambda: contexts.apart(panel.names, n_batch=CHUNK))
+        self._open(panel, contexts.shared(), lambda: contexts.apart(n_batch=CHUNK))
         if len(panel.readers) > 1:
             self._engine.calibrate()
         forward_log()
@@ -158,6 +167,7 @@ class Decoder(Conversing):
         shifts: Mapping[str, ModelPair] | None = None,
         base: _core.LanguageModel | None = None,
         strengths: Mapping[str, float] | None = None,
+        refined_tokens: int | None = None,
     ) -> Self:
         """A decoder over models that are no files, like ``TableModel``: prompts are token ids.
 
@@ -168,6 +178,7 @@ class Decoder(Conversing):
             shifts: In their place, draft and reference of each shift by its name.
             base: Drafts, and shifts nothing.
             strengths: Each shift's default, by name; 1 unless given.
+            refined_tokens: As for ``Decoder``.
 
         Raises:
             TypeError: If one is no model.
@@ -180,6 +191,7 @@ class Decoder(Conversing):
         panel, self._shifts = given_models(
             target, draft, reference, shifts=shifts, base=base, strengths=strengths
         )
+        panel = panel.refining(refined_tokens)
         self._open(panel, {reader.name: reader.source for reader in panel.readers})
         return self
 
@@ -191,11 +203,11 @@ class Decoder(Conversing):
         self._shifts = {}
         self._seed = whole._seed
         self._contexts = contexts = whole._contexts
-        model = whole._engine.models[name]
+        model = whole._engine.models[name] if contexts is None else contexts.own(name)
 
-        def open_apart() -> dict[str, _core.Context]:
+        def open_apart() -> dict[str, _core.LanguageModel]:
             assert contexts is not None  # noqa: S101 - or nobody would ask
-            return {"target": contexts.apart([name], n_batch=CHUNK)[name]}
+            return {"target": contexts.own_apart(name, n_batch=CHUNK)}
 
         self._open(
             Panel((Reader("target", "target", model),)),
@@ -209,8 +221,9 @@ class Decoder(Conversing):
         """A decoder of one reader's model by itself, with the same weights and the same cache.
 
         It samples from, and scores with, the draft, the reference or the target alone; where there
-        are several shifts, readers are named as in ``work``. The two decoders count as one for
-        threads. Each is closed for itself; the memory is returned when both are.
+        are several shifts, readers are named as in ``work``. It speaks the model's own vocabulary.
+        The two decoders count as one for threads. Each is closed for itself; the memory is returned
+        when both are.
 
         Raises:
             ValueError: If there is no such reader.

@@ -12,7 +12,7 @@ class ModelLoadError(Error):
 
 
 class VocabularyMismatchError(Error):
-    """Two roles speak different vocabularies; the message names the first differing token."""
+    """A pair's two models speak different vocabularies; the message names the first such token."""
 
 
 class ContextOverflowError(Error):
@@ -57,6 +57,10 @@ class CancelledError(Error):
 
 class LengthWarning(UserWarning):
     """A context or a request is longer than what a model was trained for."""
+
+
+class VocabularyWarning(UserWarning):
+    """A model of another vocabulary lacks many of the tokens that the target usually says."""
 
 
 class ChatTemplateError(Error):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from . import _core
+from .boundary import require_whole, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,12 +44,15 @@ class Reader(Generic[Source]):
         role: What it is to the shifts; a base only drafts.
         source: What evaluates; readers of one source share its weights.
         lora: What is added to them.
+        vocabulary: What the target's tokens are in its own vocabulary; None where that is the
+            target's.
     """
 
     name: str
     role: ReaderRole
     source: Source
     lora: Lora | None = None
+    vocabulary: _core.VocabularyMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,14 @@ class Panel(Generic[Source]):
         readers: In the core's order.
         shifts: By name, in the core's order.
         base: The reader, by number, that drafts apart from all shifts.
+        refined_tokens: How many of the target's most probable tokens readers of other vocabularies
+            weigh by all of their pieces; see ``rewardshift._core.DecoderOptions``.
     """
 
     readers: tuple[Reader[Source], ...]
     shifts: Mapping[str, ShiftReaders] = field(default_factory=dict)
     base: int | None = None
+    refined_tokens: int = _core.DecoderOptions().refined_tokens
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,6 +103,22 @@ class Panel(Generic[Source]):
         """Whom "the reference" means: that of the only shift."""
         return None if self.only_shift is None else self.only_shift.reference
 
+    def refining(self, refined_tokens: int | None) -> Panel[Source]:
+        """The same, weighing so many tokens by all of their pieces; None is the default.
+
+        Raises:
+            TypeError: If it is no whole number.
+            ValueError: If it is out of range.
+        """
+        if refined_tokens is None:
+            return self
+        require_whole(refined_tokens=refined_tokens)
+        if not 0 <= refined_tokens <= _MOST_REFINED:
+            raise ValueError(
+                f"refined_tokens must be between 0 and {_MOST_REFINED}, not {shown(refined_tokens)}"
+            )
+        return replace(self, refined_tokens=refined_tokens)
+
     def decoder(
         self, models: Mapping[str, _core.LanguageModel], options: _core.DecoderOptions | None = None
     ) -> _core.Decoder:
@@ -105,6 +128,8 @@ class Panel(Generic[Source]):
             models: What evaluates each reader, by its name.
             options: How requests are scheduled.
         """
+        options = options or _core.DecoderOptions()
+        options.refined_tokens = self.refined_tokens
         return _core.Decoder(
             [(name, models[name]) for name in self.names],
             [
@@ -112,9 +137,12 @@ class Panel(Generic[Source]):
                 for name, shift in self.shifts.items()
             ],
             self.base,
-            options or _core.DecoderOptions(),
+            options,
         )
 
+
+_MOST_REFINED = 2**20
+"""More than any vocabulary has tokens."""
 
 AnyPanel = Panel[Any]
 """Whatever evaluates."""

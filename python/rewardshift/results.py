@@ -51,6 +51,8 @@ class TokenInfo:
         paper_distance: Total variation between the paper rule's law and pi* at its position; None
             where nothing was drafted, and unless ``paper_distance`` asked for it.
         top_logprobs: The goal's most probable tokens, most probable first, as many as asked for.
+        twins: The target's mass, at temperature 1, on tokens that a shift's vocabulary has as well,
+            by the shift's name; of shifts of other vocabularies that took part.
         target_entropy: Of the target's own distribution at temperature 1, at its position, in nats;
             None unless ``entropy`` asked for it.
     """
@@ -67,6 +69,7 @@ class TokenInfo:
     top_logprobs: dict[int, float] = field(default_factory=dict)
     target_entropy: float | None = None
     shifts: dict[str, float] = field(default_factory=dict)
+    twins: dict[str, float] = field(default_factory=dict)
 
     @property
     def implicit_reward(self) -> float | None:
@@ -97,6 +100,11 @@ class TokenInfo:
             top_logprobs=dict(token.top_logprobs),
             target_entropy=_known(token.target_entropy),
             shifts=shifts,
+            twins={
+                name: twins
+                for name, twins in zip(panel.shifts, token.twins, strict=True)
+                if not math.isnan(twins)
+            },
         )
 
 
@@ -193,10 +201,16 @@ class ShiftStatistics:
     Attributes:
         implicit_reward: Sum of log q − log r over its tokens, in nats.
         mean_abs_log_ratio: Mean of the absolute value, a token.
+        twins: The target's mass on tokens that the shift's vocabulary has as well, mean over the
+            positions; None where that is the target's own.
+        refined_tokens: How many of the target's most probable tokens were weighed by all of their
+            pieces in that vocabulary; others that it lacks, by their first.
     """
 
     implicit_reward: float
     mean_abs_log_ratio: float
+    twins: float | None = None
+    refined_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +314,13 @@ def _shift_statistics(tokens: Sequence[TokenInfo], panel: AnyPanel) -> dict[str,
     for name in panel.shifts:
         ratios = [token.shifts[name] for token in tokens if name in token.shifts]
         if ratios:
-            found[name] = ShiftStatistics(math.fsum(ratios), stats.fmean(map(abs, ratios)))
+            twins = [token.twins[name] for token in tokens if name in token.twins]
+            found[name] = ShiftStatistics(
+                math.fsum(ratios),
+                stats.fmean(map(abs, ratios)),
+                stats.fmean(twins) if twins else None,
+                panel.refined_tokens if twins else None,
+            )
     return found
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .tiny_gguf import TinyModel
+    from .vocabularies import Toy
 
 EXACT: dict[str, Any] = {
     "n_threads": 1,
@@ -67,3 +68,9 @@ def run_python(
         check=False,
         pass_fds=pass_fds,
     )
+
+
+def core_vocabulary(toy: Toy) -> _core.Vocabulary:
+    """A toy vocabulary as the core has it."""
+    roles = {token: getattr(_core.TokenRole, role) for token, role in toy.roles.items()}
+    return _core.Vocabulary(list(toy.pieces), roles=roles, begin=toy.begin)

@@ -37,12 +37,13 @@ class TinyVocab:
     Texts must be distinct: llama.cpp aborts the process on a duplicate.
     """
 
-    model: Literal["llama", "gpt2"]
+    model: Literal["llama", "gpt2", "bert", "none"]
     tokens: tuple[str, ...]
     types: tuple[TokenType, ...]
     bos: int
     eos: int
     merges: tuple[str, ...] = ()
+    pre: str = "gpt-2"
     add_bos: bool = True
     add_eos: bool = False
     add_space_prefix: bool = False
@@ -104,10 +105,35 @@ def spm_vocab(
     )
 
 
-def bpe_vocab(*, add_bos: bool = False) -> TinyVocab:
-    """A byte-level BPE vocabulary of 264 ids: three chat markers, 256 bytes, five merges."""
+def wordpiece_vocab() -> TinyVocab:
+    """A WordPiece vocabulary: [CLS] [SEP] [UNK], letters and a few words, ▁ where a word begins."""
+    special = ("[UNK]", "[CLS]", "[SEP]")
+    words = ("▁a", "▁b", "▁ab", "▁cd", "a", "b", "c", "d", "ab", "cd", "▁.", "▁c")
+    return TinyVocab(
+        model="bert",
+        tokens=special + words,
+        types=(TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL)
+        + (TokenType.NORMAL,) * len(words),
+        bos=1,
+        eos=2,
+        add_bos=False,
+    )
+
+
+BPE_MERGES = ("a b", "c d", "Ġ a", "Ġ b", "ab cd")
+
+
+def bpe_vocab(
+    *, add_bos: bool = False, merges: tuple[str, ...] = BPE_MERGES, pre: str = "gpt-2"
+) -> TinyVocab:
+    """A byte-level BPE vocabulary: three chat markers, 256 bytes, and a token for each merge.
+
+    Args:
+        add_bos: Whether a tokenizer puts <|endoftext|> before the text.
+        merges: Pairs of tokens in GPT-2's spelling, the first to merge first.
+        pre: How text is cut before it is merged, by llama.cpp's name.
+    """
     special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-    merges = ("a b", "c d", "Ġ a", "Ġ b", "ab cd")
     tokens = (*special, *_byte_alphabet(), *(pair.replace(" ", "") for pair in merges))
     plain = len(tokens) - len(special)
     return TinyVocab(
@@ -117,6 +143,7 @@ def bpe_vocab(*, add_bos: bool = False) -> TinyVocab:
         bos=0,
         eos=0,
         merges=merges,
+        pre=pre,
         add_bos=add_bos,
     )
 
@@ -365,11 +392,13 @@ def _add_vocab(writer: GGUFWriter, vocab: TinyVocab) -> None:
     writer.add_token_list(vocab.tokens)
     writer.add_token_types(vocab.types)
     if vocab.model == "gpt2":
-        writer.add_tokenizer_pre("gpt-2")
+        writer.add_tokenizer_pre(vocab.pre)
         writer.add_token_merges(vocab.merges)
     else:
         writer.add_token_scores([-float(i) for i in range(len(vocab.tokens))])
         writer.add_unk_token_id(0)
+    if vocab.model == "bert":
+        writer.add_sep_token_id(vocab.eos)
     writer.add_bos_token_id(vocab.bos)
     writer.add_eos_token_id(vocab.eos)
     writer.add_add_bos_token(vocab.add_bos)

@@ -17,8 +17,8 @@ Decoder::Decoder(std::vector<Reader> readers, std::vector<Shift> shifts,
       clock_(clock),
       scheduler_(panel_, static_cast<std::size_t>(std::max(options.prefill_chunk, 1))),
       planner_(panel_, options),
-      player_(panel_, static_cast<std::size_t>(std::max(options.n_threads, 1))),
-      scorer_(panel_) {
+      player_(panel_, options),
+      scorer_(panel_, options) {
   validate(options);
 }
 
@@ -62,7 +62,15 @@ std::vector<double> Decoder::strengths_of(const RequestParams& params) const {
 
 /// The paper's rule is defined for one pair, whose draft proposes.
 void Decoder::require_paper(const RequestParams& params, std::span<const double> strengths) const {
-  if (params.rule != Rule::paper || panel_.shifts().size() <= 1) return;
+  if (params.rule != Rule::paper) return;
+  for (const Shift& shift : panel_.shifts()) {
+    if (!panel_.tells_log_probabilities(shift.draft)) continue;
+    throw std::invalid_argument(
+        "rule 'paper' is defined for a draft of the target's vocabulary, and "
+        "that of shift '" +
+        shift.name + "' has another: use rule 'exact'");
+  }
+  if (panel_.shifts().size() <= 1) return;
   const auto active = std::ranges::count_if(strengths, [](double s) { return s != 0.0; });
   std::ostringstream message;
   message << "rule 'paper' is defined for one shift with a draft of its own, and this Decoder has "
@@ -102,7 +110,8 @@ Prompts Decoder::complete(Prompts prompts) const {
   prompts.resize(panel_.size());
   for (std::size_t reader = 0; reader < prompts.size(); ++reader) {
     if (prompts[reader].empty()) prompts[reader] = prompts.front();
-    check_tokens(prompts[reader], vocab_size(), panel_.name(reader) + "'s prompt");
+    check_tokens(prompts[reader], panel_.history_vocab_size(reader),
+                 panel_.name(reader) + "'s prompt");
   }
   return prompts;
 }

@@ -31,7 +31,7 @@ void Judge::tell(const Request& request, Token token, Judged& judged, bool wants
   set_terms(request, judged);
   for (const Term& term : terms_) {
     judged.normalisers.push_back(
-        log_normalisers(term.logits, wants_z ? request.params.temperature : 1.0, token));
+        normalisers_of(term, wants_z ? request.params.temperature : 1.0, token));
   }
   if (!wants_z) return;
   judged.goal.log_z = log_z(judged.goal.log_normaliser, terms_, judged.normalisers);
@@ -42,8 +42,7 @@ void Judge::blame(const Request& request, std::size_t drafts, const Judged& judg
   const std::size_t response = request.generated + drafts;
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
     const std::size_t reader = request.goal[part].reader;
-    panel_->require_distribution(log_normalisers(judged.rows[part], 1.0).at_one, reader,
-                                 request.prompt_size[reader] + response);
+    panel_->require_normaliser(judged.rows[part], reader, request.prompt_size[reader] + response);
   }
   throw EvaluationError("no token is possible at position " +
                         std::to_string(request.prompt_size.front() + response) +
@@ -62,7 +61,8 @@ Weights Judge::ungreedy(Request& request, std::span<const Token> drafts, const J
 void Judge::set_terms(const Request& request, const Judged& judged) {
   terms_.clear();
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
-    terms_.push_back({judged.rows[part], request.goal[part].weight});
+    const auto& [reader, weight] = request.goal[part];
+    terms_.push_back(panel_->term(reader, judged.rows[part], weight));
   }
 }
 

@@ -78,6 +78,10 @@ struct DecoderOptions {
   int max_draft_tokens = 15;
   /// Most prompt tokens that one step evaluates per role, over all requests.
   int prefill_chunk = 512;
+  /// Readers of another vocabulary weigh so many of the target's most probable tokens by all of
+  /// their pieces in it, one by one, and others that it lacks by their first piece. Part of the
+  /// law.
+  int refined_tokens = 16;
   /// Threads for our own work on the rows of several requests. Texts do not depend on it.
   int n_threads = 1;
 };

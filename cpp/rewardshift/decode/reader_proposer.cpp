@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace rewardshift {
 
@@ -151,6 +152,24 @@ void ReaderProposer::tell_tree(Growing& growing, Bench& bench) {
   growing.tree.set_law(growing.node, law, static_cast<int>(slot));
 }
 
+/// Of the tokens that may follow, those that all readers of a proposal may propose.
+Mask ReaderProposer::proposable(const Combination& proposal, Mask allowed,
+                                std::vector<std::uint32_t>& out) const {
+  for (const Part& part : proposal) {
+    const Mask own = panel_->proposable(part.reader);
+    if (own.empty() || own.data() == allowed.data()) continue;
+    if (allowed.empty()) {
+      allowed = own;
+      continue;
+    }
+    const std::size_t words = mask_words(panel_->vocab_size());
+    out.resize(words);
+    std::ranges::transform(allowed.first(words), own.first(words), out.begin(), std::bit_and{});
+    allowed = out;
+  }
+  return allowed;
+}
+
 /// Makes g of what the readers say. Its normaliser is not finite where the parameters leave nothing
 /// of it. Throws BadRowError if it is a reader's row that is no distribution.
 Shaped ReaderProposer::shape_proposal(Growing& growing, Bench& bench, std::span<float> weights) {
@@ -162,12 +181,12 @@ Shaped ReaderProposer::shape_proposal(Growing& growing, Bench& bench, std::span<
   }
   Shaping shaping{request.params.temperature, {}, {}, {}};
   if (request.params.rule != Rule::paper) shaping = bench.shaper.after(request, growing.path);
+  shaping.allowed = proposable(proposal, shaping.allowed, bench.allowed);
   const Shaped shaped = shape(bench.terms, shaping, bench.workspace, weights);
   if (std::isfinite(shaped.log_normaliser)) return shaped;
   for (std::size_t part = 0; part < proposal.size(); ++part) {
     const std::size_t reader = proposal[part].reader;
-    panel_->require_distribution(log_normalisers(growing.rows[part], 1.0).at_one, reader,
-                                 growing.asked[part].size());
+    panel_->require_normaliser(growing.rows[part], reader, growing.asked[part].size());
   }
   return shaped;
 }

@@ -1,6 +1,7 @@
 // Drafts from what readers say: a base, as it is or shifted.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace rewardshift {
 /// Draws from the combination of readers that each request's way names, shaped like the goal:
 /// tempered, adjusted, masked and truncated alike. The paper's rule assumes g = q, so for it q is
 /// only tempered.
+///
+/// Readers that are about some tokens only propose these, see LanguageModel::proposable().
 ///
 /// A request with several places gets a tree, drawn from the most probable tokens of the proposal.
 /// It takes as many turns as a chain of as many tokens, at most. All requests take a turn in each
@@ -43,7 +46,8 @@ class ReaderProposer final : public Proposer {
     Shaper shaper;
     Workspace workspace;
     std::vector<Term> terms;
-    std::vector<float> weights;  ///< of a tree's node
+    std::vector<float> weights;          ///< of a tree's node
+    std::vector<std::uint32_t> allowed;  ///< what may follow and be proposed
   };
 
   void start(Growing& growing, Request& request);
@@ -54,6 +58,7 @@ class ReaderProposer final : public Proposer {
   void hear(Growing& growing, Bench& bench);
   void extend_chain(Growing& growing, Bench& bench);
   void tell_tree(Growing& growing, Bench& bench);
+  Mask proposable(const Combination& proposal, Mask allowed, std::vector<std::uint32_t>& out) const;
   Shaped shape_proposal(Growing& growing, Bench& bench, std::span<float> weights);
 
   Panel* panel_;

@@ -26,8 +26,15 @@ void Reporter::emit(Request& request, Token token, Origin origin, Judged& judged
 }
 
 EmittedToken Reporter::forced(Token token) const {
-  return {token,    Origin::forced, 0.0,      std::vector<double>(panel_->size(), kNothing),
-          kNothing, kNothing,       kNothing, {}};
+  return {token,
+          Origin::forced,
+          0.0,
+          std::vector<double>(panel_->size(), kNothing),
+          std::vector<double>(panel_->shifts().size(), kNothing),
+          kNothing,
+          kNothing,
+          kNothing,
+          {}};
 }
 
 /// Greedy decoding samples from a point mass; what is worth knowing there is pi* itself.
@@ -42,10 +49,29 @@ EmittedToken Reporter::describe(const Request& request, Token token, Origin orig
         log_probability(judged.rows[part], token, judged.normalisers[part].at_one);
   }
   if (request.is_aligned()) emitted.log_z = judged.goal.log_z;
+  add_twins(request, judged, emitted);
   if (request.params.entropy) {
     emitted.target_entropy = entropy(judged.rows.front(), judged.normalisers.front().at_one);
   }
   return emitted;
+}
+
+/// The target's mass on the tokens that a shift's vocabulary has, of shifts of other vocabularies
+/// that took part. Shifts of one vocabulary have one mask.
+void Reporter::add_twins(const Request& request, const Judged& judged,
+                         EmittedToken& emitted) const {
+  const auto shifts = panel_->shifts();
+  const std::uint32_t* known = nullptr;
+  double mass = kNothing;
+  for (std::size_t i = 0; i < shifts.size(); ++i) {
+    const auto twins = panel_->proposable(shifts[i].draft);
+    if (twins.empty() || !asks(request.goal, shifts[i].draft)) continue;
+    if (twins.data() != known) {
+      mass = mass_of(judged.rows.front(), judged.normalisers.front().at_one, twins);
+      known = twins.data();
+    }
+    emitted.twins[i] = mass;
+  }
 }
 
 /// What a draft said that has no say in the goal, as nothing shifts: where it drafted a chain.
@@ -54,8 +80,8 @@ void Reporter::add_lossless_draft(const Request& request, EmittedToken& emitted)
   const std::size_t draft = request.way.proposal.front().reader;
   const std::span<const float> row = request.block.read(draft, request.round.path.size());
   if (row.empty()) return;
-  emitted.reader_logprobs[draft] =
-      log_probability(row, emitted.id, log_normalisers(row, 1.0, emitted.id).at_one);
+  emitted.reader_logprobs[draft] = log_probability(
+      row, emitted.id, normalisers_of(panel_->term(draft, row, 1.0), 1.0, emitted.id).at_one);
 }
 
 /// What the paper's rule would do here, whichever rule decides: it proposes from the only shift's
@@ -65,6 +91,7 @@ void Reporter::add_paper_law(const Request& request, const Judged& judged, Emitt
   if (!is_papers && !request.params.paper_distance) return;
   if (panel_->shifts().size() != 1) return;
   const std::size_t draft = panel_->shifts().front().draft;
+  if (panel_->tells_log_probabilities(draft)) return;  // no distribution that it could propose from
   scratch_.resize(judged.weights.size());
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
     if (request.goal[part].reader != draft) continue;

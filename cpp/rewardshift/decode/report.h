@@ -24,6 +24,7 @@ class Reporter {
  private:
   EmittedToken describe(const Request& request, Token token, Origin origin,
                         const Judged& judged) const;
+  void add_twins(const Request& request, const Judged& judged, EmittedToken& emitted) const;
   void add_lossless_draft(const Request& request, EmittedToken& emitted);
   void add_paper_law(const Request& request, const Judged& judged, EmittedToken& emitted);
   void add_top_logprobs(Request& request, const Judged& judged, EmittedToken& emitted);

@@ -32,7 +32,10 @@ struct EmittedToken {
   Origin origin;
   double logprob;                       ///< of the law it was sampled from
   std::vector<double> reader_logprobs;  ///< each reader's own, at temperature 1; NaN if not asked
-  double log_z;                         ///< log Z at its position; NaN without a shift
+  /// By shift: the target's mass on tokens that the shift's vocabulary has too, at temperature 1;
+  /// NaN of the target's own vocabulary, and if not asked.
+  std::vector<double> twins;
+  double log_z;           ///< log Z at its position; NaN without a shift
   double paper_distance;  ///< total variation between the paper rule's law and pi*, where asked for
   double target_entropy;  ///< nats, of the target's own distribution at temperature 1
   std::vector<std::pair<Token, double>> top_logprobs;  ///< of the goal, most probable first
@@ -54,14 +57,16 @@ struct Way {
   Combination proposal;
 };
 
-/// What the goal's readers said at a position, by part of the request's goal; empty where one was
-/// not asked yet.
+/// What readers said, such as those of a goal at a position, by part; empty where one was not asked
+/// yet.
 using Rows = std::vector<std::span<const float>>;
 
 /// One request's part of a round, before any of it is made known.
 struct Round {
-  /// By reader: its rows of the block, in its model's memory, if it was asked for the whole block.
-  std::vector<std::span<const float* const>> scored;
+  /// By reader with a part in the goal: what it says at each row of the block. In its model's
+  /// memory if it was asked for all of it, else in the block's, and in the refiner's where it was
+  /// rough. Empty where it was not asked.
+  std::vector<Rows> read;
   Rows bonus;  ///< at K+1, where all drafts were accepted
   std::vector<EmittedToken> emitted;
   std::vector<std::size_t> accepted;  ///< the accepted drafts' numbers, in the order drawn

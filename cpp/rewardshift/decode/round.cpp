@@ -13,6 +13,8 @@ void guard(Request& request, Work work) {
   } catch (const EvaluationError& error) {
     request.round.failure = error.what();
     request.round.bad_row = dynamic_cast<const BadRowError*>(&error) != nullptr;
+  } catch (const ContextOverflowError& error) {
+    request.round.failure = error.what();
   }
 }
 
@@ -24,8 +26,12 @@ bool scores(const Request& request, std::size_t reader) {
 
 }  // namespace
 
-RoundPlayer::RoundPlayer(Panel& panel, std::size_t n_threads)
-    : panel_(&panel), crew_(n_threads), reader_proposer_(panel, crew_), table_proposer_(panel) {
+RoundPlayer::RoundPlayer(Panel& panel, const DecoderOptions& options)
+    : panel_(&panel),
+      crew_(static_cast<std::size_t>(std::max(options.n_threads, 1))),
+      reader_proposer_(panel, crew_),
+      table_proposer_(panel),
+      refiner_(panel, options) {
   while (verifiers_.size() < crew_.size()) verifiers_.emplace_back(panel);
 }
 
@@ -45,6 +51,8 @@ bool RoundPlayer::play_together(std::span<Request* const> players) {
     play_round(players);
   } catch (const EvaluationError&) {
     return false;
+  } catch (const ContextOverflowError&) {
+    return false;
   }
   return std::ranges::none_of(players, [](const Request* r) { return r->round.bad_row; });
 }
@@ -59,6 +67,7 @@ void RoundPlayer::play_round(std::span<Request* const> players) {
   ready_.assign(players.begin(), players.end());
   draft();      // x_1 .. x_K ~ g
   score();      // what else the goal needs after each of them, one batch a model
+  refine();     // what readers of another vocabulary say of p's most probable tokens
   verify();     // accept the longest that min(1, pi*/g) allows, or correct where it ends
   add_bonus();  // all accepted: one more from the goal
 }
@@ -69,7 +78,7 @@ void RoundPlayer::draft() {
   for (Request* request : ready_) {
     request->forget_drafts();
     request->round = {};
-    request->round.scored.resize(panel_->size());
+    request->round.read.resize(panel_->size());
     request->block.start({}, 0, panel_->vocab_size());
     if (!request->is_drafting()) continue;
     (request->drafts_by_readers() ? by_readers_ : by_tables_).push_back(request);
@@ -100,9 +109,24 @@ void RoundPlayer::score() {
       for (const Part& part : request->goal) {
         if (panel_->model_of(part.reader) != model || !scores(*request, part.reader)) continue;
         const std::size_t block = request->block.tokens.size() + 1;
-        request->round.scored[part.reader] = rows.first(block);
+        for (const float* row : rows.first(block)) {
+          request->round.read[part.reader].emplace_back(
+              row, static_cast<std::size_t>(panel_->vocab_size()));
+        }
         rows = rows.subspan(block);
       }
+    }
+  }
+  for (Request* request : ready_) recall_drafting(*request);
+}
+
+/// Of readers that drafted, the goal takes what they said then.
+void RoundPlayer::recall_drafting(Request& request) {
+  for (const Part& part : request.goal) {
+    if (scores(request, part.reader)) continue;
+    Rows& read = request.round.read[part.reader];
+    for (std::size_t row = 0; row <= request.block.tokens.size(); ++row) {
+      read.push_back(request.block.read(part.reader, row));
     }
   }
 }
@@ -128,6 +152,11 @@ void RoundPlayer::ask_block(Request& request, std::size_t reader) {
   }
 }
 
+void RoundPlayer::refine() {
+  refiner_.start();
+  refiner_.refine_blocks(ready_);
+}
+
 void RoundPlayer::verify() {
   crew_.share(ready_.size(), [this](std::size_t worker, std::size_t i) {
     guard(*ready_[i], [&] { verifiers_[worker].verify(*ready_[i]); });
@@ -135,7 +164,7 @@ void RoundPlayer::verify() {
 }
 
 void RoundPlayer::add_bonus() {
-  verifiers_.front().read_for_bonus(ready_);
+  verifiers_.front().read_for_bonus(ready_, refiner_);
   crew_.share(ready_.size(), [this](std::size_t worker, std::size_t i) {
     if (!ready_[i]->round.wants_bonus) return;
     guard(*ready_[i], [&] { verifiers_[worker].add_bonus(*ready_[i]); });

@@ -7,18 +7,19 @@
 
 #include "rewardshift/decode/crew.h"
 #include "rewardshift/decode/reader_proposer.h"
+#include "rewardshift/decode/refiner.h"
 #include "rewardshift/decode/table_proposer.h"
 #include "rewardshift/decode/verifier.h"
 
 namespace rewardshift {
 
-/// Plays rounds: draft, score, verify, bonus. What comes out is in the requests' own rounds;
-/// nothing of it is part of their responses yet.
+/// Plays rounds: draft, score, refine, verify, bonus. What comes out is in the requests' own
+/// rounds; nothing of it is part of their responses yet.
 class RoundPlayer {
  public:
-  /// Decides for several requests at once on so many threads. The panel is borrowed and must
+  /// Decides for several requests at once on the options' threads. The panel is borrowed and must
   /// outlive the player.
-  RoundPlayer(Panel& panel, std::size_t n_threads);
+  RoundPlayer(Panel& panel, const DecoderOptions& options);
 
   /// Plays a round for requests that are ready for one. A batch that cannot be evaluated is taken
   /// apart: who fails alone too has failed, the others decide what they would have decided.
@@ -32,6 +33,8 @@ class RoundPlayer {
   void play_round(std::span<Request* const> players);
   void draft();
   void score();
+  void recall_drafting(Request& request);
+  void refine();
   void verify();
   void add_bonus();
   void ask_block(Request& request, std::size_t reader);
@@ -40,6 +43,7 @@ class RoundPlayer {
   Crew crew_;
   ReaderProposer reader_proposer_;
   TableProposer table_proposer_;
+  Refiner refiner_;
   std::deque<Verifier> verifiers_;  ///< one for each thread
   std::vector<Request*> ready_;     ///< those players that are deciding together
   std::vector<Request*> by_readers_;

@@ -111,9 +111,7 @@ bool Scheduler::prefill_batch(std::size_t reader, std::size_t& budget) {
   }
   const LanguageModel& model = panel_->model(panel_->model_of(reader));
   const std::uint64_t before = model.evaluated_tokens();
-  try {
-    panel_->rows(questions_);
-  } catch (const EvaluationError&) {  // a batch fails as a whole: find out whose fault it is
+  if (read(questions_)) {  // a batch fails as a whole: find out whose fault it is
     for (std::size_t i = 0; i < questions_.size(); ++i) {
       prefill_alone(*progress[i].first, questions_[i]);
     }
@@ -126,11 +124,21 @@ bool Scheduler::prefill_batch(std::size_t reader, std::size_t& budget) {
 
 /// One request's part of the batch; ends the request if it fails again.
 void Scheduler::prefill_alone(Request& request, const Question& question) {
+  const auto failure = read({&question, 1});
+  if (!failure) return;
+  request.event.error = *failure;
+  request.finish(FinishReason::error);
+}
+
+/// Has prompts read; says why one of them cannot be.
+std::optional<std::string> Scheduler::read(std::span<const Question> questions) {
   try {
-    panel_->rows({&question, 1});
+    panel_->rows(questions);
+    return std::nullopt;
   } catch (const EvaluationError& error) {
-    request.event.error = error.what();
-    request.finish(FinishReason::error);
+    return error.what();
+  } catch (const ContextOverflowError& error) {
+    return error.what();
   }
 }
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "rewardshift/decode/request.h"
@@ -57,6 +59,7 @@ class Scheduler {
   void prefill(std::size_t reader);
   bool prefill_batch(std::size_t reader, std::size_t& budget);
   void prefill_alone(Request& request, const Question& question);
+  std::optional<std::string> read(std::span<const Question> questions);
   bool is_prefilled(const Request& request) const;
   void free_stale_places();
 

@@ -40,19 +40,19 @@ void Scorer::score_chunk(Request& request, std::span<const Token> tokens, std::s
     history.insert(history.end(), tokens.begin(), tokens.end());
   }
   ask(request, tokens.size());
-  const auto vocab_size = static_cast<std::size_t>(panel_->vocab_size());
+  refine(request, tokens.size());
   request.generated = begin;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     Rows at;
-    for (const Part& part : request.goal) at.push_back({rows_[part.reader][i], vocab_size});
+    for (const Part& part : request.goal) at.push_back(rows_[part.reader][i]);
     judge_.judge(request, tokens.first(i), std::move(at), judged_);
     judge_.tell(request, tokens[i], judged_, true);
     scores.goal.push_back(std::log(judged_.goal.weights[tokens[i]]));
     scores.log_z.push_back(judged_.goal.log_z);
     for (std::size_t reader = 0; reader < panel_->size(); ++reader) {
-      const std::span<const float> row{rows_[reader][i], vocab_size};
-      const double normaliser = normaliser_of(request, reader, row);
-      panel_->require_distribution(normaliser, reader, request.prompt_size[reader] + begin + i);
+      const std::span<const float> row = rows_[reader][i];
+      const double normaliser =
+          normaliser_of(request, reader, row, request.prompt_size[reader] + begin + i);
       scores.readers[reader].push_back(log_probability(row, tokens[i], normaliser));
     }
   }
@@ -72,19 +72,38 @@ void Scorer::ask(const Request& request, std::size_t n) {
     }
     auto all = panel_->rows(questions_);
     for (const Question& question : questions_) {
-      rows_[question.reader] = all.first(n);
+      Rows& rows = rows_[question.reader];
+      rows.clear();
+      for (const float* row : all.first(n)) {
+        rows.emplace_back(row, static_cast<std::size_t>(panel_->vocab_size()));
+      }
       all = all.subspan(n);
     }
   }
 }
 
+/// Row i of the last `n` follows all but n - i tokens of a history.
+void Scorer::refine(const Request& request, std::size_t n) {
+  refiner_.start();
+  for (std::size_t reader = 0; reader < panel_->size(); ++reader) {
+    if (!panel_->is_rough(reader)) continue;
+    const std::span<const Token> history = request.history[reader];
+    for (std::size_t i = 0; i < n; ++i) {
+      refiner_.note(reader, request.places.front(), history.first(history.size() - n + i),
+                    rows_[Panel::kTarget][i], rows_[reader][i]);
+    }
+  }
+  refiner_.refine_noted();
+}
+
 /// Of a reader's row, which is known already where it has a say in the goal.
-double Scorer::normaliser_of(const Request& request, std::size_t reader,
-                             std::span<const float> row) const {
+/// Throws BadRowError for a row that is no distribution.
+double Scorer::normaliser_of(const Request& request, std::size_t reader, std::span<const float> row,
+                             std::size_t position) const {
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
     if (request.goal[part].reader == reader) return judged_.normalisers[part].at_one;
   }
-  return log_normalisers(row, 1.0).at_one;
+  return panel_->require_normaliser(row, reader, position);
 }
 
 }  // namespace rewardshift

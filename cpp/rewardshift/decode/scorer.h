@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "rewardshift/decode/judge.h"
+#include "rewardshift/decode/refiner.h"
 
 namespace rewardshift {
 
@@ -19,7 +20,8 @@ struct Scores {
 class Scorer {
  public:
   /// The panel is borrowed and must outlive the scorer.
-  explicit Scorer(Panel& panel) : panel_(&panel), judge_(panel) {}
+  Scorer(Panel& panel, const DecoderOptions& options)
+      : panel_(&panel), judge_(panel), refiner_(panel, options) {}
 
   /// Scores `continuation` after the request's prompts, by all readers.
   Scores score(Request& request, std::span<const Token> continuation);
@@ -29,14 +31,16 @@ class Scorer {
   void score_chunk(Request& request, std::span<const Token> tokens, std::size_t begin,
                    Scores& scores);
   void ask(const Request& request, std::size_t n);
-  double normaliser_of(const Request& request, std::size_t reader,
-                       std::span<const float> row) const;
+  void refine(const Request& request, std::size_t n);
+  double normaliser_of(const Request& request, std::size_t reader, std::span<const float> row,
+                       std::size_t position) const;
 
   Panel* panel_;
   Judge judge_;
+  Refiner refiner_;
   Judged judged_;
   std::vector<Question> questions_;
-  std::vector<std::span<const float* const>> rows_;  ///< by reader
+  std::vector<Rows> rows_;  ///< by reader
 };
 
 }  // namespace rewardshift

@@ -110,7 +110,7 @@ void Verifier::want_bonus(Request& request, std::size_t row) {
   request.follow_path();
 }
 
-void Verifier::read_for_bonus(std::span<Request* const> requests) {
+void Verifier::read_for_bonus(std::span<Request* const> requests, Refiner& refiner) {
   kept_rows_.clear();
   for (std::size_t model = 0; model < panel_->models(); ++model) {
     questions_.clear();
@@ -119,19 +119,25 @@ void Verifier::read_for_bonus(std::span<Request* const> requests) {
       if (!request->round.wants_bonus) continue;
       for (std::size_t part = 0; part < request->goal.size(); ++part) {
         const std::size_t reader = request->goal[part].reader;
-        auto& row = request->round.bonus[part];
-        if (!row.empty() || panel_->model_of(reader) != model) continue;
+        Rows& bonus = request->round.bonus;
+        if (!bonus[part].empty() || panel_->model_of(reader) != model) continue;
         questions_.push_back({reader, request->places.front(), request->history[reader], 1});
-        answers_.push_back(&row);
+        answers_.emplace_back(&bonus, part);
       }
     }
     if (questions_.empty()) continue;
     keep_bonus_rows(requests, model);
     const auto rows = panel_->rows(questions_);
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      *answers_[i] = {rows[i], static_cast<std::size_t>(panel_->vocab_size())};
+      const Question& asked = questions_[i];
+      auto& [bonus, part] = answers_[i];
+      auto& row = (*bonus)[part];
+      row = {rows[i], static_cast<std::size_t>(panel_->vocab_size())};
+      if (!panel_->is_rough(asked.reader)) continue;
+      refiner.note(asked.reader, asked.place, asked.tokens, bonus->front(), row);
     }
   }
+  refiner.refine_noted();
 }
 
 /// Copies the rows that a model is about to overwrite.
@@ -159,16 +165,10 @@ Judged& Verifier::judged_at(std::size_t i) {
   return judged_[i];
 }
 
-/// What the goal's readers said at a row of the block: while drafting, or when asked for all of it.
+/// What the goal's readers say at a row of the block.
 Rows Verifier::rows_at(const Request& request, std::size_t row) const {
-  Rows rows(request.goal.size());
-  for (std::size_t part = 0; part < rows.size(); ++part) {
-    const std::size_t reader = request.goal[part].reader;
-    const auto& scored = request.round.scored[reader];
-    rows[part] = scored.empty() ? request.block.read(reader, row)
-                                : std::span<const float>{
-                                      scored[row], static_cast<std::size_t>(panel_->vocab_size())};
-  }
+  Rows rows;
+  for (const Part& part : request.goal) rows.push_back(request.round.read[part.reader][row]);
   return rows;
 }
 

@@ -3,9 +3,11 @@
 
 #include <deque>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "rewardshift/decode/judge.h"
+#include "rewardshift/decode/refiner.h"
 #include "rewardshift/decode/report.h"
 
 namespace rewardshift {
@@ -23,8 +25,8 @@ class Verifier {
   void verify(Request& request);
 
   /// Reads what the bonus needs and the block did not: who drafted reads its own last token only
-  /// when all its tokens were accepted.
-  void read_for_bonus(std::span<Request* const> requests);
+  /// when all its tokens were accepted. What is rough of it is refined.
+  void read_for_bonus(std::span<Request* const> requests, Refiner& refiner);
 
   /// Draws the token after a block that was accepted whole.
   void add_bonus(Request& request);
@@ -54,7 +56,7 @@ class Verifier {
   std::vector<WeightedToken> proposal_left_;
   std::vector<double> left_;
   std::vector<Question> questions_;
-  std::vector<std::span<const float>*> answers_;
+  std::vector<std::pair<Rows*, std::size_t>> answers_;  ///< by question: whose bonus, which part
   std::deque<std::vector<float>> kept_rows_;  ///< that the next call of their model would overwrite
 };
 

@@ -32,6 +32,10 @@ class Tokenizer {
   std::string detokenize(std::span<const Token> tokens, bool special) const;
 
   int size() const;
+
+  /// llama.cpp's own, for what else it knows of tokens.
+  const llama_vocab* raw() const { return vocab_; }
+
   bool is_end_of_generation(Token token) const;
 
  private:

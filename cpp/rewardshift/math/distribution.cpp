@@ -180,6 +180,26 @@ LogNormalisers log_normalisers(std::span<const float> logits, double temperature
   return {at_one, t == 1.0 ? at_one : centre / t + std::log(own.tempered)};
 }
 
+double mass_of(std::span<const float> logits, double log_normaliser,
+               std::span<const std::uint32_t> tokens) {
+  constexpr std::size_t kBits = 32;
+  constexpr auto kToBase2 = static_cast<float>(kLog2E);
+  const auto normaliser = static_cast<float>(log_normaliser);
+  std::array<double, kBits> lanes{};
+  const auto add = [&](const float* z, std::size_t count, std::uint32_t word) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const float p = exp2_below_127((z[i] - normaliser) * kToBase2);
+      lanes[i] += static_cast<double>((word >> i & 1U) != 0 ? p : 0.0F);
+    }
+  };
+  const std::size_t whole = logits.size() / kBits;
+  for (std::size_t i = 0; i < whole; ++i) add(logits.data() + i * kBits, kBits, tokens[i]);
+  if (const std::size_t rest = logits.size() % kBits; rest > 0) {
+    add(logits.data() + whole * kBits, rest, tokens[whole]);
+  }
+  return vector_sum(kBits, [&](std::size_t i) { return lanes[i]; });
+}
+
 double entropy(std::span<const float> logits, double log_normaliser) {
   const float* z = logits.data();
   const auto normaliser = static_cast<float>(log_normaliser);

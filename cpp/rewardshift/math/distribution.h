@@ -56,6 +56,10 @@ struct Shaping {
 struct Term {
   std::span<const float> logits;
   double weight;
+
+  /// Whether the row tells log-probabilities of each token by itself, which need not add up to one
+  /// over this vocabulary: its normaliser is 0 by definition.
+  bool is_normalised = false;
 };
 
 /// A distribution over the vocabulary: non-negative weights that need not sum to one. Borrowed.
@@ -87,6 +91,16 @@ struct LogNormalisers {
 /// `near` is a token whose logit is likely not far below the largest: who knows one saves a pass.
 LogNormalisers log_normalisers(std::span<const float> logits, double temperature,
                                std::optional<Token> near = std::nullopt);
+
+/// The share of a row's distribution, given its normaliser at temperature 1, that falls on tokens
+/// whose bit is 1, in as many words as the vocabulary needs; to float precision.
+double mass_of(std::span<const float> logits, double log_normaliser,
+               std::span<const std::uint32_t> tokens);
+
+/// Writes the tokens of the n largest logits, the largest first, lower ids first among equals, in
+/// one pass over the row. What is impossible is left out, and so is NaN.
+void largest(std::span<const float> logits, std::size_t n, Workspace& workspace,
+             std::vector<Token>& out);
 
 /// log p(token) at temperature 1, of a row whose normaliser there is known.
 inline double log_probability(std::span<const float> logits, Token token, double log_normaliser) {

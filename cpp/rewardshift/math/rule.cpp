@@ -67,7 +67,7 @@ Goal goal(std::span<const Term> terms, const Shaping& shaping, Workspace& worksp
   goal.log_best = shaped.log_best;
   goal.log_normaliser = shaped.log_normaliser;
   for (std::size_t j = 0; j < terms.size(); ++j) {
-    normalisers[j] = log_normalisers(terms[j].logits, shaping.temperature);
+    normalisers[j] = normalisers_of(terms[j], shaping.temperature);
   }
   goal.log_z = log_z(shaped.log_normaliser, terms, normalisers);
   constexpr double kMost = 1e300;  // infinity times the zeros of pi* would not be a number
@@ -75,6 +75,11 @@ Goal goal(std::span<const Term> terms, const Shaping& shaping, Workspace& worksp
     goal.paper_scale = std::min(std::exp(goal.log_z) * shaped.kept, kMost);
   }
   return goal;
+}
+
+LogNormalisers normalisers_of(const Term& term, double temperature, std::optional<Token> near) {
+  if (term.is_normalised) return {0.0, 0.0};
+  return log_normalisers(term.logits, temperature, near);
 }
 
 double log_z(double log_normaliser, std::span<const Term> terms,

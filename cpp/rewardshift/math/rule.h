@@ -20,6 +20,7 @@
 // Distributions are Weights: ratios and residuals are formed in double, of weight over sum.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -35,7 +36,9 @@ struct Goal {
 
   /// log Z of the distributions at the sampling temperature (at 1 where that is 0), with the
   /// adjustments and the mask counted as part of p: Z is of what may follow. Not finite when the
-  /// terms have no such token in common. Terms of weight 0 have no part in it.
+  /// terms have no such token in common. Terms of weight 0 have no part in it, and those that are
+  /// normalised as they are go in as they are: of shifts by such terms it is
+  /// log sum_x p_T(x) exp(s lambda(x) / T), with p_T the target's law at the temperature.
   double log_z = 0.0;
 
   /// c of the paper's rule: Z times the mass that truncation kept. 1 at temperature 0.
@@ -50,10 +53,15 @@ struct Goal {
 
 /// Writes the goal's weights as shape() does, and tells of it.
 ///
-/// `normalisers` gets those of each term's own logits; one is not finite exactly when that row is
-/// not a distribution. Where one is not, or log_z is not, the weights are unspecified.
+/// `normalisers` gets those of each term, see normalisers_of(). Where one is not finite, or log_z
+/// is not, the weights are unspecified.
 Goal goal(std::span<const Term> terms, const Shaping& shaping, Workspace& workspace,
           std::span<float> weights, std::span<LogNormalisers> normalisers);
+
+/// Those of a term's own logits, not finite exactly when the row is not a distribution; 0 of one
+/// that is normalised as it is.
+LogNormalisers normalisers_of(const Term& term, double temperature,
+                              std::optional<Token> near = std::nullopt);
 
 /// log Z of terms whose weighted sum has the given normaliser at the temperature that the terms'
 /// own are tempered to. For goals that were made by shape() alone, where nobody asked for Z yet.

@@ -143,6 +143,39 @@ double truncate(std::span<float> weights, double sum, const Truncation& truncati
   return sum_of(head);
 }
 
+void largest(std::span<const float> logits, std::size_t n, Workspace& workspace,
+             std::vector<Token>& out) {
+  constexpr std::size_t kAtATime = 128;
+  auto& tops = workspace.adjusted;  // of each few tokens the largest logit, and where they begin
+  auto& head = workspace.head;
+  tops.clear();
+  head.clear();
+  out.clear();
+  if (n == 0) return;
+  for (std::size_t begin = 0; begin < logits.size(); begin += kAtATime) {
+    const std::size_t count = std::min(kAtATime, logits.size() - begin);
+    const auto top = static_cast<double>(vector_max(count, logits.data() + begin));
+    if (top > kImpossible) tops.emplace_back(top, static_cast<Token>(begin));
+  }
+  double floor = kImpossible;  // n logits at least are not below it
+  if (tops.size() > n) {
+    const auto last = tops.begin() + static_cast<std::ptrdiff_t>(n - 1);
+    std::nth_element(tops.begin(), last, tops.end(), comes_first);
+    floor = last->first;
+  }
+  for (const auto& [top, first] : tops) {
+    if (top < floor) continue;
+    const auto begin = static_cast<std::size_t>(first);
+    for (std::size_t i = begin; i < std::min(begin + kAtATime, logits.size()); ++i) {
+      const auto z = static_cast<double>(logits[i]);
+      if (z >= floor && z > kImpossible) head.emplace_back(z, static_cast<Token>(i));
+    }
+  }
+  cut_by_count(head, n);
+  std::ranges::sort(head, comes_first);
+  for (const auto& [z, token] : head) out.push_back(token);
+}
+
 std::span<const WeightedToken> most_probable(const Weights& weights, std::size_t n,
                                              Workspace& workspace) {
   auto& head = collect_head(weights.of, {.count = n}, workspace);

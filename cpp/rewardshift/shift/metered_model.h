@@ -23,6 +23,13 @@ class MeteredModel {
     return rows;
   }
 
+  std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) {
+    const double start = clock_();
+    const auto corrections = model_->refine(requests);
+    last_seconds_ = clock_() - start;
+    return corrections;
+  }
+
   /// Measures what batches cost; until then they count as free. The model forgets everything.
   void calibrate(const CostMeasurement& how) {
     costs_ = CostCurve(measure_costs(*model_, how, clock_));
@@ -30,7 +37,7 @@ class MeteredModel {
 
   LanguageModel& model() { return *model_; }
   const LanguageModel& model() const { return *model_; }
-  double last_seconds() const { return last_seconds_; }  ///< of the latest call of logits()
+  double last_seconds() const { return last_seconds_; }  ///< of the latest call of either
   const CostCurve& costs() const { return costs_; }
 
  private:

@@ -111,6 +111,19 @@ std::span<const float* const> Panel::rows(std::span<const Question> questions) {
   return rows;
 }
 
+std::span<const std::vector<Correction>> Panel::refine(std::span<const Doubt> doubts) {
+  if (doubts.empty()) return {};
+  MeteredModel& model = models_[model_of_[doubts.front().reader]];
+  refinements_.clear();
+  for (const Doubt& doubt : doubts) {
+    refinements_.push_back({sequence_of(doubt.reader, doubt.place), doubt.tokens, doubt.likely});
+  }
+  const auto corrections = model.refine(refinements_);
+  const double share = model.last_seconds() / static_cast<double>(doubts.size());
+  for (const Doubt& doubt : doubts) seconds_[doubt.reader] += share;
+  return corrections;
+}
+
 int Panel::sequence_of(std::size_t reader, int place) const {
   return place + static_cast<int>(range_of_[reader] * (places_ + 1));
 }
@@ -123,11 +136,23 @@ void Panel::free(std::span<const int> places) {
   }
 }
 
-void Panel::require_distribution(double log_normaliser, std::size_t reader,
+double Panel::require_normaliser(std::span<const float> row, std::size_t reader,
                                  std::size_t position) const {
-  if (std::isfinite(log_normaliser)) return;
+  const double log_normaliser = log_normalisers(row, 1.0).at_one;
+  if (std::isfinite(log_normaliser)) return tells_log_probabilities(reader) ? 0.0 : log_normaliser;
   throw BadRowError("the " + name(reader) + "'s logits at position " + std::to_string(position) +
                     " are not a distribution (NaN, +inf, or all -inf)");
+}
+
+bool Panel::has_rough_readers() const {
+  return std::ranges::any_of(readers_,
+                             [](const Reader& reader) { return reader.model->is_rough(); });
+}
+
+int Panel::history_vocab_size(std::size_t reader) const {
+  const LanguageModel& model = *readers_[reader].model;
+  const int beyond = model.history_vocab_size();
+  return beyond > model.vocab_size() ? beyond : vocab_size_;
 }
 
 bool Panel::ends(Token token) const {

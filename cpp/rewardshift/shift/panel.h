@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rewardshift/error.h"
+#include "rewardshift/math/distribution.h"
 #include "rewardshift/shift/combination.h"
 #include "rewardshift/shift/metered_model.h"
 
@@ -35,6 +36,14 @@ struct Question {
   int place;  ///< a request's place, in [0, places()]; the last one is for scoring
   std::span<const Token> tokens;
   int n_rows;
+};
+
+/// A row of a reader that must be right about some tokens; see Refinement.
+struct Doubt {
+  std::size_t reader;
+  int place;                      ///< where it was asked about this history last
+  std::span<const Token> tokens;  ///< the history
+  std::span<const Token> likely;
 };
 
 /// A row that is not a distribution: what the model remembers may be damaged too.
@@ -79,11 +88,39 @@ class Panel {
   /// until the next call for that model.
   std::span<const float* const> rows(std::span<const Question> questions);
 
+  /// What the rows must say of likely tokens, by doubt; all doubts are about readers of one model,
+  /// which is_rough(). Lives until the next call for that model.
+  std::span<const std::vector<Correction>> refine(std::span<const Doubt> doubts);
+
   /// Frees what these places hold, of every reader.
   void free(std::span<const int> places);
 
-  /// Throws BadRowError, naming reader and position, unless the row's normaliser is finite.
-  void require_distribution(double log_normaliser, std::size_t reader, std::size_t position) const;
+  /// Whether a reader's rows are rough until it is asked to refine them; see LanguageModel.
+  bool is_rough(std::size_t reader) const { return readers_[reader].model->is_rough(); }
+  bool has_rough_readers() const;
+
+  /// Whether a reader's rows tell log-probabilities; see LanguageModel.
+  bool tells_log_probabilities(std::size_t reader) const {
+    return readers_[reader].model->tells_log_probabilities();
+  }
+
+  /// A reader's row as a part of a weighted sum.
+  Term term(std::size_t reader, std::span<const float> row, double weight) const {
+    return {row, weight, tells_log_probabilities(reader)};
+  }
+
+  /// The normaliser of a reader's row at temperature 1. Throws BadRowError, naming reader and
+  /// position, where the row is not a distribution, or holds no log-probabilities.
+  double require_normaliser(std::span<const float> row, std::size_t reader,
+                            std::size_t position) const;
+
+  /// The tokens that a reader may propose, as a mask; empty: all.
+  std::span<const std::uint32_t> proposable(std::size_t reader) const {
+    return readers_[reader].model->proposable();
+  }
+
+  /// A reader's histories hold tokens below it.
+  int history_vocab_size(std::size_t reader) const;
 
   /// Whether any model takes the token for the end: an aligned draft may know one that its target
   /// does not.
@@ -120,6 +157,7 @@ class Panel {
   std::size_t capacity_ = 0;
   std::vector<double> seconds_;
   std::vector<LogitsRequest> batch_;
+  std::vector<Refinement> refinements_;
 };
 
 }  // namespace rewardshift

@@ -1,4 +1,4 @@
-"""Conversations, which the target's own chat template renders."""
+"""Conversations, which each model reads in its own chat template."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rewardshift.engine.engine import Stream
     from rewardshift.options import SamplingOptions
     from rewardshift.results import Completion
+    from rewardshift.text.chat_prompt import ChatPrompt
 
     from .prompts import DraftPrompt
 
@@ -36,7 +37,8 @@ class Conversing(Opened):
     ) -> Completion:
         """Answers a conversation, rendered by the target's own chat template.
 
-        What messages say is text: control tokens that they spell are not recognised.
+        A model of another vocabulary reads it in its own. What messages say is text: control tokens
+        that they spell are not recognised.
 
         Args:
             messages: Any iterable of ``Message``: ``{"role": ..., "content": ...}`` each.
@@ -47,7 +49,8 @@ class Conversing(Opened):
             **options: As in ``rewardshift.options.SamplingOptions``.
 
         Raises:
-            ChatTemplateError: If the target has no chat template, or it refuses the messages.
+            ChatTemplateError: If the target, or a model of another vocabulary, has no chat
+                template, or it refuses the messages.
         """
         target, drafts = self.chat_prompts_by_shift(
             messages,
@@ -84,10 +87,11 @@ class Conversing(Opened):
         draft_system: str | None = None,
         tools: Tools | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
-    ) -> tuple[list[int], list[int] | None]:
+    ) -> tuple[ChatPrompt, list[int] | None]:
         """What ``chat`` submits: the target's prompt, and the draft's if it sees another one.
 
-        Arguments and errors as ``chat``.
+        Arguments and errors as ``chat``. The target's prompt knows what models of other
+        vocabularies see of the conversation: give it as it is, or with ids appended to it.
 
         Raises:
             ValueError: Also where there are several shifts: see ``chat_prompts_by_shift``.
@@ -111,14 +115,16 @@ class Conversing(Opened):
         draft_system: str | None = None,
         tools: Tools | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
-    ) -> tuple[list[int], dict[str, list[int]]]:
+    ) -> tuple[ChatPrompt, dict[str, list[int]]]:
         """The same with a prompt for each draft that sees another one, by the shift's name.
 
         ``generate`` takes them as ``prompt`` and ``draft_prompt``.
         """
+        panel = self._engine.panel
         return self._prompts.of_messages(
             messages,
             draft_systems=self._draft_systems(draft_system),
+            drafts={name: panel.names[shift.draft] for name, shift in panel.shifts.items()},
             tools=tools,
             chat_template_kwargs=chat_template_kwargs,
         )

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from rewardshift.boundary import StaysHere, require_text, require_truth, require_whole
 from rewardshift.engine.engine import Engine
-from rewardshift.grammar import Vocabulary
+from rewardshift.grammar import Vocabulary as GrammarVocabulary
 from rewardshift.results import Chunk, Work
+from rewardshift.text.vocabulary import Vocabulary
 
-from .prompts import Prompts
+from .prompts import Foreign, Prompts
 from .requests import Requests
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Opened(StaysHere):
         self,
         panel: AnyPanel,
         models: Mapping[str, _core.LanguageModel],
-        open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
+        open_apart: Callable[[], Mapping[str, _core.LanguageModel]] | None = None,
         *,
         lock: threading.RLock | None = None,
     ) -> None:
@@ -46,9 +47,19 @@ class Opened(StaysHere):
         self._engine = Engine(panel, models, open_apart=open_apart, n_threads=n_threads, lock=lock)
         core = self._engine.core
         self._own_prompts: Prompts | None = Prompts(
-            self._models.get("target"), vocab_size=core.vocab_size, piece=core.piece
+            self._models.get("target"),
+            vocab_size=core.vocab_size,
+            piece=core.piece,
+            limits={name: _limit_of(model, core) for name, model in models.items()},
+            foreign={
+                name: Foreign(Vocabulary(self._models[name]), models[name].vocab_size)
+                for name in panel.names
+                if self.has_own_vocabulary(name)
+            },
         )
-        self._grammars: Vocabulary | None = Vocabulary(models["target"], core.vocab_size)
+        self._grammars: GrammarVocabulary | None = GrammarVocabulary(
+            models["target"], core.vocab_size
+        )
         self._trained = {
             name: model.facts.context_size_trained for name, model in self._models.items()
         }
@@ -155,6 +166,18 @@ class Opened(StaysHere):
         """
         self._engine.forget()
 
+    def has_own_vocabulary(self, reader: str) -> bool:
+        """Whether a reader, named as in ``work``, speaks another vocabulary than the target.
+
+        It reads the same text in tokens of its own. False for readers that there are not.
+        """
+        _ = self._engine.core  # closed?
+        require_text(reader=reader)
+        return any(
+            known.name == reader and known.vocabulary is not None
+            for known in self._engine.panel.readers
+        )
+
     # --- life ---------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -191,10 +214,16 @@ class Opened(StaysHere):
         return Requests(
             self._engine,
             self._prompts,
-            grammars=cast("Vocabulary", self._grammars),
+            grammars=cast("GrammarVocabulary", self._grammars),
             seed=self._seed,
             trained=self._trained,
         )
+
+
+def _limit_of(model: _core.LanguageModel, core: _core.Decoder) -> int:
+    """Ids below this may stand in what the model reads."""
+    knows_more = model.history_vocab_size > model.vocab_size
+    return model.history_vocab_size if knows_more else core.vocab_size
 
 
 def _work_of(model: _core.LanguageModel) -> Work:

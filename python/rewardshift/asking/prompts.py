@@ -10,6 +10,7 @@ from rewardshift.boundary import NO_SEQUENCE, described, require_truth, shown, t
 from rewardshift.chat.messages import checked_messages, checked_tools, with_system
 from rewardshift.chat.template import ChatTemplate, template_of
 from rewardshift.errors import ChatTemplateError
+from rewardshift.text.chat_prompt import ChatPrompt
 from rewardshift.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -41,11 +42,34 @@ class GivenPrompts:
         require_truth(add_special=self.add_special, parse_special=self.parse_special)
 
 
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A reader of another vocabulary.
+
+    Attributes:
+        vocabulary: Its own.
+        first: The id that stands for its token 0 in what it reads: behind the target's ids.
+    """
+
+    vocabulary: Vocabulary
+    first: int
+
+    def own(self, tokens: Iterable[int]) -> list[int]:
+        """Tokens of its own vocabulary, as it reads them among the target's."""
+        return [self.first + token for token in tokens]
+
+
 class Prompts:
-    """The prompts of one decoder, for the vocabulary that its roles share."""
+    """The prompts of one decoder, in the target's vocabulary and in those of other readers."""
 
     def __init__(
-        self, model: _core.Model | None, *, vocab_size: int, piece: Callable[[int], bytes]
+        self,
+        model: _core.Model | None,
+        *,
+        vocab_size: int,
+        piece: Callable[[int], bytes],
+        limits: Mapping[str, int],
+        foreign: Mapping[str, Foreign],
     ) -> None:
         """Of the target's file.
 
@@ -53,11 +77,15 @@ class Prompts:
             model: The file; None of models that are no files, whose prompts are token ids.
             vocab_size: Ids below this are known to all roles.
             piece: The bytes that a token adds to the text, for models that are no files.
+            limits: Ids below this may stand in a reader's prompt, by its name.
+            foreign: Files of other vocabularies, by reader.
         """
         self._vocabulary = None if model is None else Vocabulary(model)
         self._vocab_size = vocab_size
         self._piece = piece
-        self._own_template: ChatTemplate | None = None
+        self._limits = limits
+        self._foreign = foreign
+        self._templates: dict[str, ChatTemplate] = {}  # by path
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -74,44 +102,62 @@ class Prompts:
     def of_readers(self, given: GivenPrompts, panel: AnyPanel) -> list[list[int]]:
         """The token ids that each reader is to see, none where that are the target's.
 
+        One of another vocabulary reads text as the target's tokens: it sees their bytes, and cuts
+        prompt and response as one text. Cut apart, what it says would depend on where the prompt
+        ended. A conversation it reads in its own template, whose control tokens are its own.
+
         Raises:
             TypeError: For what is no prompt.
             ValueError: For ids outside the vocabulary, for prompts without tokens, and for those of
                 readers that there are not.
         """
-
-        def ids(prompt: Prompt, whose: str) -> list[int]:
-            found = self.ids(
-                prompt, add_special=given.add_special, parse_special=given.parse_special
-            )
-            if not found:
-                raise ValueError(f"the {whose}prompt has no tokens")
-            return found
-
-        found: list[list[int]] = [[] for _ in panel.readers]
-        found[0] = ids(given.target, "")
-        for reader, prompt in _prompts_of_drafts(given.draft, panel).items():
-            found[reader] = ids(prompt, f"{panel.names[reader]}'s ")
+        own = _prompts_of_drafts(given.draft, panel)
         if given.reference is not None:
-            found[_reference_of(panel)] = ids(given.reference, "reference's ")
+            own[_reference_of(panel)] = given.reference
+        found: list[list[int]] = []
+        for reader, name in enumerate(panel.names):
+            if reader > 0 and reader not in own and name not in self._foreign:
+                found.append([])
+                continue
+            prompt = own.get(reader, given.target)
+            if isinstance(prompt, ChatPrompt):
+                prompt = prompt.seen_by(name)
+            ids = self.ids(
+                prompt,
+                add_special=given.add_special,
+                parse_special=given.parse_special,
+                limit=self._limits[name],
+            )
+            if not ids:
+                whose = f"{name}'s " if reader > 0 else ""
+                raise ValueError(f"the {whose}prompt has no tokens")
+            found.append(ids)
         return found
 
     def ids(
-        self, prompt: Prompt, *, add_special: bool = True, parse_special: bool = True
+        self,
+        prompt: Prompt,
+        *,
+        add_special: bool = True,
+        parse_special: bool = True,
+        limit: int | None = None,
     ) -> list[int]:
-        """The token ids of one text, or those given."""
+        """The token ids of one text, or those given, which are below the limit."""
         if isinstance(prompt, str):
             return self.vocabulary.tokenize(
                 prompt, add_special=add_special, parse_special=parse_special
             )
-        return self.given_ids(prompt, "a prompt is text or token ids, not")
+        return self.given_ids(prompt, "a prompt is text or token ids, not", limit=limit)
 
-    def given_ids(self, tokens: Iterable[int], refusal: str) -> list[int]:
+    def given_ids(
+        self, tokens: Iterable[int], refusal: str, *, limit: int | None = None
+    ) -> list[int]:
         """Token ids as given, checked; the refusal begins the error for what is none."""
+        end = self._vocab_size if limit is None else limit
         found = token_ids(tokens, refusal)
         for token in found:
-            if not 0 <= token < self._vocab_size:
-                raise ValueError(f"token {token} is outside the vocabulary [0, {self._vocab_size})")
+            if not 0 <= token < end:
+                raise ValueError(f"token {token} is outside the vocabulary [0, {end})")
         return found
 
     def of_messages(
@@ -119,21 +165,40 @@ class Prompts:
         messages: Messages,
         *,
         draft_systems: Mapping[str, str],
+        drafts: Mapping[str, str],
         tools: Tools | None,
         chat_template_kwargs: Mapping[str, Any] | None,
-    ) -> tuple[list[int], dict[str, list[int]]]:
-        """The target's prompt, and those of the drafts that see another system message, by name."""
+    ) -> tuple[ChatPrompt, dict[str, list[int]]]:
+        """The target's prompt, and those of the drafts that see another system message, by name.
+
+        Each model reads the conversation in its own chat template.
+
+        Args:
+            messages: The conversation.
+            draft_systems: What drafts see as their system message, by shift.
+            drafts: The drafts' names as readers, by shift.
+            tools: What the model may call.
+            chat_template_kwargs: What else templates are to know.
+        """
         turns = checked_messages(messages)
         offered = checked_tools(tools)
 
-        def prompt(seen: Messages) -> list[int]:
-            stretches = self._template.stretches(
+        def ids(vocabulary: Vocabulary, seen: Messages) -> list[int]:
+            stretches = self._template_of(vocabulary).stretches(
                 seen, tools=offered, chat_template_kwargs=chat_template_kwargs
             )
-            return self.vocabulary.ids_of(stretches)
+            return vocabulary.ids_of(stretches)
 
-        return prompt(turns), {
-            name: prompt(with_system(turns, system)) for name, system in draft_systems.items()
+        def seen_by(reader: str | None, seen: Messages) -> list[int]:
+            foreign = self._foreign.get(reader or "")
+            if foreign is None:
+                return ids(self.vocabulary, seen)
+            return foreign.own(ids(foreign.vocabulary, seen))
+
+        own = {name: seen_by(name, turns) for name in self._foreign}
+        return ChatPrompt(ids(self.vocabulary, turns), own), {
+            shift: seen_by(drafts.get(shift), with_system(turns, system))
+            for shift, system in draft_systems.items()
         }
 
     def text(self, tokens: Sequence[int], *, special: bool = False) -> str:
@@ -144,16 +209,16 @@ class Prompts:
             return b"".join(map(self._piece, ids)).decode(errors="replace")
         return self._vocabulary.detokenize(ids, special=special)
 
-    @property
-    def _template(self) -> ChatTemplate:
-        if self._own_template is None:
-            self._own_template = template_of(self.vocabulary)
-            if self._own_template is None:
+    def _template_of(self, vocabulary: Vocabulary) -> ChatTemplate:
+        path = vocabulary.model.path
+        if path not in self._templates:
+            found = template_of(vocabulary)
+            if found is None:
                 raise ChatTemplateError(
-                    f"{self.vocabulary.model.path} has no chat template; use generate() with a "
-                    "prompt of your own"
+                    f"{path} has no chat template; use generate() with a prompt of your own"
                 )
-        return self._own_template
+            self._templates[path] = found
+        return self._templates[path]
 
 
 def _prompts_of_drafts(given: DraftPrompt | None, panel: AnyPanel) -> dict[int, Prompt]:

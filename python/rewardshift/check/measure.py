@@ -100,6 +100,8 @@ class StrengthReport:
         target_nats: Mean −log p of a token under the target: high where the text leaves what the
             target would say. None where no response has a token.
         positions: How many there were.
+        twins: The target's mass on tokens that the pair's vocabulary has as well, mean over them;
+            None where that is the target's own.
     """
 
     strength: float
@@ -109,6 +111,7 @@ class StrengthReport:
     decisions: int
     target_nats: float | None
     positions: int
+    twins: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ class PairReport:
         pairs: How many there were.
         costs: What the models cost on this machine, in seconds.
         shift: The name of the shift that was checked; "draft" of a pair that has none.
+        twins: The target's mass on tokens that the pair's vocabulary has as well, mean over the
+            positions at the strength nearest to 1; None where that is the target's own.
     """
 
     temperatures: tuple[TemperatureReport, ...]
@@ -140,6 +145,7 @@ class PairReport:
     pairs: int
     costs: Costs
     shift: str = CLASSIC
+    twins: float | None = None
 
 
 def check_pair(
@@ -202,6 +208,7 @@ def check_pair(
         pairs=len(preferences),
         costs=measure_role_costs(roles, pair, most_rows=9),
         shift=name,
+        twins=min(strengths, key=lambda row: abs(row.strength - 1)).twins,
     )
 
 
@@ -281,6 +288,7 @@ def _at_strength(asker: _Asker, strength: float) -> StrengthReport:
         decisions=int(decided.sum()),
         target_nats=_target_nats(found),
         positions=len(z),
+        twins=_mean([twins for step in steps for twins in step.twins.values()]),
     )
 
 

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rewardshift.loading.vocabularies import LEAST_SHARE
 from rewardshift.shifts import CLASSIC
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def verdict(report: PairReport, *, temperature: float) -> Verdict:
         (
             _on_strength(report, mild, why),
             _on_text(report),
+            *_on_vocabulary(report),
             _on_alignment(report),
             _on_paper(report),
             _on_speed(report, temperature),
@@ -137,8 +139,19 @@ def _on_alignment(report: PairReport) -> str:
     return f"{moved} and prefers the better response in {share}."
 
 
+def _on_vocabulary(report: PairReport) -> tuple[str, ...]:
+    if report.twins is None:
+        return ()
+    said = f"{report.twins:.0%} of what the target says are tokens that the pair's vocabulary has"
+    if report.twins < LEAST_SHARE:
+        return (f"Only {said}: take a pair whose vocabulary is nearer to the target's.",)
+    return (f"{said}; others are weighed by their pieces in it.",)
+
+
 def _on_paper(report: PairReport) -> str:
     row = _nearest_to_one(report)
+    if report.twins is not None:
+        return "Rule paper is not defined for a pair of another vocabulary: use exact, the default."
     if row.paper_distance is None or row.positions < _FEWEST:
         return "How far the paper's rule is from pi* is not known: too little was measured."
     distance = (

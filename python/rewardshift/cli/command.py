@@ -24,6 +24,7 @@ from rewardshift.errors import (
     LengthWarning,
     OutOfMemoryError,
     VocabularyMismatchError,
+    VocabularyWarning,
 )
 from rewardshift.files.paths import given_path
 from rewardshift.sources.hub import StrPath, named_file
@@ -170,15 +171,19 @@ def _exit_on_error(run: Callable[[], None], names: Names) -> None:
         raise typer.Exit(WRONG_USAGE) from None
 
 
+_OUR_WARNINGS = (LengthWarning, VocabularyWarning)
+
+
 @contextmanager
 def _cautioned(names: Names) -> Iterator[None]:
     """Within it our own warnings are lines on stderr, as errors are."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", LengthWarning)
+        for own in _OUR_WARNINGS:
+            warnings.simplefilter("always", own)
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:  # noqa: ANN401
-            if issubclass(category, LengthWarning):
+            if issubclass(category, _OUR_WARNINGS):
                 _complain(names.put_into(str(message)))
             else:
                 others(message, category, *where)

@@ -1,7 +1,7 @@
 """``rewardshift inspect``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,7 @@ import typer
 from rewardshift import _core
 from rewardshift.errors import ModelLoadError, VocabularyMismatchError
 from rewardshift.loading.models import load_model
+from rewardshift.loading.vocabularies import LEAST_SHARE, different, map_between, usual_share
 from rewardshift.sources.hub import StrPath
 
 from .command import command
@@ -32,17 +33,28 @@ def inspect(
     files: Annotated[list[StrPath], typer.Argument(help="GGUF files.", metavar="GGUF...")],
     output: OutputFlags,
 ) -> None:
-    """Show what GGUF files are, and whether they can be decoded with together.
+    """Show what GGUF files are, and how they can be decoded with together.
 
-    Exits with 1 if several are given and they do not fit together.
+    The first is taken for the target. What has another vocabulary can shift it, or draft for it, as
+    well: the more so, the more of the tokens that the target usually says are in it.
+
+    Exits with 1 if several are given and one cannot be decoded with.
     """
     output.set_up_log()
     models = [_Inspected.of(Path(path)) for path in files]
-    misfits = _misfits(models)
+    misfits = [f"{model.path}: {model.unusable}" for model in models if model.unusable is not None]
+    others = [_Other.of(models[0], m) for m in models[1:] if different(models[0].model, m.model)]
     if output.json:
-        print_json({"files": [model.as_object() for model in models], **_fit_object(misfits)})
+        print_json(
+            {
+                "files": [model.as_object() for model in models],
+                "fit": not misfits,
+                "problems": misfits,
+                "other_vocabularies": [asdict(other) for other in others],
+            }
+        )
     else:
-        _show(models, misfits)
+        _show(models, misfits, others)
     if len(models) > 1 and misfits:
         raise typer.Exit(FAILED)
 
@@ -108,35 +120,56 @@ class _Inspected:
         return [self.model.detokenize([t], special=True).decode(errors="replace") for t in tokens]
 
 
-def _misfits(models: list[_Inspected]) -> list[str]:
-    """Why the files cannot be decoded with together; the first is compared with each other one."""
-    problems = [f"{m.path}: {m.unusable}" for m in models if m.unusable is not None]
-    differences = [_difference(models[0], other) for other in models[1:]]
-    return problems + [difference for difference in differences if difference is not None]
+@dataclass(frozen=True)
+class _Other:
+    """A file whose vocabulary is not the first one's.
+
+    Attributes:
+        path: The file.
+        difference: The first token that differs.
+        usual_share: Of the first one's tokens in a usual text, those that it has as well.
+        share: Of all of the first one's text tokens.
+    """
+
+    path: str
+    difference: str
+    usual_share: float
+    share: float
+
+    @classmethod
+    def of(cls, first: _Inspected, other: _Inspected) -> "_Other":
+        known = map_between(first.model, other.model)
+        try:
+            _core.require_same_vocabulary(
+                first.model, str(first.path), other.model, str(other.path)
+            )
+        except VocabularyMismatchError as error:
+            difference = str(error)
+        usual = usual_share(first.model, known)
+        return cls(str(other.path), difference, usual, known.share)
+
+    def __str__(self) -> str:
+        """What a person wants to know."""
+        worth = "" if self.usual_share >= LEAST_SHARE else ", which is little to go by"
+        return (
+            f"{self.path} has another vocabulary: {self.usual_share:.0%} of the tokens that the "
+            f"first usually says, {self.share:.0%} of all{worth}. {self.difference}"
+        )
 
 
-def _difference(a: _Inspected, b: _Inspected) -> str | None:
-    """How two vocabularies differ."""
-    try:
-        _core.require_same_vocabulary(a.model, str(a.path), b.model, str(b.path))
-    except VocabularyMismatchError as error:
-        return str(error)
-    return None
-
-
-def _fit_object(misfits: list[str]) -> dict[str, object]:
-    return {"fit": not misfits, "problems": misfits}
-
-
-def _show(models: list[_Inspected], misfits: list[str]) -> None:
+def _show(models: list[_Inspected], misfits: list[str], others: list[_Other]) -> None:
     console = stdout()
     for model in models:
         console.print(str(model.path), style="bold", soft_wrap=True)
         console.print(facts_table(model.rows()))
         console.print()
-    if len(models) > 1 and not misfits:
-        console.print("These files fit together: one vocabulary.", style="green")
-    elif len(models) > 1:
+    if len(models) < 2:
+        return
+    if misfits:
         console.print("These files do not fit together:", style="bold red")
-        for problem in misfits:
-            console.print(f"  {problem}", soft_wrap=True)
+    elif others:
+        console.print("These files fit together, in several vocabularies:", style="green")
+    else:
+        console.print("These files fit together: one vocabulary.", style="green")
+    for line in (*misfits, *map(str, others)):
+        console.print(f"  {line}", soft_wrap=True)

@@ -85,7 +85,7 @@ class LoadFlags:
     ] = None
     draft: Annotated[
         StrPath | None,
-        _file("-md", "--draft", text="q, a small aligned model with its vocabulary."),
+        _file("-md", "--draft", text="q, a small aligned model."),
     ] = None
     reference: Annotated[
         StrPath | None, _file("--reference", text="r, the draft before its alignment.")

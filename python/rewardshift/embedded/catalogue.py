@@ -40,7 +40,7 @@ READY_MADE = (
     ReadyMade(
         name="positive",
         does="sounds positive",
-        targets="SmolLM2-135M-Instruct; others of its vocabulary were not tried",
+        targets="SmolLM2-135M-Instruct; others, of any vocabulary, were not measured",
         licence="Apache-2.0",
         card=_HERE / "MODEL_CARD.md",
     ),

@@ -94,7 +94,7 @@ class Engine:
         panel: AnyPanel,
         models: Mapping[str, _core.LanguageModel],
         *,
-        open_apart: Callable[[], Mapping[str, _core.Context]] | None = None,
+        open_apart: Callable[[], Mapping[str, _core.LanguageModel]] | None = None,
         n_threads: int = 1,
         lock: threading.RLock | None = None,
     ) -> None:

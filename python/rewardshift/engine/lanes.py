@@ -85,13 +85,13 @@ class Apart:
     """
 
     def __init__(
-        self, panel: AnyPanel, open_models: Callable[[], Mapping[str, _core.Context]]
+        self, panel: AnyPanel, open_models: Callable[[], Mapping[str, _core.LanguageModel]]
     ) -> None:
         """Decodes with these readers.
 
         Args:
             panel: Who reads.
-            open_models: Makes the contexts, by reader, once the first request comes.
+            open_models: Makes the models, by reader, once the first request comes.
         """
         self._panel = panel
         self._open_models = open_models
@@ -108,9 +108,9 @@ class Apart:
         return bool(self._asked or self._ended)
 
     @property
-    def models(self) -> dict[str, _core.Context]:
+    def models(self) -> dict[str, _core.LanguageModel]:
         """By reader; none before the first request."""
-        return {name: cache.context for name, cache in self._caches.items()}
+        return {name: cache.model for name, cache in self._caches.items()}
 
     def submit(self, asked: Asked) -> None:
         """Queues a request."""
@@ -177,7 +177,7 @@ class Apart:
     def forget(self) -> None:
         """Drops what the caches hold."""
         for cache in self._caches.values():
-            cache.context.forget()
+            cache.model.forget()
 
     def _decoder(self) -> _core.Decoder:
         options = _core.DecoderOptions()
@@ -194,18 +194,25 @@ class Apart:
 
 
 class OwnCache:
-    """A context that one request at a time has to itself, and the prompt of the latest."""
+    """A model that one request at a time has to itself, and the prompt of the latest."""
 
-    def __init__(self, context: _core.Context) -> None:
-        """A new context, which holds nothing."""
-        self.context = context
+    def __init__(self, model: _core.LanguageModel) -> None:
+        """A new one, which holds nothing."""
+        self.model = model
         self._prompt: Sequence[int] = ()
 
     def restart(self, prompt: Sequence[int]) -> None:
-        """Keeps of the last prompt what evaluating this one anew would compute, bit for bit."""
+        """Keeps of the last prompt what evaluating this one anew would compute, bit for bit.
+
+        Of a model of another vocabulary that is nothing: its tokens are evaluated in other batches
+        than the target's.
+        """
+        if not isinstance(self.model, _core.Context):
+            self.model.forget()
+            return
         kept = prompt[: reusable(self._prompt, prompt)]
         self._prompt = ()
-        self.context.keep(kept)
+        self.model.keep(kept)
         self._prompt = prompt
 
 

@@ -12,6 +12,7 @@ from rewardshift.readers import Lora, Pair, panel_of
 from rewardshift.sources.hub import StrPath, local_path
 
 from .models import ModelCache, name_for_core
+from .vocabularies import with_vocabularies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ def load_panel(
     Raises:
         ModelLoadError: If a file cannot be loaded or decoded with.
         TypeError: For what is no file.
-        VocabularyMismatchError: If the readers' vocabularies differ.
+        VocabularyMismatchError: If those of a shift's draft and its reference differ.
     """
     model_options, context_options = options
     cache = ModelCache(model_options, progress=progress)
@@ -67,7 +68,10 @@ def load_panel(
     panel = panel_of(sampled, pairs, drafting, base_name=base_name)
     for reader in panel.readers:
         reader.source.require_decodable()
-        _core.require_same_vocabulary(sampled, "target", reader.source, reader.name)
+    for shift in panel.shifts.values():
+        q, r = panel.readers[shift.draft], panel.readers[shift.reference]
+        _core.require_same_vocabulary(q.source, q.name, r.source, r.name)
+    panel = with_vocabularies(panel)
     _warn_of_size(panel, context_options)
     return panel
 

@@ -149,6 +149,11 @@ class _Asking:
         self._method = method
         self._temperature = question.temperature
         self._target = decoder.alone("target")
+        if decoder.has_own_vocabulary(method.proposer):
+            raise ValueError(
+                f"the {method.proposer} has another vocabulary than the target, which cannot read "
+                "steps in its tokens"
+            )
         self._proposer = decoder.alone(method.proposer)
         # Ids that only one of the models has are for neither.
         self._size = decoder.vocab_size

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, TypedDict
 
+from rewardshift.text.chat_prompt import ChatPrompt
+
 from . import checks
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ class Question:
 
     Attributes:
         prompt: The user's text, for rewards.
-        tokens: The prompt as the models see it, rendered by a chat template; kept as a tuple.
+        tokens: The prompt as the models see it, rendered by a chat template; kept as a tuple,
+            unless it is what ``Decoder.chat_prompts`` gave.
         seed: Of all random numbers, at least 0.
         max_tokens: Longest response, at least 1.
         temperature: Of what is sampled; 0 is greedy.
@@ -48,7 +51,8 @@ class Question:
 
     def __post_init__(self) -> None:
         """Checks that it can be answered."""
-        object.__setattr__(self, "tokens", tuple(self.tokens))
+        if not isinstance(self.tokens, ChatPrompt):
+            object.__setattr__(self, "tokens", tuple(self.tokens))
         if not self.tokens:
             raise ValueError("the prompt has no tokens")
         given = self.draft_tokens

@@ -6,6 +6,8 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rewardshift.text.chat_prompt import ChatPrompt
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -37,7 +39,10 @@ class Response:
     @property
     def history(self) -> list[int]:
         """Prompt and response."""
-        return [*self.question.tokens, *self.tokens]
+        prompt = self.question.tokens
+        if isinstance(prompt, ChatPrompt):
+            return prompt.followed_by(self.tokens)
+        return [*prompt, *self.tokens]
 
     @property
     def room(self) -> int:

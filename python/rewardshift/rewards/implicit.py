@@ -33,7 +33,7 @@ class ImplicitReward:
         decoder: With draft and reference; it is not to be closed before the reward was last used.
         draft_system: The system message that only the draft sees, to shift by prompt.
         shift: The name of the pair, where the decoder has several shifts. The target is then
-            evaluated along with it.
+            evaluated along with it, and so it is where the pair's vocabulary is another.
     """
 
     def __init__(
@@ -47,7 +47,9 @@ class ImplicitReward:
         self._decoder = decoder
         self._draft_system = draft_system
         self._shift = shift
-        if shift is None:
+        if shift is None and decoder.has_own_vocabulary("draft"):
+            self._shift = next(iter(decoder.shifts))
+        elif shift is None:
             self._draft = decoder.alone("draft")
             self._reference = decoder.alone("reference")
         elif not isinstance(shift, str) or shift not in decoder.shifts:
@@ -84,6 +86,7 @@ class ImplicitReward:
         if not response:
             return np.zeros(0)
         messages: list[Message] = [{"role": "user", "content": prompt}]
+        seen: list[int]
         try:
             seen, by_draft = self._decoder.chat_prompts_by_shift(
                 messages, draft_system=self._draft_system
