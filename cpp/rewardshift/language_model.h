@@ -21,6 +21,7 @@ struct LogitsRequest {
   int sequence;                   ///< in [0, max_sequences()); histories of one sequence share work
   std::span<const Token> tokens;  ///< the whole history from position 0; borrowed for the call
   int n_rows;                     ///< in [0, tokens.size()]
+  int n_drafts = 0;  ///< of the last tokens, how many may be taken back soon; in [0, tokens.size()]
 };
 
 /// A causal language model, seen as a pure function from histories to logits.
@@ -62,6 +63,10 @@ class LanguageModel {
 
   /// Batches that took: calls of the network, each of one or more tokens.
   virtual std::uint64_t evaluated_batches() const = 0;
+
+  /// Whether going back a few tokens means to read again those before them, back to where drafts
+  /// began: a recurrent state is kept whole or not at all.
+  virtual bool rereads() const { return false; }
 
   /// Drops all remembered work, for when it may be damaged: a NaN in a cache can spread.
   virtual void forget() {}

@@ -11,8 +11,10 @@
 
 #include "rewardshift/error.h"
 #include "rewardshift/history.h"
+#include "rewardshift/llama/cell_cache.h"
 #include "rewardshift/llama/context_needs.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/llama/state_cache.h"
 #include "rewardshift/require.h"
 
 namespace rewardshift::llama {
@@ -99,20 +101,22 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
                                         ? options.n_ctx
                                         : std::min(facts.context_size_trained, kDefaultContext));
   // One more for scoring.
-  sequences_.resize(histories * (static_cast<std::size_t>(options.n_seq_max) + 1));
-  is_unified_ = options.kv_unified;
-  cells_each_ = is_unified_ ? cells_ : rounded_up(cells_ / sequences_.size(), kCellsOfAStream);
-  if (!is_unified_) cells_ = cells_each_ * sequences_.size();
+  sequences_ = histories * (static_cast<std::size_t>(options.n_seq_max) + 1);
+  const bool has_state = facts.memory != MemoryKind::attention;
+  const std::size_t checkpoints = has_state ? StateCache::checkpoints_for(sequences_) : 0;
+  is_unified_ = options.kv_unified || has_state;
+  cells_each_ = is_unified_ ? cells_ : rounded_up(cells_ / sequences_, kCellsOfAStream);
+  if (!is_unified_) cells_ = cells_each_ * sequences_;
   batch_tokens_ = std::min(static_cast<std::size_t>(options.n_batch), cells_);
   if (classifies_) batch_tokens_ = std::min(batch_tokens_, kClassifiedAtOnce);
-  batch_rows_ = std::min(std::max(kMostRows, sequences_.size()), batch_tokens_);
+  batch_rows_ = std::min(std::max(kMostRows, sequences_), batch_tokens_);
 
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<std::uint32_t>(cells_);
   params.n_batch = static_cast<std::uint32_t>(batch_tokens_);
   params.n_ubatch = std::min(static_cast<std::uint32_t>(options.n_ubatch), params.n_batch);
-  params.n_seq_max = static_cast<std::uint32_t>(sequences_.size());
-  params.n_outputs_max = static_cast<std::uint32_t>(std::max(batch_rows_, sequences_.size()));
+  params.n_seq_max = static_cast<std::uint32_t>(sequences_ + checkpoints);
+  params.n_outputs_max = std::max(static_cast<std::uint32_t>(batch_rows_), params.n_seq_max);
   if (classifies_) {
     params.embeddings = true;
     params.pooling_type = LLAMA_POOLING_TYPE_RANK;
@@ -150,7 +154,18 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
         bytes);
   }
   llama_attach_threadpool(context_.get(), pool_->get(), pool_->get());
-  batch_ = std::make_unique<Batch>(batch_tokens_, is_unified_ ? sequences_.size() : 1);
+  batch_ = std::make_unique<Batch>(batch_tokens_, is_unified_ ? sequences_ : 1);
+  cache_ = make_cache();
+}
+
+std::unique_ptr<HistoryCache> Context::make_cache() {
+  if (rereads()) {
+    // A state alone takes no cells, however long its history is.
+    if (model_->memory() == MemoryKind::recurrent) cells_ = cells_each_ * sequences_;
+    return std::make_unique<StateCache>(context_.get(), sequences_, cells_);
+  }
+  const CellCache::Layout layout{sequences_, cells_, is_unified_, window_};
+  return std::make_unique<CellCache>(context_.get(), layout);
 }
 
 Context::~Context() = default;
@@ -170,26 +185,48 @@ void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
   forget();
 }
 
-void Context::forget() {
-  llama_memory_clear(llama_get_memory(context_.get()), true);
-  for (Sequence& sequence : sequences_) {
-    sequence.cached.clear();
-    sequence.cells.clear();
-  }
+std::size_t Context::keep(std::span<const Token> tokens) {
+  context_.get_deleter().home.require();
+  return cache_->keep(tokens);
 }
 
+/// A NaN that one history left in a state may be in the rows of the next that gets its place: rows
+/// with one are believed when nothing was there before.
 std::span<const float* const> Context::logits(std::span<const LogitsRequest> requests) {
   context_.get_deleter().home.require();
   check_requests(requests, *this);
-  ++clock_;
-  for (const LogitsRequest& request : requests) keep_common(request);
-  for (const LogitsRequest& request : requests) borrow_prefix(request);
-  for (const LogitsRequest& request : requests) drop_if_pruned(request.sequence);
-  list_pending(requests);
-  make_room();
+  const bool is_used = cache_->may_pass_on_nan();
+  answer(requests);
+  if (is_used && has_nan()) {
+    forget();
+    answer(requests);
+  }
+  return rows_;
+}
 
+bool Context::has_nan() const {
+  return std::ranges::any_of(rows_, [](const float* row) { return std::isnan(*row); });
+}
+
+void Context::answer(std::span<const LogitsRequest> requests) {
+  cache_->begin(requests);
+  list_pending(requests);
+  cache_->make_room(pending_.size());
   copied_rows_.clear();
-  std::span<const Pending> rest = pending_;
+  std::vector<std::size_t> pauses;
+  for (const LogitsRequest& request : requests) pauses.push_back(cache_->pause(request));
+  const auto rest = std::ranges::stable_partition(
+      pending_, [&](const Pending& p) { return p.position < pauses[p.request]; });
+  const auto before = static_cast<std::size_t>(rest.begin() - pending_.begin());
+  evaluate_all(requests, std::span<const Pending>(pending_).first(before));
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (pauses[i] > 0) cache_->mark(requests[i].sequence);
+  }
+  evaluate_all(requests, std::span<const Pending>(pending_).subspan(before));
+}
+
+/// In as few batches as fit. None of the rows is wanted but of the last such call's.
+void Context::evaluate_all(std::span<const LogitsRequest> requests, std::span<const Pending> rest) {
   while (!rest.empty()) {
     std::size_t tokens = 0;
     std::size_t rows = 0;
@@ -208,11 +245,10 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
       row = copied_rows_.back().data();
     }
   }
-  return rows_;
 }
 
-/// Lists request by request; with a cache each, by sequence: llama.cpp evaluates only neighbouring
-/// caches together.
+/// Lists request by request; with a cache or a state each, by sequence: llama.cpp evaluates only
+/// neighbouring ones together.
 void Context::list_pending(std::span<const LogitsRequest> requests) {
   pending_.clear();
   places_.assign(requests.size(), {});
@@ -220,8 +256,8 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const LogitsRequest& request = requests[i];
     const std::size_t first_row = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
-    const std::size_t shared = is_unified_ ? share_pending(requests, i) : 0;
-    for (std::size_t position = std::max(cached_of(request).size(), shared);
+    const std::size_t shared = cache_->shares_new_tokens() ? share_pending(requests, i) : 0;
+    for (std::size_t position = std::max(held(request), shared);
          position < request.tokens.size(); ++position) {
       const bool wants_row = position >= first_row;
       places_[i].push_back(pending_.size());
@@ -229,7 +265,7 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
     }
   }
   rows_.assign(rows, nullptr);
-  if (is_unified_) return;
+  if (cache_->shares_new_tokens()) return;
   std::ranges::stable_sort(pending_, {},
                            [&](const Pending& p) { return requests[p.request].sequence; });
 }
@@ -240,7 +276,7 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
 std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std::size_t i) {
   const auto wanted = requests[i].tokens.first(requests[i].tokens.size() -
                                                static_cast<std::size_t>(requests[i].n_rows));
-  std::size_t most = cached_of(requests[i]).size();
+  std::size_t most = held(requests[i]);
   if (most >= wanted.size()) return 0;  // as in every round of a chain
   std::size_t donor = i;
   for (std::size_t other = 0; other < i; ++other) {
@@ -250,11 +286,8 @@ std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std:
     donor = other;
   }
   if (donor == i) return 0;
-  const std::size_t first = cached_of(requests[donor]).size();
-  if (first > cached_of(requests[i]).size()) return 0;
-  drop_tail(requests[i].sequence, first);
-  drop_if_pruned(requests[i].sequence);
-  if (cached_of(requests[i]).size() != first) return 0;
+  const std::size_t first = held(requests[donor]);
+  if (!cache_->cut_to(requests[i].sequence, first)) return 0;
   for (std::size_t position = first; position < most; ++position) {
     const std::size_t place = places_[donor][position - first];
     pending_[place].sharers.push_back(i);
@@ -312,14 +345,11 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
   ++batches_;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const LogitsRequest& request = requests[tokens[i].request];
-    ++last_cell_;
-    const auto keep = [&](const LogitsRequest& owner) {
-      Sequence& sequence = sequences_[static_cast<std::size_t>(owner.sequence)];
-      sequence.cached.push_back(request.tokens[tokens[i].position]);
-      sequence.cells.push_back(last_cell_);
-    };
-    keep(request);
-    for (const std::size_t sharer : tokens[i].sharers) keep(requests[sharer]);
+    cache_->add_cell();
+    cache_->add_owner(request.sequence, request.tokens[tokens[i].position]);
+    for (const std::size_t sharer : tokens[i].sharers) {
+      cache_->add_owner(requests[sharer].sequence, request.tokens[tokens[i].position]);
+    }
     if (const auto row = tokens[i].row) {
       rows_[*row] = row_of(request.sequence, i);
     }
@@ -334,11 +364,7 @@ const float* Context::row_of(int sequence, std::size_t i) const {
 
 /// Takes back whatever a failed call left in the cache, then says what happened.
 void Context::fail(std::span<const LogitsRequest> requests, int status, const std::string& reason) {
-  llama_memory_t memory = llama_get_memory(context_.get());
-  for (const LogitsRequest& request : requests) {
-    const auto& cached = sequences_[static_cast<std::size_t>(request.sequence)].cached;
-    llama_memory_seq_rm(memory, request.sequence, static_cast<llama_pos>(cached.size()), -1);
-  }
+  cache_->recover(requests);
   if (status == 2) throw CancelledError("the evaluation was interrupted");
   const std::string what = status == 1 ? "its context is full" : "llama.cpp could not evaluate it";
   throw EvaluationError(model_->path() + ": " + what + " (status " + std::to_string(status) +

@@ -30,10 +30,14 @@ constexpr std::array<std::string_view, 56> kWholeHeads = {
     "talkie",      "xverse"};
 
 /// Architectures whose keys and values may differ in size (latent attention and the like).
-constexpr std::array<std::string_view, 16> kUnequalHeads = {
+constexpr std::array<std::string_view, 17> kUnequalHeads = {
     "deepseek2", "deepseek2-ocr", "deepseek32", "dots3note", "glm-dsa", "mimo2",
     "minicpm3",  "mistral4",      "plm",        "hy_v4",     "step35",  "gemma4",
-    "gemma3n",   "openelm",       "minimax-m3", "hrm_text"};
+    "gemma3n",   "openelm",       "minimax-m3", "hrm_text",  "kimi-linear"};
+
+/// Architectures without any attention: what they say of heads is not read, or is none.
+constexpr std::array<std::string_view, 6> kHeadless = {"mamba",      "mamba2", "rwkv6",
+                                                       "rwkv6qwen2", "rwkv7",  "arwkv7"};
 
 template <class Names>
 bool contains(const Names& names, std::string_view name) {
@@ -50,6 +54,7 @@ class Hyperparameters {
     require_windows();
     require_scaling();
     require_experts();
+    if (contains(kHeadless, file_.architecture())) return;
     const std::int64_t first = heads("attention.head_count", 0);
     if (first < 1) file_.refuse("names no positive " + file_.key("attention.head_count"));
     require_heads();
