@@ -40,12 +40,14 @@ Rows copy_rows(std::span<const float* const> rows, int vocab_size) {
   return Rows(values->data(), {rows.size(), width}, owner);
 }
 
-/// One history per sequence: (sequence, tokens, rows wanted).
+/// One history per sequence: (sequence, tokens, rows wanted), and how many tokens are drafts.
 Rows bound_logits(LanguageModel& model,
-                  const std::vector<std::tuple<int, std::vector<Token>, int>>& histories) {
+                  const std::vector<std::tuple<int, std::vector<Token>, int>>& histories,
+                  const std::vector<int>& drafts) {
   std::vector<LogitsRequest> requests;
   for (const auto& [sequence, tokens, n_rows] : histories) {
-    requests.push_back({sequence, tokens, n_rows});
+    const std::size_t i = requests.size();
+    requests.push_back({sequence, tokens, n_rows, i < drafts.size() ? drafts[i] : 0});
   }
   const auto rows = run_interruptibly([&] { return model.logits(requests); });
   return copy_rows(rows, model.vocab_size());
@@ -73,9 +75,10 @@ void register_language_model(nb::module_& m) {
              const std::string bytes = model.piece(token);
              return nb::bytes(bytes.data(), bytes.size());
            })
-      .def("logits", bound_logits, "histories"_a,
+      .def("logits", bound_logits, "histories"_a, "drafts"_a = std::vector<int>{},
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
-           "(sum of n, vocab_size).")
+           "(sum of n, vocab_size). `drafts` says of each how many of its last tokens may be taken "
+           "back soon.")
       .def("is_end_of_generation", &LanguageModel::is_end_of_generation, "token"_a)
       .def("forget", &LanguageModel::forget, "Drops all remembered work.")
       .def_prop_ro("evaluated_tokens", &LanguageModel::evaluated_tokens,

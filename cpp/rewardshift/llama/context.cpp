@@ -25,6 +25,10 @@ constexpr std::size_t kCellsOfAStream = 256;    // llama.cpp rounds each one's c
 constexpr std::size_t kClassifiedAtOnce = 128;  // tokens: each of them costs a row of logits, too
 constexpr std::size_t kMostRows = 64;  // bounds the logits' share of llama.cpp's compute buffer
 
+/// An architecture whose graph in llama.cpp takes one sequence's tokens and states for another's
+/// where a batch has several.
+constexpr const char* kMixesSequences = "plamo2";
+
 std::size_t rounded_up(std::size_t value, std::size_t multiple) {
   return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
 }
@@ -102,6 +106,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
                                         : std::min(facts.context_size_trained, kDefaultContext));
   // One more for scoring.
   sequences_ = histories * (static_cast<std::size_t>(options.n_seq_max) + 1);
+  is_one_at_a_time_ = facts.architecture == kMixesSequences;
   const bool has_state = facts.memory != MemoryKind::attention;
   const std::size_t checkpoints = has_state ? StateCache::checkpoints_for(sequences_) : 0;
   is_unified_ = options.kv_unified || has_state;
@@ -231,7 +236,8 @@ void Context::evaluate_all(std::span<const LogitsRequest> requests, std::span<co
     std::size_t tokens = 0;
     std::size_t rows = 0;
     while (tokens < rest.size() && tokens < batch_tokens_ &&
-           rows + (rest[tokens].row ? 1 : 0) <= batch_rows_) {
+           rows + (rest[tokens].row ? 1 : 0) <= batch_rows_ &&
+           (!is_one_at_a_time_ || rest[tokens].request == rest.front().request)) {
       rows += rest[tokens++].row ? 1 : 0;
     }
     const auto now = rest.first(tokens);

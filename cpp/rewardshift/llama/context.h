@@ -117,6 +117,7 @@ class Context final : public LanguageModel {
   const std::atomic<bool>* interrupt_;
   bool is_unified_;
   bool classifies_;
+  bool is_one_at_a_time_;    ///< no batch has tokens of two sequences
   std::size_t cells_;        ///< of all sequences together
   std::size_t cells_each_;   ///< that one sequence can have
   std::size_t sequences_;    ///< that can be asked for

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "rewardshift/llama/gguf_recurrent.h"
+
 namespace rewardshift::llama {
 namespace {
 
@@ -35,10 +37,6 @@ constexpr std::array<std::string_view, 17> kUnequalHeads = {
     "minicpm3",  "mistral4",      "plm",        "hy_v4",     "step35",  "gemma4",
     "gemma3n",   "openelm",       "minimax-m3", "hrm_text",  "kimi-linear"};
 
-/// Architectures without any attention: what they say of heads is not read, or is none.
-constexpr std::array<std::string_view, 6> kHeadless = {"mamba",      "mamba2", "rwkv6",
-                                                       "rwkv6qwen2", "rwkv7",  "arwkv7"};
-
 template <class Names>
 bool contains(const Names& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -54,7 +52,7 @@ class Hyperparameters {
     require_windows();
     require_scaling();
     require_experts();
-    if (contains(kHeadless, file_.architecture())) return;
+    if (is_headless(file_.architecture())) return;
     const std::int64_t first = heads("attention.head_count", 0);
     if (first < 1) file_.refuse("names no positive " + file_.key("attention.head_count"));
     require_heads();

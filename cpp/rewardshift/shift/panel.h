@@ -35,6 +35,7 @@ struct Question {
   int place;  ///< a request's place, in [0, places()]; the last one is for scoring
   std::span<const Token> tokens;
   int n_rows;
+  int n_drafts = 0;
 };
 
 /// A row that is not a distribution: what the model remembers may be damaged too.
@@ -95,6 +96,9 @@ class Panel {
   std::size_t model_of(std::size_t reader) const { return model_of_[reader]; }
   const LanguageModel& model(std::size_t model) const { return models_[model].model(); }
   const CostCurve& costs(std::size_t model) const { return models_[model].costs(); }
+
+  /// The first reader whose model rereads(), if there is one.
+  std::optional<std::size_t> rereader() const;
 
   void calibrate(const CostMeasurement& how);
   void forget();
