@@ -1,8 +1,4 @@
-"""Recurrent and hybrid models: what is kept of a history is a state, and rows are right anyway.
-
-The oracle reads every history from its first token, one token at a time, in a memory that holds
-nothing else: then no state is ever taken back, copied or shared.
-"""
+"""Recurrent and hybrid models: what is kept of a history is a state, and rows are right anyway."""
 
 from __future__ import annotations
 
@@ -15,7 +11,8 @@ from hypothesis import strategies as st
 
 from rewardshift import EvaluationError
 from tests.support import precision
-from tests.support.engine import open_context, rows
+from tests.support.engine import open_context, rows, run_python
+from tests.support.one_by_one import Oracles
 from tests.support.tiny_recurrent import ARCHITECTURES, RecurrentSpec
 
 if TYPE_CHECKING:
@@ -42,39 +39,22 @@ def tokens_of(length: int, seed: int = 0) -> list[int]:
     return [int(t) for t in np.random.default_rng(seed).integers(3, 12, length)]
 
 
-class OneByOne:
-    """The oracle of one model."""
-
-    def __init__(self, model: RecurrentModel) -> None:
-        self._context = open_context(model, n_seq_max=1, n_batch=1, n_ubatch=1)
-        self._known: dict[tuple[int, ...], NDArray[np.float32]] = {}
-
-    def rows(self, tokens: Sequence[int], n: int) -> NDArray[np.float32]:
-        """The logits of the last n positions of a history."""
-        history = tuple(tokens)
-        if history not in self._known:
-            self._context.forget()
-            read = [rows(self._context, (0, history[:i], 1)) for i in range(1, len(history) + 1)]
-            self._known[history] = np.concatenate(read)
-        return self._known[history][len(history) - n :]
-
-
 @pytest.fixture(scope="module")
-def oracles() -> dict[str, OneByOne]:
-    """By architecture."""
-    return {}
+def oracles() -> Oracles:
+    """They know what they were asked before."""
+    return Oracles()
 
 
 def check(
-    context: _core.Context, model: RecurrentModel, oracles: dict[str, OneByOne], *asked: History
+    context: _core.Context, model: RecurrentModel, oracles: Oracles, *asked: History
 ) -> None:
     compare(rows(context, *asked), model, oracles, *asked)
 
 
 def compare(
-    got: NDArray[np.float32], model: RecurrentModel, oracles: dict[str, OneByOne], *asked: History
+    got: NDArray[np.float32], model: RecurrentModel, oracles: Oracles, *asked: History
 ) -> None:
-    oracle = oracles.setdefault(model.spec.arch, OneByOne(model))
+    oracle = oracles.of(model)
     wanted = [oracle.rows(tokens, n) for _, tokens, n in asked if n > 0]
     assert len(got) == sum(len(w) for w in wanted)
     if wanted:
@@ -94,7 +74,7 @@ def evaluated(context: _core.Context, *asked: History, drafts: Sequence[int] = (
 @pytest.mark.parametrize("n_batch", [1, 3, 16, 512])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_rows_of_several_sequences_are_those_of_one_token_at_a_time(
-    files: Files, oracles: dict[str, OneByOne], arch: str, n_batch: int
+    files: Files, oracles: Oracles, arch: str, n_batch: int
 ) -> None:
     model = files.recurrent(arch)
     context = open_context(model, n_batch=n_batch)
@@ -128,7 +108,7 @@ def walks(draw: st.DrawFn) -> list[list[tuple[History, int]]]:
 @given(calls=walks(), n_batch=st.sampled_from([5, 512]))
 def test_any_walk_through_histories_is_answered_right(
     files: Files,
-    oracles: dict[str, OneByOne],
+    oracles: Oracles,
     arch: str,
     n_batch: int,
     calls: list[list[tuple[History, int]]],
@@ -143,7 +123,7 @@ def test_any_walk_through_histories_is_answered_right(
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_a_tree_of_histories_is_answered_right(
-    files: Files, oracles: dict[str, OneByOne], arch: str
+    files: Files, oracles: Oracles, arch: str
 ) -> None:
     model, prompt = files.recurrent(arch), tokens_of(20)
     context = open_context(model)
@@ -162,7 +142,7 @@ def test_a_tree_of_histories_is_answered_right(
 
 @pytest.mark.parametrize("arch", sorted(set(ARCHITECTURES) - set(STATES_ONLY)))
 def test_a_full_context_is_an_error_and_leaves_the_context_usable(
-    files: Files, oracles: dict[str, OneByOne], arch: str
+    files: Files, oracles: Oracles, arch: str
 ) -> None:
     model, a, b = files.recurrent(arch), tokens_of(200, 1), tokens_of(200, 2)
     context = open_context(model, n_ctx=256)
@@ -174,7 +154,7 @@ def test_a_full_context_is_an_error_and_leaves_the_context_usable(
 
 
 @pytest.mark.parametrize("arch", STATES_ONLY)
-def test_a_state_takes_no_cells(files: Files, oracles: dict[str, OneByOne], arch: str) -> None:
+def test_a_state_takes_no_cells(files: Files, oracles: Oracles, arch: str) -> None:
     model, context = files.recurrent(arch), open_context(files.recurrent(arch), n_ctx=LONGEST)
     histories = [(i, tokens_of(LONGEST, i), 1) for i in range(5)]
     check(context, model, oracles, *histories)
@@ -196,7 +176,7 @@ def test_a_longer_history_costs_only_its_new_tokens(files: Files, arch: str) -> 
 @pytest.mark.parametrize("arch", KINDS)
 @pytest.mark.parametrize("accepted", [0, 1, 3, 4])
 def test_going_back_into_a_block_reads_again_from_where_it_began(
-    files: Files, oracles: dict[str, OneByOne], arch: str, accepted: int
+    files: Files, oracles: Oracles, arch: str, accepted: int
 ) -> None:
     """The target: four drafts in one block, of which some are accepted, five times over."""
     model = files.recurrent(arch)
@@ -216,7 +196,7 @@ def test_going_back_into_a_block_reads_again_from_where_it_began(
 
 @pytest.mark.parametrize("arch", KINDS)
 def test_a_drafter_reads_again_only_what_was_drafted(
-    files: Files, oracles: dict[str, OneByOne], arch: str
+    files: Files, oracles: Oracles, arch: str
 ) -> None:
     model = files.recurrent(arch)
     context, history = open_context(model), tokens_of(30)
@@ -233,7 +213,7 @@ def test_a_drafter_reads_again_only_what_was_drafted(
 
 @pytest.mark.parametrize("arch", KINDS)
 def test_samples_of_a_prompt_evaluate_it_once(
-    files: Files, oracles: dict[str, OneByOne], arch: str
+    files: Files, oracles: Oracles, arch: str
 ) -> None:
     model, prompt = files.recurrent(arch), tokens_of(60)
     context = open_context(model)
@@ -246,7 +226,7 @@ def test_samples_of_a_prompt_evaluate_it_once(
 
 @pytest.mark.parametrize("arch", KINDS)
 def test_a_conversation_goes_on_from_the_end_of_its_prompt(
-    files: Files, oracles: dict[str, OneByOne], arch: str
+    files: Files, oracles: Oracles, arch: str
 ) -> None:
     """Even if its last answer is not what the next prompt has in its place."""
     model, prompt = files.recurrent(arch), tokens_of(60)
@@ -264,7 +244,7 @@ def test_a_conversation_goes_on_from_the_end_of_its_prompt(
 
 @pytest.mark.parametrize("arch", KINDS)
 def test_what_is_scored_again_and_again_reads_its_prompt_once(
-    files: Files, oracles: dict[str, OneByOne], arch: str
+    files: Files, oracles: Oracles, arch: str
 ) -> None:
     model, prompt = files.recurrent(arch), tokens_of(60)
     context = open_context(model)
@@ -281,3 +261,74 @@ def test_an_empty_history_frees_all_that_a_sequence_holds(files: Files, arch: st
     rows(context, (0, prompt, 1))
     assert evaluated(context, (0, [], 0)) == 0
     assert evaluated(context, (1, prompt, 1)) == 60
+
+
+# --- what goes wrong ---------------------------------------------------------------------------
+
+NAN_TOKEN = 9
+
+
+@pytest.mark.parametrize("arch", KINDS)
+def test_a_nan_that_a_history_left_behind_shows_in_no_other(
+    files: Files, oracles: Oracles, arch: str
+) -> None:
+    """Even if nobody saw it: what is only prepared yields no rows."""
+    good, bad = files.recurrent(arch), files.recurrent(arch, nan_embedding=NAN_TOKEN)
+    context, history = open_context(bad, n_seq_max=2), [4, 5, 6, 3, 4, 5]
+    for sequence in (0, 1, 2, 0):
+        rows(context, (sequence, [4, NAN_TOKEN, 5], 0))
+        rows(context, (sequence, [], 0))
+        check(context, good, oracles, (sequence, history, 2))
+        assert np.isnan(rows(context, (sequence, [4, NAN_TOKEN, 5], 1))).all()
+        check(context, good, oracles, (sequence, [*history, 7], 1))
+    got = rows(context, (0, [4, NAN_TOKEN], 1), (1, history, 1))
+    assert np.isnan(got[0]).all()
+    compare(got[1:], good, oracles, (1, history, 1))
+
+
+INTERRUPTED = """
+import json, os, random, signal, threading, time
+from types import SimpleNamespace
+import numpy as np
+from rewardshift import CancelledError
+from support.engine import open_context, rows
+
+def opened():
+    return open_context(SimpleNamespace(path=PATH), n_ctx=2048, n_batch=16)
+
+prompts = [[3 + (i * i + j) % 9 for i in range(300)] for j in range(4)]
+whole = [(j, prompts[j], 2) for j in range(4)]
+others = [(j, prompts[j][:150] + [5, 6], 2) for j in range(4)]
+wanted = [rows(opened(), *asked) for asked in (whole, others)]
+context = opened()
+start = time.perf_counter()
+rows(context, *whole)
+seconds = time.perf_counter() - start
+random.seed(0)
+hits, worst = 0, 0.0
+while hits < 10:
+    context.forget()
+    rows(context, *((j, prompts[j][:150], 0) for j in range(4)))
+    timer = threading.Timer(random.random() * seconds, os.kill, (os.getpid(), signal.SIGINT))
+    is_done = False
+    try:
+        timer.start()
+        rows(context, *whole)
+        is_done = True
+        timer.join()
+        time.sleep(0.01)  # the signal, if it comes so late
+    except (KeyboardInterrupt, CancelledError):
+        pass
+    hits += not is_done
+    for asked, right in zip((whole, others), wanted, strict=True):
+        worst = max(worst, float(np.abs(rows(context, *asked) - right).max()))
+print(json.dumps(worst))
+"""
+
+
+@pytest.mark.parametrize("arch", KINDS)
+def test_what_ctrl_c_broke_off_shows_nowhere(files: Files, arch: str) -> None:
+    path = files.recurrent(arch).path
+    process = run_python(f"PATH = {str(path)!r}\n{INTERRUPTED}", timeout=300)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert float(process.stdout) < 2 * precision.of_recurrent_logits(1.5, 300)

@@ -14,6 +14,7 @@
 #include "rewardshift/llama/gguf_check.h"
 #include "rewardshift/llama/gguf_file.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/llama/memory_shape.h"
 #include "rewardshift/llama/rearranged.h"
 #include "rewardshift/llama/system.h"
 
@@ -174,6 +175,11 @@ ModelFacts Model::facts() const {
   facts.value_size = number(m, facts.architecture + ".attention.value_length", quotient);
   facts.sliding_window = llama_model_n_swa(m);
   facts.memory = memory();
+  const bool is_usual = facts.memory == MemoryKind::attention;
+  const std::size_t usual = static_cast<std::size_t>(facts.kv_heads) * static_cast<std::size_t>(facts.layers);
+  const MemoryShape shape = is_usual ? MemoryShape{usual, 0} : memory_shape(GgufFile(path_));
+  facts.stored_heads = shape.kv_heads;
+  facts.state_bytes = shape.state_bytes;
   facts.bos = token_or_none(llama_vocab_bos(vocab));
   facts.eos = token_or_none(llama_vocab_eos(vocab));
   for (Token token = 0; token < facts.vocab_size; ++token) {

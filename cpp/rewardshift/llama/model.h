@@ -44,6 +44,8 @@ struct ModelFacts {
   int value_size;      ///< values of a head's value
   int sliding_window;  ///< tokens; 0 is none
   MemoryKind memory;
+  std::size_t stored_heads;  ///< that store a key and a value of each token, in all layers
+  std::size_t state_bytes;   ///< of one history's recurrent state; 0 is none
   std::optional<Token> bos;
   std::optional<Token> eos;
   std::vector<Token> end_of_generation;
