@@ -48,6 +48,16 @@ class Files:
             self.recurrent_models[wanted] = write_recurrent(path, wanted)
         return self.recurrent_models[wanted]
 
+    def recurrent_trio(
+        self, arch: str, **spec: object
+    ) -> tuple[RecurrentModel, RecurrentModel, RecurrentModel]:
+        """As trio()."""
+        return (
+            self.recurrent(arch, **spec),
+            self.recurrent(arch, **spec, noise=0.35, noise_seed=1),
+            self.recurrent(arch, **spec, noise=0.35, noise_seed=2),
+        )
+
     def trio(self, **spec: object) -> tuple[TinyModel, TinyModel, TinyModel]:
         """Target, draft and reference: alike enough for drafts to be accepted now and then."""
         return (
