@@ -202,10 +202,11 @@ def test_a_seed_gives_the_same_bits_whatever_came_before(
 @pytest.mark.parametrize("arch", KINDS)
 def test_samples_of_one_prompt_evaluate_it_once(files: Files, arch: str) -> None:
     context, prompt = open_context(files.recurrent(arch), n_ctx=1024), tokens_of(100)
+    options = {"max_tokens": 5, "deterministic": False, "prompt_lookup": False, **NO_END}
     with Decoder.from_models(context) as decoder:
-        decoder.generate_batch([prompt] * 8, max_tokens=5, deterministic=False, **NO_END)
+        decoder.generate_batch([prompt] * 8, **options)
         assert context.evaluated_tokens == 99 + 8 * 5
-        decoder.generate_batch([prompt] * 8, max_tokens=5, deterministic=False, **NO_END)
+        decoder.generate_batch([prompt] * 8, **options)
         assert context.evaluated_tokens == 99 + 16 * 5
 
 
@@ -219,7 +220,7 @@ def test_rejected_drafts_cost_what_was_drafted_and_no_more(files: Files, arch: s
             prompt, seed=0, max_tokens=60, num_draft_tokens=4, deterministic=False, **NO_END
         ).statistics
     asked = len(prompt) - 1 + statistics.drafted + statistics.rounds
-    assert statistics.rejected > 5
+    assert statistics.drafted - statistics.accepted > 15
     for context in contexts:
         again = context.evaluated_tokens - asked
         assert again <= 2 * 60  # every token of the response read again, and once more
