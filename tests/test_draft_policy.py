@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from rewardshift._core import DraftKind
 
 from rewardshift import Decoder, NgramTable, TableModel, _core
+from rewardshift._core import DraftKind
 
 LENGTHS = range(9)
 
@@ -131,7 +131,7 @@ def test_what_has_to_be_read_again_is_paid_for(slope, ratio, p):
     target, draft = line(1.0, slope), line(ratio, 0.5)
     policy = learned([p] * 8)
     costs = costs_of(curve(*target), curve(*draft), curve(*draft))
-    (chosen,) = lengths_of(policy, [plan()], **costs, rereads=[True, True, True])
+    (chosen,) = lengths_of(policy, [plan()], **costs, takes_back=[0, 0, 0])
     (otherwise,) = lengths_of(policy, [plan()], **costs)
     best = max(rate_when_read_again(k, p, target, draft) for k in LENGTHS)
     assert rate_when_read_again(chosen, p, target, draft) >= 0.97 * best
@@ -143,7 +143,7 @@ def test_nothing_is_drafted_where_reading_again_costs_more_than_drafts_win():
     policy = learned([0.45] * 8)
     costs = costs_of(curve(*target), curve(*draft), curve(*draft))
     assert lengths_of(policy, [plan()], **costs)[0] > 0
-    assert lengths_of(policy, [plan()], **costs, rereads=[True, True, True]) == [0]
+    assert lengths_of(policy, [plan()], **costs, takes_back=[0, 0, 0]) == [0]
 
 
 def test_lengths_are_between_nothing_and_the_most_allowed():

@@ -85,7 +85,7 @@ def test_greedy_text_is_that_of_one_token_at_a_time(
 
 
 @pytest.mark.parametrize("pair", ["attention", "recurrent"])
-def test_recurrent_and_other_models_go_together(files: Files, oracles: Oracles, pair: str) -> None:
+def test_recurrent_and_other_models_go_together(files: Files, pair: str) -> None:
     """A recurrent target with a pair that has attention, and the other way round."""
     spec: dict[str, Any] = {"vocab": spm_vocab(30), "scale": 3.0}
     others, states = files.trio(**spec), files.recurrent_trio("mamba2", **spec)
@@ -228,9 +228,11 @@ def test_rejected_drafts_cost_what_was_drafted_and_no_more(files: Files, arch: s
 
 def test_trees_are_refused_with_the_reason(files: Files) -> None:
     target, draft, _ = files.recurrent_trio("lfm2")
-    with Decoder(target.path, draft.path, **EXACT) as decoder:
-        with pytest.raises(ValueError, match=r"tree_width 2 .* target has a recurrent state"):
-            decoder.generate([1, 3], tree_width=2)
+    with (
+        Decoder(target.path, draft.path, **EXACT) as decoder,
+        pytest.raises(ValueError, match=r"tree_width 2 .* target has a recurrent state"),
+    ):
+        decoder.generate([1, 3], tree_width=2)
 
 
 @pytest.mark.parametrize("arch", KINDS)

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -64,9 +65,11 @@ class LanguageModel {
   /// Batches that took: calls of the network, each of one or more tokens.
   virtual std::uint64_t evaluated_batches() const = 0;
 
-  /// Whether going back a few tokens means to read again those before them, back to where drafts
-  /// began: a recurrent state is kept whole or not at all.
-  virtual bool rereads() const { return false; }
+  static constexpr std::size_t kAnyNumber = std::numeric_limits<std::size_t>::max();
+
+  /// Of the tokens that a batch read of a history, how many can be taken back without reading
+  /// others again, back to where drafts began: of a recurrent state it may be none.
+  virtual std::size_t takes_back() const { return kAnyNumber; }
 
   /// Drops all remembered work, for when it may be damaged: a NaN in a cache can spread.
   virtual void forget() {}

@@ -151,6 +151,15 @@ def _experts() -> Shapes:
     }
 
 
+def _ungated_experts() -> Shapes:
+    shared: Shapes = {
+        "ffn_up_shexp.weight": (EXPERT_FF, EMBD),
+        "ffn_down_shexp.weight": (EMBD, EXPERT_FF),
+        "exp_probs_b.bias": (EXPERTS,),
+    }
+    return {name: shape for name, shape in _experts().items() if "gate_exps" not in name} | shared
+
+
 def _attention(*, normed: bool = False, gated: bool = False, fused: bool = False) -> Shapes:
     queries, keys = HEADS * HEAD, KV_HEADS * HEAD
     shapes: Shapes = {"attn_output.weight": (EMBD, queries)}
@@ -430,6 +439,49 @@ ARCHITECTURES: dict[str, Architecture] = {
         (
             _delta_net(joined=False) | _POST | _ffn(),
             _attention(normed=True, gated=True) | _POST | _ffn(),
+        ),
+    ),
+    "qwen35moe": Architecture(
+        {
+            **_DELTA,
+            **_EXPERTS,
+            "expert_shared_feed_forward_length": FF,
+            "rope.dimension_sections": [2, 1, 1, 0],
+        },
+        (
+            _qwen3next(_delta_net(joined=False)),
+            _qwen3next(_attention(normed=True, gated=True)),
+        ),
+    ),
+    "lfm2moe": Architecture(
+        {
+            **_ONE_OF_TWO,
+            **_EXPERTS,
+            "shortconv.l_cache": 3,
+            "leading_dense_block_count": 1,
+            "expert_gating_func": 2,
+        },
+        (
+            _short_convolution() | _BOTH | _ffn(),
+            _attention(normed=True) | _BOTH | _experts() | {"exp_probs_b.bias": (EXPERTS,)},
+        ),
+        last_norm="token_embd_norm",
+    ),
+    "nemotron_h_moe": Architecture(
+        {
+            **_GROUPED,
+            **_HEADS,
+            **_EXPERTS,
+            "attention.head_count_kv": [0, KV_HEADS, 0],
+            "feed_forward_length": [0, 0, FF],
+            "attention.layer_norm_epsilon": 1e-5,
+            "expert_shared_feed_forward_length": EXPERT_FF,
+            "expert_shared_count": 1,
+            "expert_gating_func": 2,
+            "expert_weights_scale": 1.0,
+        },
+        tuple(
+            _norms("attn_norm") | mixer for mixer in (_mamba2(), _attention(), _ungated_experts())
         ),
     ),
     "plamo2": Architecture(

@@ -10,6 +10,9 @@ constexpr double kFirstGuess = 0.7;    // of the acceptance, before any was seen
 constexpr double kGuessWeight = 4.0;   // in drafts
 constexpr double kOthersWeight = 8.0;  // of other requests' drafts against this one's
 
+/// Drafts are read one by one: all but the last come of other batches.
+constexpr std::size_t kMoreThanOneBatchRead = LanguageModel::kAnyNumber;
+
 /// How often readers are asked while a request's drafts are made.
 std::size_t turns(const RoundPlan& plan) {
   return plan.length > 0 && asks_readers(plan.chosen().kind) ? plan.length : 0;
@@ -35,8 +38,7 @@ double flush(std::vector<double>& rows, const RoundCosts& costs) {
 /// fewer rows than there are drafts, and once more wherever a walk ends at a leaf: what that makes
 /// the other way round is not counted.
 double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
-                                     std::span<const Prospect> prospects,
-                                     const RoundCosts& costs) {
+                                     std::span<const Prospect> prospects, const RoundCosts& costs) {
   rows_.assign(costs.models.size(), 0.0);
   std::size_t longest = 0;
   double target_rows = 0.0;
@@ -45,7 +47,7 @@ double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
     const double rows = static_cast<double>(plan.length) + 1.0;
     add(rows_, plan.length > 0 ? plan.chosen().scoring : plan.goal, rows);
     if (plan.length > 0) {
-      add_rereading(plan.chosen().scoring, prospects[i].reread_by_scorers, costs);
+      add_rereading(plan.chosen().scoring, plan.length, prospects[i].reread_by_scorers, costs);
     }
     target_rows += rows;
     longest = std::max(longest, turns(plan));
@@ -56,7 +58,8 @@ double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
       if (turns(plans[i]) < turn) continue;
       add(rows_, plans[i].chosen().drafting, 1.0);
       if (turn > 1) continue;
-      add_rereading(plans[i].chosen().drafting, prospects[i].reread_by_drafters, costs);
+      add_rereading(plans[i].chosen().drafting, kMoreThanOneBatchRead,
+                    prospects[i].reread_by_drafters, costs);
     }
     seconds += flush(rows_, costs);
   }
@@ -74,11 +77,12 @@ double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
   return seconds + batches * flush(rows_, costs);
 }
 
-void AdaptivePolicy::add_rereading(std::span<const std::size_t> models, double tokens,
-                                   const RoundCosts& costs) {
-  if (costs.rereads.empty()) return;
+/// Adds what models read again that cannot take back so many tokens of a batch.
+void AdaptivePolicy::add_rereading(std::span<const std::size_t> models, std::size_t taken_back,
+                                   double tokens, const RoundCosts& costs) {
+  if (costs.takes_back.empty()) return;
   for (const std::size_t model : models) {
-    if (costs.rereads[model]) rows_[model] += tokens;
+    if (costs.takes_back[model] < taken_back) rows_[model] += tokens;
   }
 }
 

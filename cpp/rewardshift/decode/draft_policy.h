@@ -38,9 +38,9 @@ struct RoundPlan {
 
 /// What a round costs, part by part.
 struct RoundCosts {
-  std::vector<const CostCurve*> models;  ///< by number; 0 is the target's
-  double own_seconds = 0.0;              ///< our own work, for each row of the target
-  std::vector<bool> rereads = {};        ///< by number: see LanguageModel; of none where empty
+  std::vector<const CostCurve*> models;      ///< by number; 0 is the target's
+  double own_seconds = 0.0;                  ///< our own work, for each row of the target
+  std::vector<std::size_t> takes_back = {};  ///< by number: see LanguageModel; all where empty
 };
 
 /// Chooses the draft lengths that promise most tokens a second, for all requests of a round.
@@ -68,7 +68,7 @@ class AdaptivePolicy {
  private:
   /// What is to be expected of a block.
   struct Prospect {
-    double survival = 1.0;          ///< the probability that its last draft is accepted
+    double survival = 1.0;            ///< the probability that its last draft is accepted
     double reread_by_scorers = 0.0;   ///< tokens, if they have to go back to where it began
     double reread_by_drafters = 0.0;  ///< the same; they know the token before the drafts
 
@@ -88,11 +88,12 @@ class AdaptivePolicy {
   double best_rate_alone(RoundPlan& plan, std::size_t way, const RoundCosts& costs);
   double round_seconds(std::span<const RoundPlan> plans, std::span<const Prospect> prospects,
                        const RoundCosts& costs);
-  void add_rereading(std::span<const std::size_t> models, double tokens, const RoundCosts& costs);
+  void add_rereading(std::span<const std::size_t> models, std::size_t taken_back, double tokens,
+                     const RoundCosts& costs);
 
   Acceptances all_{0.995};  ///< of all requests
   std::vector<Candidate> candidates_;
-  std::vector<double> expected_;  ///< survivals of one plan's drafts
+  std::vector<double> expected_;     ///< survivals of one plan's drafts
   std::vector<Prospect> prospects_;  ///< by plan
   std::vector<double> rows_;         ///< by model: of the batch whose cost is being added up
 };

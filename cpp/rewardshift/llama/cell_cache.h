@@ -20,6 +20,7 @@ class CellCache final : public HistoryCache {
 
   void begin(std::span<const LogitsRequest> requests) override;
   bool cut_to(int sequence, std::size_t tokens) override;
+  std::size_t takes_back() const override { return LanguageModel::kAnyNumber; }
   bool shares_new_tokens() const override { return layout_.is_unified; }
   void recover(std::span<const LogitsRequest> requests) override;
 

@@ -14,6 +14,7 @@
 #include "rewardshift/llama/cell_cache.h"
 #include "rewardshift/llama/context_needs.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/llama/snapshot_cache.h"
 #include "rewardshift/llama/state_cache.h"
 #include "rewardshift/require.h"
 
@@ -138,6 +139,10 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   params.kv_unified = is_unified_;  // then sequences share cells: a common prompt is stored once
   params.n_ctx = cells_apart(params, facts);
   params.swa_full = true;  // a pruned sliding window could not be rolled back
+  if (has_state && !classifies_) {
+    params.n_rs_seq = static_cast<std::uint32_t>(
+        SnapshotCache::snapshots_for(facts.state_bytes, params.n_seq_max, params.n_ubatch));
+  }
   require_fitting_cache(params, facts);
   if (interrupt_ != nullptr) {
     params.abort_callback = should_abort;
@@ -164,13 +169,15 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
 }
 
 std::unique_ptr<HistoryCache> Context::make_cache() {
-  if (rereads()) {
-    // A state alone takes no cells, however long its history is.
-    if (model_->memory() == MemoryKind::recurrent) cells_ = cells_each_ * sequences_;
-    return std::make_unique<StateCache>(context_.get(), sequences_, cells_);
+  if (model_->memory() == MemoryKind::attention) {
+    const CellCache::Layout layout{sequences_, cells_, is_unified_, window_};
+    return std::make_unique<CellCache>(context_.get(), layout);
   }
-  const CellCache::Layout layout{sequences_, cells_, is_unified_, window_};
-  return std::make_unique<CellCache>(context_.get(), layout);
+  // A state alone takes no cells, however long its history is.
+  if (model_->memory() == MemoryKind::recurrent) cells_ = cells_each_ * sequences_;
+  const std::size_t snapshots = llama_n_rs_seq(context_.get());  // 0 where llama.cpp has none
+  if (snapshots == 0) return std::make_unique<StateCache>(context_.get(), sequences_, cells_);
+  return std::make_unique<SnapshotCache>(context_.get(), sequences_, cells_, snapshots);
 }
 
 Context::~Context() = default;
@@ -263,8 +270,8 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
     const LogitsRequest& request = requests[i];
     const std::size_t first_row = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
     const std::size_t shared = cache_->shares_new_tokens() ? share_pending(requests, i) : 0;
-    for (std::size_t position = std::max(held(request), shared);
-         position < request.tokens.size(); ++position) {
+    for (std::size_t position = std::max(held(request), shared); position < request.tokens.size();
+         ++position) {
       const bool wants_row = position >= first_row;
       places_[i].push_back(pending_.size());
       pending_.push_back({i, position, wants_row ? std::optional(rows++) : std::nullopt});
@@ -347,6 +354,7 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
   }
   if (status != 0) fail(requests, status, errors.reason(thrown));
 
+  cache_->begin_batch();
   evaluated_ += tokens.size();
   ++batches_;
   for (std::size_t i = 0; i < tokens.size(); ++i) {

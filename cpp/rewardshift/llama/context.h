@@ -41,9 +41,9 @@ struct ContextOptions {
 void validate(const ContextOptions& options);
 
 /// Its memory holds each sequence's latest history. logits() keeps as much of it as the new history
-/// begins with and the kind of memory allows (HistoryCache), or takes over more from a sequence that
-/// has more in common, and evaluates only the rest. When cells run out, sequences that were not
-/// asked for give way, the longest idle first; asking for them again evaluates them again.
+/// begins with and the kind of memory allows (HistoryCache), or takes over more from a sequence
+/// that has more in common, and evaluates only the rest. When cells run out, sequences that were
+/// not asked for give way, the longest idle first; asking for them again evaluates them again.
 ///
 /// With attention, what histories of one call have in common is evaluated once, but for positions a
 /// row is wanted of. Every row attends over all cells of its cache, whosever they are. Where many
@@ -76,7 +76,7 @@ class Context final : public LanguageModel {
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   std::uint64_t evaluated_batches() const override { return batches_; }
-  bool rereads() const override { return model_->memory() != MemoryKind::attention; }
+  std::size_t takes_back() const override { return cache_->takes_back(); }
   void forget() override { cache_->clear(); }
 
   /// Drops everything but what sequence 0 holds of the beginning `tokens`; returns how many tokens

@@ -49,9 +49,8 @@ void require_usable_tensors(const GgufFile& file) {
     if (*std::min_element(tensor.shape.begin(), tensor.shape.end()) < 1) {
       file.refuse("has the empty tensor '" + tensor.name + "'");
     }
-    const bool elementwise =
-        tensor.is_vector() || name.ends_with("_norm.weight") || name.ends_with(".bias") ||
-        is_elementwise_in_states(name);
+    const bool elementwise = tensor.is_vector() || name.ends_with("_norm.weight") ||
+                             name.ends_with(".bias") || is_elementwise_in_states(name);
     if (elementwise ? tensor.type != GGML_TYPE_F32 : !multiplies(tensor.type)) {
       file.refuse("has the " + described(tensor) +
                   (elementwise ? ", where only f32 can be computed with"

@@ -33,8 +33,8 @@ constexpr std::array<std::string_view, 56> kWholeHeads = {
 
 /// Architectures whose keys and values may differ in size (latent attention and the like).
 constexpr std::array<std::string_view, 17> kUnequalHeads = {
-    "deepseek2", "deepseek2-ocr", "deepseek32", "dots3note", "glm-dsa", "mimo2",
-    "minicpm3",  "mistral4",      "plm",        "hy_v4",     "step35",  "gemma4",
+    "deepseek2", "deepseek2-ocr", "deepseek32", "dots3note", "glm-dsa",    "mimo2",
+    "minicpm3",  "mistral4",      "plm",        "hy_v4",     "step35",     "gemma4",
     "gemma3n",   "openelm",       "minimax-m3", "hrm_text",  "kimi-linear"};
 
 template <class Names>
@@ -198,7 +198,8 @@ class Hyperparameters {
               "at most the size of a head (" + std::to_string(head) + ")");
       sum += section;
     }
-    require(sum > 0, "rope.dimension_sections", sum, "positive in sum");
+    require(sum > 0 && sum <= head, "rope.dimension_sections", sum,
+            "positive in sum and at most the size of a head (" + std::to_string(head) + ")");
   }
 
   /// Of a layer: arrays have an entry for each, numbers hold for all.

@@ -21,8 +21,8 @@ class States {
   void require_sound() const {
     if (is_one_of(architecture_, {"mamba", "jamba", "plamo2"})) {
       require_scan();
-    } else if (is_one_of(architecture_,
-                         {"mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "nemotron_h_moe"})) {
+    } else if (is_one_of(architecture_, {"mamba2", "falcon-h1", "granitehybrid", "nemotron_h",
+                                         "nemotron_h_moe"})) {
       require_grouped_scan();
     } else if (is_one_of(architecture_, {"qwen3next", "qwen35", "qwen35moe"})) {
       require_delta_net();
@@ -102,10 +102,10 @@ class States {
     require(rotated < value("attention.key_length_mla"), "rope.dimension_count",
             "less than attention.key_length_mla");
     const std::int64_t key = value("attention.kv_lora_rank") + rotated;
-    require(!has("attention.key_length") || value("attention.key_length") == key,
-            "attention.key_length",
-            "attention.kv_lora_rank and rope.dimension_count together (" + std::to_string(key) +
-                ")");
+    require(
+        !has("attention.key_length") || value("attention.key_length") == key,
+        "attention.key_length",
+        "attention.kv_lora_rank and rope.dimension_count together (" + std::to_string(key) + ")");
     const std::int64_t rank = value("attention.kv_lora_rank");
     require(!has("attention.value_length") || value("attention.value_length") == rank,
             "attention.value_length", "attention.kv_lora_rank (" + std::to_string(rank) + ")");

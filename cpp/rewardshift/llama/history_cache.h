@@ -48,12 +48,18 @@ class HistoryCache {
   /// Drops idle sequences until so many new tokens fit.
   void make_room(std::size_t new_tokens);
 
+  /// A batch was evaluated, whose tokens follow.
+  virtual void begin_batch() {}
+
   /// Counts a token as evaluated; call add_owner() for each sequence that has it.
   void add_cell() { ++last_cell_; }
   virtual void add_owner(int sequence, Token token);
 
   /// Takes back whatever a failed evaluation of these left behind.
   virtual void recover(std::span<const LogitsRequest> requests) = 0;
+
+  /// See LanguageModel.
+  virtual std::size_t takes_back() const = 0;
 
   /// Whether a NaN that was evaluated earlier may be in the rows of other histories.
   virtual bool may_pass_on_nan() const { return false; }

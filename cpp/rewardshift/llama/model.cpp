@@ -176,7 +176,8 @@ ModelFacts Model::facts() const {
   facts.sliding_window = llama_model_n_swa(m);
   facts.memory = memory();
   const bool is_usual = facts.memory == MemoryKind::attention;
-  const std::size_t usual = static_cast<std::size_t>(facts.kv_heads) * static_cast<std::size_t>(facts.layers);
+  const std::size_t usual =
+      static_cast<std::size_t>(facts.kv_heads) * static_cast<std::size_t>(facts.layers);
   const MemoryShape shape = is_usual ? MemoryShape{usual, 0} : memory_shape(GgufFile(path_));
   facts.stored_heads = shape.kv_heads;
   facts.state_bytes = shape.state_bytes;

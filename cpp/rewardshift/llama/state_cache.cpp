@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::size_t kForPrompts = 4;         // checkpoints beyond one for each sequence
 constexpr std::size_t kPromptCheckpoints = 2;  // of one sequence
-constexpr std::size_t kReadAgain = 4;  // settled tokens that cost less in a batch than one of theirs
+constexpr std::size_t kReadAgain =
+    4;  // settled tokens that cost less in a batch than one of theirs
 
 }  // namespace
 
@@ -66,9 +67,11 @@ std::size_t StateCache::pause(const LogitsRequest& request) const {
 void StateCache::mark(int sequence) { save(sequence, Kind::drafting); }
 
 void StateCache::save(int sequence, Kind kind) {
+  if (!is_lendable(sequence)) return;
   const auto& tokens = at(sequence).tokens;
   for (int spare = first_spare(); spare < size(); ++spare) {
-    const bool stays = checkpoint(spare).kind == Kind::prompt || checkpoint(spare).owner == sequence;
+    const bool stays =
+        checkpoint(spare).kind == Kind::prompt || checkpoint(spare).owner == sequence;
     if (!stays || at(spare).tokens != tokens) continue;
     at(spare).last_used = now();
     if (kind == Kind::prompt) checkpoint(spare).kind = kind;
@@ -105,6 +108,18 @@ int StateCache::oldest(int owner, Kind kind, std::size_t least_count) const {
     if (found < 0 || at(spare).last_used < at(found).last_used) found = spare;
   }
   return count < least_count ? -1 : found;
+}
+
+/// A part of a state is none.
+std::size_t StateCache::cut(int sequence, std::size_t) { return HistoryCache::cut(sequence, 0); }
+
+std::size_t StateCache::nearest_checkpoint(int sequence, std::size_t keep) const {
+  const auto wanted = std::span<const Token>(at(sequence).tokens).first(keep);
+  std::size_t most = 0;
+  for (int spare = first_spare(); spare < size(); ++spare) {
+    most = std::max(most, StateCache::lendable(spare, common_prefix(at(spare).tokens, wanted)));
+  }
+  return most;
 }
 
 std::size_t StateCache::lendable(int donor, std::size_t common) const {

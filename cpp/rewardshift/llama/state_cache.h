@@ -31,6 +31,7 @@ class StateCache : public HistoryCache {
   void mark(int sequence) override;
   void add_owner(int sequence, Token token) override;
   void recover(std::span<const LogitsRequest> requests) override;
+  std::size_t takes_back() const override { return 0; }
   bool may_pass_on_nan() const override { return is_used_; }
   void clear() override;
   std::size_t keep(std::span<const Token> tokens) override;
@@ -38,6 +39,13 @@ class StateCache : public HistoryCache {
  protected:
   std::size_t lendable(int donor, std::size_t common) const override;
   void lend(int donor, int to, std::size_t tokens) override;
+  std::size_t cut(int sequence, std::size_t keep) override;
+
+  /// Whether what a sequence holds may be shared now.
+  virtual bool is_lendable(int) const { return true; }
+
+  /// Tokens of the longest checkpoint that a history's first `keep` begin with.
+  std::size_t nearest_checkpoint(int sequence, std::size_t keep) const;
 
  private:
   enum class Kind { drafting, prompt };

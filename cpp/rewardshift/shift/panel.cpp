@@ -137,7 +137,7 @@ bool Panel::ends(Token token) const {
 
 std::optional<std::size_t> Panel::rereader() const {
   for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
-    if (readers_[reader].model->rereads()) return reader;
+    if (readers_[reader].model->takes_back() != LanguageModel::kAnyNumber) return reader;
   }
   return std::nullopt;
 }

@@ -97,7 +97,7 @@ class Panel {
   const LanguageModel& model(std::size_t model) const { return models_[model].model(); }
   const CostCurve& costs(std::size_t model) const { return models_[model].costs(); }
 
-  /// The first reader whose model rereads(), if there is one.
+  /// The first reader whose model cannot take back whatever it read, if there is one.
   std::optional<std::size_t> rereader() const;
 
   void calibrate(const CostMeasurement& how);
