@@ -40,10 +40,11 @@ Rows copy_rows(std::span<const float* const> rows, int vocab_size) {
   return Rows(values->data(), {rows.size(), width}, owner);
 }
 
+using Histories = std::vector<std::tuple<int, std::vector<Token>, int>>;
+
 /// One history per sequence: (sequence, tokens, rows wanted), and how many tokens are drafts.
-Rows bound_logits(LanguageModel& model,
-                  const std::vector<std::tuple<int, std::vector<Token>, int>>& histories,
-                  const std::vector<int>& drafts) {
+Rows drafted_logits(LanguageModel& model, const Histories& histories,
+                    const std::vector<int>& drafts) {
   std::vector<LogitsRequest> requests;
   for (const auto& [sequence, tokens, n_rows] : histories) {
     const std::size_t i = requests.size();
@@ -51,6 +52,10 @@ Rows bound_logits(LanguageModel& model,
   }
   const auto rows = run_interruptibly([&] { return model.logits(requests); });
   return copy_rows(rows, model.vocab_size());
+}
+
+Rows bound_logits(LanguageModel& model, const Histories& histories) {
+  return drafted_logits(model, histories, {});
 }
 
 std::vector<std::pair<std::size_t, double>> bound_measure_costs(LanguageModel& model,
@@ -75,10 +80,9 @@ void register_language_model(nb::module_& m) {
              const std::string bytes = model.piece(token);
              return nb::bytes(bytes.data(), bytes.size());
            })
-      .def("logits", bound_logits, "histories"_a, "drafts"_a = std::vector<int>{},
+      .def("logits", bound_logits, "histories"_a,
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
-           "(sum of n, vocab_size). `drafts` says of each how many of its last tokens may be taken "
-           "back soon.")
+           "(sum of n, vocab_size).")
       .def("is_end_of_generation", &LanguageModel::is_end_of_generation, "token"_a)
       .def("forget", &LanguageModel::forget, "Drops all remembered work.")
       .def_prop_ro("evaluated_tokens", &LanguageModel::evaluated_tokens,
@@ -122,6 +126,14 @@ void register_language_model(nb::module_& m) {
             new (self) Context(std::move(model), options, std::move(pool), &interrupted);
           },
           "model"_a, "options"_a, "pool"_a)
+      .def(
+          "logits",
+          [](Context& self, const Histories& histories, const std::vector<int>& drafts) {
+            return drafted_logits(self, histories, drafts);
+          },
+          "histories"_a, "drafts"_a = std::vector<int>{},
+          "As LanguageModel's. `drafts` says of each history how many of its last tokens may be "
+          "taken back soon.")
       .def(
           "apply",
           [](Context& self, std::shared_ptr<Adapter> adapter, float scale) {
