@@ -40,15 +40,22 @@ Rows copy_rows(std::span<const float* const> rows, int vocab_size) {
   return Rows(values->data(), {rows.size(), width}, owner);
 }
 
-/// One history per sequence: (sequence, tokens, rows wanted).
-Rows bound_logits(LanguageModel& model,
-                  const std::vector<std::tuple<int, std::vector<Token>, int>>& histories) {
+using Histories = std::vector<std::tuple<int, std::vector<Token>, int>>;
+
+/// One history per sequence: (sequence, tokens, rows wanted), and how many tokens are drafts.
+Rows drafted_logits(LanguageModel& model, const Histories& histories,
+                    const std::vector<int>& drafts) {
   std::vector<LogitsRequest> requests;
   for (const auto& [sequence, tokens, n_rows] : histories) {
-    requests.push_back({sequence, tokens, n_rows});
+    const std::size_t i = requests.size();
+    requests.push_back({sequence, tokens, n_rows, i < drafts.size() ? drafts[i] : 0});
   }
   const auto rows = run_interruptibly([&] { return model.logits(requests); });
   return copy_rows(rows, model.vocab_size());
+}
+
+Rows bound_logits(LanguageModel& model, const Histories& histories) {
+  return drafted_logits(model, histories, {});
 }
 
 std::vector<std::pair<std::size_t, double>> bound_measure_costs(LanguageModel& model,
@@ -125,6 +132,14 @@ void register_language_model(nb::module_& m) {
             new (self) Context(std::move(model), options, std::move(pool), &interrupted);
           },
           "model"_a, "options"_a, "pool"_a)
+      .def(
+          "logits",
+          [](Context& self, const Histories& histories, const std::vector<int>& drafts) {
+            return drafted_logits(self, histories, drafts);
+          },
+          "histories"_a, "drafts"_a = std::vector<int>{},
+          "As LanguageModel's. `drafts` says of each history how many of its last tokens may be "
+          "taken back soon.")
       .def(
           "apply",
           [](Context& self, std::shared_ptr<Adapter> adapter, float scale) {

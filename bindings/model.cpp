@@ -35,6 +35,24 @@ void register_facts(nb::module_& m) {
       .def_ro("embedding_size", &ModelFacts::embedding_size)
       .def_ro("heads", &ModelFacts::heads)
       .def_ro("kv_heads", &ModelFacts::kv_heads)
+      .def_prop_ro(
+          "memory",
+          [](const ModelFacts& facts) {
+            switch (facts.memory) {
+              case llama::MemoryKind::recurrent:
+                return "recurrent";
+              case llama::MemoryKind::hybrid:
+                return "hybrid";
+              default:
+                return "attention";
+            }
+          },
+          "What is remembered of a history: 'attention' (each token's keys and values), "
+          "'recurrent' (a state) or 'hybrid' (both).")
+      .def_ro("stored_heads", &ModelFacts::stored_heads,
+              "That store a key and a value of each token, in all layers.")
+      .def_ro("state_bytes", &ModelFacts::state_bytes,
+              "Of one history's recurrent state; 0 is none.")
       .def_ro("sliding_window", &ModelFacts::sliding_window, "Tokens; 0 is none.")
       .def_ro("key_size", &ModelFacts::key_size, "Values of a head's key.")
       .def_ro("value_size", &ModelFacts::value_size, "Values of a head's value.")

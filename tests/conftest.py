@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.tiny_gguf import TinyModel, TinySpec, write_model
+from tests.support.tiny_recurrent import RecurrentModel, RecurrentSpec, write_recurrent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.models: dict[TinySpec, TinyModel] = {}
+        self.recurrent_models: dict[RecurrentSpec, RecurrentModel] = {}
 
     def model(self, **spec: object) -> TinyModel:
         """The model of a spec, given as its keyword arguments."""
@@ -37,6 +39,24 @@ class Files:
             path = self.folder / f"{wanted.arch}-{len(self.models)}.gguf"
             self.models[wanted] = write_model(path, wanted)
         return self.models[wanted]
+
+    def recurrent(self, arch: str, **spec: object) -> RecurrentModel:
+        """The recurrent or hybrid model of a spec."""
+        wanted = RecurrentSpec(arch=arch, **spec)  # type: ignore[arg-type]
+        if wanted not in self.recurrent_models:
+            path = self.folder / f"{arch}-{len(self.recurrent_models)}.gguf"
+            self.recurrent_models[wanted] = write_recurrent(path, wanted)
+        return self.recurrent_models[wanted]
+
+    def recurrent_trio(
+        self, arch: str, **spec: object
+    ) -> tuple[RecurrentModel, RecurrentModel, RecurrentModel]:
+        """As trio()."""
+        return (
+            self.recurrent(arch, **spec),
+            self.recurrent(arch, **spec, noise=0.35, noise_seed=1),
+            self.recurrent(arch, **spec, noise=0.35, noise_seed=2),
+        )
 
     def trio(self, **spec: object) -> tuple[TinyModel, TinyModel, TinyModel]:
         """Target, draft and reference: alike enough for drafts to be accepted now and then."""

@@ -28,6 +28,7 @@ from rewardshift.cli.demo import PROMPTS, Demo, heading
 from rewardshift.cli.file_types import file_type
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
+from tests.support.mutate_gguf import GgufFile
 from tests.support.precision import DOUBLE
 from tests.support.tiny_gguf import (
     CHATML_TEMPLATE,
@@ -36,7 +37,6 @@ from tests.support.tiny_gguf import (
     spm_vocab,
     write_lora,
     write_model,
-    write_recurrent,
 )
 
 if TYPE_CHECKING:
@@ -665,11 +665,23 @@ def test_inspect_says_how_much_of_the_first_one_another_vocabulary_has(
 
 
 def test_inspect_says_what_cannot_be_decoded_with(
-    run: Callable[..., Outcome], tmp_path: Path
+    run: Callable[..., Outcome], files: Files, new_file: Callable[[bytes], Path]
 ) -> None:
-    outcome = run("inspect", write_recurrent(tmp_path / "mamba.gguf"))
+    file = GgufFile.parse(files.model().path.read_bytes())
+    file.rename_architecture("deepseek4")
+    outcome = run("inspect", new_file(bytes(file)))
     assert outcome.code == 1
-    assert "recurrent" in outcome.err
+    assert "never seen to go back" in outcome.err
+
+
+@pytest.mark.parametrize(("arch", "memory"), [("mamba", "a state of"), ("lfm2", "attention, and")])
+def test_inspect_says_what_a_rejected_draft_costs(
+    run: Callable[..., Outcome], files: Files, arch: str, memory: str
+) -> None:
+    outcome = run("inspect", files.recurrent(arch).path)
+    assert outcome.code == 0
+    assert memory in outcome.out
+    assert "checkpoints" in outcome.out
 
 
 def test_inspect_of_what_is_no_gguf_fails(

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from rewardshift._core import DraftKind
 
 from rewardshift import Decoder, NgramTable, TableModel, _core
+from rewardshift._core import DraftKind
 
 LENGTHS = range(9)
 
@@ -106,6 +106,44 @@ def test_one_request_gets_the_length_of_the_highest_rate(target, ratio, p):
     (chosen,) = lengths_of(policy, [plan()], **costs)
     best = max(rate(k, p, target, draft) for k in LENGTHS)
     assert rate(chosen, p, target, draft) >= 0.97 * best
+
+
+def rate_when_read_again(k: int, p: float, target: list[float], draft: list[float]) -> float:
+    """The same, if after a rejection both read again what they had read of the block: the target
+    the accepted drafts and the token before them, the draft the accepted ones alone, unless the
+    last draft, which it never read, was the one to go."""
+    rejected = [p**a * (1 - p) for a in range(k)]
+    of_target = sum(chance * (a + 1) for a, chance in enumerate(rejected))
+    of_draft = sum(chance * a for a, chance in enumerate(rejected[:-1]))
+
+    def seconds(curve: list[float], rows: float) -> float:
+        return float(np.interp(rows, range(1, len(curve) + 1), curve))
+
+    block = seconds(target, k + 1 + of_target)
+    turns = seconds(draft, 1 + of_draft) + (k - 1) * draft[0] + p**k * draft[0] if k else 0.0
+    return sum(p**i for i in range(k + 1)) / (block + turns)
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("ratio", [0.02, 0.2])
+@pytest.mark.parametrize("p", [0.1, 0.4, 0.7, 0.95])
+def test_what_has_to_be_read_again_is_paid_for(slope, ratio, p):
+    target, draft = line(1.0, slope), line(ratio, 0.5)
+    policy = learned([p] * 8)
+    costs = costs_of(curve(*target), curve(*draft), curve(*draft))
+    (chosen,) = lengths_of(policy, [plan()], **costs, takes_back=[0, 0, 0])
+    (otherwise,) = lengths_of(policy, [plan()], **costs)
+    best = max(rate_when_read_again(k, p, target, draft) for k in LENGTHS)
+    assert rate_when_read_again(chosen, p, target, draft) >= 0.97 * best
+    assert chosen <= otherwise
+
+
+def test_nothing_is_drafted_where_reading_again_costs_more_than_drafts_win():
+    target, draft = line(1.0, 0.3), line(0.05, 0.5)
+    policy = learned([0.45] * 8)
+    costs = costs_of(curve(*target), curve(*draft), curve(*draft))
+    assert lengths_of(policy, [plan()], **costs)[0] > 0
+    assert lengths_of(policy, [plan()], **costs, takes_back=[0, 0, 0]) == [0]
 
 
 def test_lengths_are_between_nothing_and_the_most_allowed():

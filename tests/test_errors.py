@@ -23,7 +23,8 @@ from rewardshift import (
 from tests.support import enumerate_law as oracle
 from tests.support import numpy_forward
 from tests.support.engine import EXACT, run_python
-from tests.support.tiny_gguf import bpe_vocab, spm_vocab, write_lora, write_recurrent
+from tests.support.mutate_gguf import GgufFile
+from tests.support.tiny_gguf import bpe_vocab, spm_vocab, write_lora
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,12 +141,16 @@ def test_the_scale_of_an_adapter_is_finite(files: Files, tmp_path: Path, scale: 
         Decoder(path, path, draft_lora=lora.path, draft_lora_scale=scale)
 
 
-def test_a_recurrent_model_is_refused_with_the_reason(files: Files, tmp_path: Path) -> None:
-    mamba = write_recurrent(tmp_path / "mamba.gguf")
-    with pytest.raises(ModelLoadError, match=r"mamba\.gguf is a recurrent model.*rejected draft"):
-        Decoder(mamba)
+def test_a_memory_that_cannot_be_taken_back_is_refused_with_the_reason(
+    files: Files, new_file: Callable[[bytes], Path]
+) -> None:
+    file = GgufFile.parse(files.model().path.read_bytes())
+    file.rename_architecture("deepseek4")
+    path = new_file(bytes(file))
+    with pytest.raises(ModelLoadError, match=r"\.gguf is a .*recurrent model .*rejected draft"):
+        Decoder(path)
     with pytest.raises(ModelLoadError, match="recurrent"):
-        Decoder(files.model().path, mamba)
+        Decoder(files.model().path, path)
 
 
 def test_a_vocabulary_that_lists_a_token_twice_is_refused(survivor: Callable[..., str]) -> None:

@@ -201,6 +201,61 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
         lambda f: no_tokenizer(f, 1 << 31),
         "vocab_size is 2147483648, .* 24",
     ),
+    "a kernel of one": (
+        *("mamba", lambda f: PUT(f, "mamba.ssm.conv_kernel", U32, 1)),
+        "ssm.conv_kernel is 1",
+    ),
+    "no kernel": (
+        *("lfm2", lambda f: PUT(f, "lfm2.shortconv.l_cache", U32, 0)),
+        "l_cache is 0, .* 2 and",
+    ),
+    "stray groups": (
+        *("mamba2", lambda f: PUT(f, "mamba2.ssm.group_count", U32, 3)),
+        r"group_count is 3, .* divisor of ssm.inner_size \(64\)",
+    ),
+    "a state of nothing": (
+        *("falcon-h1", lambda f: PUT(f, "falcon-h1.ssm.state_size", U32, 0)),
+        "state_size is 0",
+    ),
+    "another width inside": (
+        *("jamba", lambda f: PUT(f, "jamba.ssm.inner_size", U32, 32)),
+        "inner_size is 32, .* twice embedding_length",
+    ),
+    "unequal products": (
+        *("qwen3next", lambda f: PUT(f, "qwen3next.ssm.inner_size", U32, 32)),
+        r"inner_size is 32, .*\(64\)",
+    ),
+    "never attending": (  # divided by
+        *("qwen35", lambda f: PUT(f, "qwen35.full_attention_interval", U32, 0)),
+        "full_attention_interval is 0",
+    ),
+    "sections of more than a head": (
+        *(
+            "qwen35",
+            lambda f: PUT(f, "qwen35.rope.dimension_sections", U32, [4, 4, 4, 4], is_array=True),
+        ),
+        "dimension_sections is 16",
+    ),
+    "half a register": (  # read beyond
+        *("rwkv7", lambda f: PUT(f, "rwkv7.wkv.head_size", U32, 32)),
+        "head_size is 32, .* multiple of 64",
+    ),
+    "one shift of tokens": (
+        *("rwkv6", lambda f: PUT(f, "rwkv6.token_shift_count", U32, 1)),
+        "token_shift_count is 1",
+    ),
+    "groups where there are none": (
+        *("plamo2", lambda f: PUT(f, "plamo2.ssm.group_count", U32, 2)),
+        "group_count is 2",
+    ),
+    "keys of another size than stored": (
+        *("kimi-linear", lambda f: PUT(f, "kimi-linear.attention.key_length", U32, 16)),
+        r"key_length is 16, .*\(12\)",
+    ),
+    "a convolution in halves": (
+        *("granitehybrid", lambda f: retyped(f, "blk.0.ssm_conv1d.weight", 1, 2)),
+        "ssm_conv1d.weight' of type f16",
+    ),
     "an adapter's numbered type": (
         *("llama-lora", lambda f: PUT(f, "general.type", U32, 3)),
         "no text under general.type",
@@ -277,8 +332,7 @@ def test_what_llama_cpp_would_abort_on_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (("mamba", "mamba2", "rwkv6", "rwkv7"), "is a recurrent model.*rejected draft"),
-        (("jamba", "falcon-h1", "lfm2", "qwen3next"), "is a hybrid .*model.*rejected draft"),
+        (("deepseek4", "arwkv7", "kimi-k3"), "is a .*recurrent model of a kind .*rejected draft"),
         (("dream", "llada"), "is a diffusion model"),
         (("bert", "t5", "clip"), "is not a decoder-only language model"),
     ],

@@ -46,6 +46,12 @@ inline void check_requests(std::span<const LogitsRequest> requests, const Langua
       throw std::invalid_argument("a history of " + std::to_string(request.tokens.size()) +
                                   " tokens has no " + std::to_string(request.n_rows) + " rows");
     }
+    if (request.n_drafts < 0 ||
+        static_cast<std::size_t>(request.n_drafts) > request.tokens.size()) {
+      throw std::invalid_argument("a history of " + std::to_string(request.tokens.size()) +
+                                  " tokens has no " + std::to_string(request.n_drafts) +
+                                  " drafts at its end");
+    }
   }
 }
 

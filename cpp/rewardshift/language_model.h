@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -22,6 +23,7 @@ struct LogitsRequest {
   int sequence;                   ///< in [0, max_sequences()); histories of one sequence share work
   std::span<const Token> tokens;  ///< the whole history from position 0; borrowed for the call
   int n_rows;                     ///< in [0, tokens.size()]
+  int n_drafts = 0;  ///< of the last tokens, how many may be taken back soon; in [0, tokens.size()]
 };
 
 /// Which tokens a row must be right about; see LanguageModel::refine().
@@ -102,6 +104,12 @@ class LanguageModel {
 
   /// Batches that took: calls of the network, each of one or more tokens.
   virtual std::uint64_t evaluated_batches() const = 0;
+
+  static constexpr std::size_t kAnyNumber = std::numeric_limits<std::size_t>::max();
+
+  /// Of the tokens that a batch read of a history, how many can be taken back without reading
+  /// others again, back to where drafts began: of a recurrent state it may be none.
+  virtual std::size_t takes_back() const { return kAnyNumber; }
 
   /// Drops all remembered work, for when it may be damaged: a NaN in a cache can spread.
   virtual void forget() {}

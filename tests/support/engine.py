@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .tiny_gguf import TinyModel
+    from .tiny_recurrent import RecurrentModel
     from .vocabularies import Toy
 
 EXACT: dict[str, Any] = {
@@ -39,7 +40,7 @@ THREADS_SANITIZED = "libtsan.so" in os.environ.get("LD_PRELOAD", "")
 History = tuple[int, "Sequence[int]", int]
 
 
-def open_context(model: TinyModel, **options: object) -> _core.Context:
+def open_context(model: TinyModel | RecurrentModel, **options: object) -> _core.Context:
     """A context of its own for a tiny model; the options are those of loading."""
     settings = _core.ContextOptions()
     for name, value in {**EXACT, **options}.items():

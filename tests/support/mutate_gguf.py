@@ -17,6 +17,8 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType
 
 from .tiny_gguf import CHATML_TEMPLATE, TinySpec, bpe_vocab, spm_vocab, write_lora, write_model
+from .tiny_recurrent import ARCHITECTURES as RECURRENT
+from .tiny_recurrent import RecurrentSpec, write_recurrent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,8 +57,9 @@ ARCHITECTURES = (
         "mistral3",
         "granite",
     ),
-    *("smollm3", "cohere2", "exaone4", "starcoder2", "stablelm", "internlm2", "mamba", "rwkv7"),
-    *("jamba", "bert", "t5", "clip", "gpt2", "qwen3moe", "llama4", "deepseek2", "dream", "qwen2vl"),
+    *("smollm3", "cohere2", "exaone4", "starcoder2", "stablelm", "internlm2", "arwkv7"),
+    *("bert", "t5", "clip", "gpt2", "qwen3moe", "llama4", "deepseek2", "dream", "qwen2vl"),
+    *RECURRENT,
 )
 TOKENIZERS = ("llama", "gpt2", "bert", "t5", "rwkv", "plamo2", "gemma4", "test", "no_vocab", "none")
 PRE_TOKENIZERS = (
@@ -84,6 +87,9 @@ HYPERPARAMETERS = (
     *("interleave_moe_layer_step", "nextn_predict_layers", "embedding_length_out", "pooling_type"),
     *("logit_scale", "residual_scale", "embedding_scale", "attn_logit_softcapping"),
     *("final_logit_softcapping", "full_attention_interval", "ssm.inner_size", "n_deepstack_layers"),
+    *("ssm.conv_kernel", "ssm.state_size", "ssm.time_step_rank", "ssm.group_count"),
+    *("wkv.head_size", "token_shift_count", "rescale_every_n_layers", "shortconv.l_cache"),
+    *("kda.head_dim", "attention.kv_lora_rank", "time_mix_extra_dim", "attention.iclr_lora_rank"),
 )
 GENERAL = (
     *("general.alignment", "general.file_type", "split.count", "split.no", "split.tensors.count"),
@@ -315,6 +321,11 @@ def write_seeds(folder: Path) -> list[Seed]:
         if name in ("llama", "qwen2-bpe"):
             lora = write_lora(folder / f"{name}-lora.gguf", model)
             seeds.append(Seed(f"{name}-lora", lora.path.read_bytes(), base=path))
+    for arch in RECURRENT:
+        model = write_recurrent(
+            folder / f"{arch}.gguf", RecurrentSpec(arch=arch, vocab=spm_vocab(24))
+        )
+        seeds.append(Seed(arch, model.path.read_bytes()))
     llama = next(seed.content for seed in seeds if seed.name == "llama")
     for name, alter in RELATIVES.items():
         file = GgufFile.parse(llama)

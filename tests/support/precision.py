@@ -65,6 +65,19 @@ def of_logits(spec: TinySpec) -> float:
     return of_adding + of_sums(sums, 2, TF32) * spec.scale
 
 
+def of_recurrent_logits(scale: float, length: int) -> float:
+    """Of a tiny recurrent or hybrid model's logits in float32, after so many tokens at most.
+
+    Its layers (there are three at most, of 64 values) have twelve sums in a row at most: those of
+    `of_logits`, and a convolution, a state, what it says, and a gate. A state adds up the tokens.
+    """
+    sums = 12 * 3 + 2
+    of_adding = of_sums(sums, max(2 * 64, length)) * scale
+    if not _multiplies_on_gpu():
+        return of_adding
+    return of_adding + of_sums(sums, 2, TF32) * scale
+
+
 @cache
 def _multiplies_on_gpu() -> bool:
     """Whether matrices may be multiplied by tensor cores.

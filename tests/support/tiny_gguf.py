@@ -233,12 +233,12 @@ def write_model(path: Path, spec: TinySpec | None = None) -> TinyModel:
         weights["token_embd.weight"][spec.nan_embedding] = np.nan
     writer = GGUFWriter(path, spec.arch)
     _add_architecture(writer, spec)
-    _add_vocab(writer, spec.vocab)
+    add_vocab(writer, spec.vocab)
     if spec.name is not None:
         writer.add_name(spec.name)
     if spec.chat_template is not None:
         writer.add_chat_template(spec.chat_template)
-    _finish(writer, weights)
+    finish(writer, weights)
     return TinyModel(path, spec, weights)
 
 
@@ -268,53 +268,16 @@ def write_lora(
         for target in targets:
             name = f"blk.{layer}.{target}.weight"
             rows, columns = model.weights[name].shape
-            down = _normal(seed, f"{name}.lora_a", (rank, columns)) / np.sqrt(columns)
-            up = _normal(seed, f"{name}.lora_b", (rows, rank)) * (scale / np.sqrt(rank))
+            down = normal(seed, f"{name}.lora_a", (rank, columns)) / np.sqrt(columns)
+            up = normal(seed, f"{name}.lora_b", (rows, rank)) * (scale / np.sqrt(rank))
             weights[f"{name}.lora_a"] = down.astype(np.float32)
             weights[f"{name}.lora_b"] = up.astype(np.float32)
     writer = GGUFWriter(path, model.spec.arch)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", alpha)
-    _finish(writer, weights)
+    finish(writer, weights)
     return TinyLora(path, alpha, weights)
-
-
-def write_recurrent(path: Path, *, seed: int = 0) -> Path:
-    """Writes a tiny Mamba model: valid, but its memory cannot drop a tail of tokens."""
-    n_embd, n_inner, n_state, n_conv, rank = 16, 32, 4, 4, 2
-    vocab = spm_vocab()
-    shapes: dict[str, tuple[int, ...]] = {
-        "token_embd.weight": (len(vocab.tokens), n_embd),
-        "output_norm.weight": (n_embd,),
-        "output.weight": (len(vocab.tokens), n_embd),
-        "blk.0.attn_norm.weight": (n_embd,),
-        "blk.0.ssm_in.weight": (2 * n_inner, n_embd),
-        "blk.0.ssm_conv1d.weight": (n_inner, n_conv),
-        "blk.0.ssm_conv1d.bias": (n_inner,),
-        "blk.0.ssm_x.weight": (rank + 2 * n_state, n_inner),
-        "blk.0.ssm_dt.weight": (n_inner, rank),
-        "blk.0.ssm_dt.bias": (n_inner,),
-        "blk.0.ssm_a": (n_inner, n_state),
-        "blk.0.ssm_d": (n_inner,),
-        "blk.0.ssm_out.weight": (n_embd, n_inner),
-    }
-    weights = {k: _normal(seed, k, shape).astype(np.float32) * 0.3 for k, shape in shapes.items()}
-    weights["blk.0.ssm_a"] = -np.abs(weights["blk.0.ssm_a"])
-    writer = GGUFWriter(path, "mamba")
-    writer.add_context_length(512)
-    writer.add_embedding_length(n_embd)
-    writer.add_feed_forward_length(0)
-    writer.add_head_count(0)
-    writer.add_block_count(1)
-    writer.add_ssm_conv_kernel(n_conv)
-    writer.add_ssm_inner_size(n_inner)
-    writer.add_ssm_state_size(n_state)
-    writer.add_ssm_time_step_rank(rank)
-    writer.add_layer_norm_rms_eps(1e-5)
-    _add_vocab(writer, vocab)
-    _finish(writer, weights)
-    return path
 
 
 def tensor_shapes(spec: TinySpec) -> dict[str, tuple[int, ...]]:
@@ -351,9 +314,9 @@ def tensor_shapes(spec: TinySpec) -> dict[str, tuple[int, ...]]:
 
 
 def _weight(spec: TinySpec, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    draw = _normal(spec.seed, name, shape)
+    draw = normal(spec.seed, name, shape)
     if spec.noise:
-        draw += spec.noise * _normal(spec.noise_seed, f"noise.{name}", shape)
+        draw += spec.noise * normal(spec.noise_seed, f"noise.{name}", shape)
     if name.endswith("_norm.weight"):
         draw = 1 + 0.1 * draw
     elif name.endswith(".bias"):
@@ -365,7 +328,8 @@ def _weight(spec: TinySpec, name: str, shape: tuple[int, ...]) -> NDArray[np.flo
     return draw.astype(np.float32)
 
 
-def _normal(seed: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def normal(seed: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Standard normal numbers that depend on the seed and the name alone."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape)
 
 
@@ -386,7 +350,8 @@ def _add_architecture(writer: GGUFWriter, spec: TinySpec) -> None:
         writer.add_sliding_window_pattern([i % 2 == 0 for i in range(spec.n_layer)])
 
 
-def _add_vocab(writer: GGUFWriter, vocab: TinyVocab) -> None:
+def add_vocab(writer: GGUFWriter, vocab: TinyVocab) -> None:
+    """Writes a vocabulary's keys."""
     writer.add_vocab_size(len(vocab.tokens))
     writer.add_tokenizer_model(vocab.model)
     writer.add_token_list(vocab.tokens)
@@ -406,7 +371,8 @@ def _add_vocab(writer: GGUFWriter, vocab: TinyVocab) -> None:
     writer.add_add_space_prefix(vocab.add_space_prefix)
 
 
-def _finish(writer: GGUFWriter, weights: Mapping[str, NDArray[np.float32]]) -> None:
+def finish(writer: GGUFWriter, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Writes tensors, header and file."""
     for name, value in weights.items():
         writer.add_tensor(name, value)
     writer.write_header_to_file()

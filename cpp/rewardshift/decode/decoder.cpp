@@ -90,6 +90,12 @@ void Decoder::require_drafts(const RequestParams& params) const {
     throw std::invalid_argument("tree_width " + std::to_string(params.tree_width) +
                                 " needs a draft model, or a table as drafter");
   }
+  if (params.tree_width > 1 && panel_.rereader()) {
+    throw std::invalid_argument(
+        "tree_width " + std::to_string(params.tree_width) + " is of no use here: the " +
+        panel_.name(*panel_.rereader()) +
+        " has a recurrent state, and would read each branch from its beginning (use 1)");
+  }
   if (static_cast<std::size_t>(params.tree_width) > panel_.places()) {
     std::ostringstream message;
     message << "tree_width " << params.tree_width

@@ -10,6 +10,9 @@ constexpr double kFirstGuess = 0.7;    // of the acceptance, before any was seen
 constexpr double kGuessWeight = 4.0;   // in drafts
 constexpr double kOthersWeight = 8.0;  // of other requests' drafts against this one's
 
+/// Drafts are read one by one: all but the last come of other batches.
+constexpr std::size_t kMoreThanOneBatchRead = LanguageModel::kAnyNumber;
+
 /// How often readers are asked while a request's drafts are made.
 std::size_t turns(const RoundPlan& plan) {
   return plan.length > 0 && asks_readers(plan.chosen().kind) ? plan.length : 0;
@@ -35,20 +38,28 @@ double flush(std::vector<double>& rows, const RoundCosts& costs) {
 /// fewer rows than there are drafts, and once more wherever a walk ends at a leaf: what that makes
 /// the other way round is not counted.
 double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
-                                     std::span<const double> survival, const RoundCosts& costs) {
+                                     std::span<const Prospect> prospects, const RoundCosts& costs) {
   rows_.assign(costs.models.size(), 0.0);
   std::size_t longest = 0;
   double target_rows = 0.0;
-  for (const RoundPlan& plan : plans) {
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const RoundPlan& plan = plans[i];
     const double rows = static_cast<double>(plan.length) + 1.0;
     add(rows_, plan.length > 0 ? plan.chosen().scoring : plan.goal, rows);
+    if (plan.length > 0) {
+      add_rereading(plan.chosen().scoring, plan.length, prospects[i].reread_by_scorers, costs);
+    }
     target_rows += rows;
     longest = std::max(longest, turns(plan));
   }
   double seconds = flush(rows_, costs) + costs.own_seconds * target_rows;
   for (std::size_t turn = 1; turn <= longest; ++turn) {
-    for (const RoundPlan& plan : plans) {
-      if (turns(plan) >= turn) add(rows_, plan.chosen().drafting, 1.0);
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+      if (turns(plans[i]) < turn) continue;
+      add(rows_, plans[i].chosen().drafting, 1.0);
+      if (turn > 1) continue;
+      add_rereading(plans[i].chosen().drafting, kMoreThanOneBatchRead,
+                    prospects[i].reread_by_drafters, costs);
     }
     seconds += flush(rows_, costs);
   }
@@ -57,8 +68,8 @@ double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
   double complete = 0.0;
   for (std::size_t i = 0; i < plans.size(); ++i) {
     if (turns(plans[i]) == 0) continue;
-    complete += survival[i];
-    add(rows_, plans[i].chosen().drafting, survival[i]);
+    complete += prospects[i].survival;
+    add(rows_, plans[i].chosen().drafting, prospects[i].survival);
   }
   if (complete == 0.0) return seconds;
   const double batches = std::min(1.0, complete);
@@ -66,23 +77,42 @@ double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
   return seconds + batches * flush(rows_, costs);
 }
 
+/// Adds what models read again that cannot take back so many tokens of a batch.
+void AdaptivePolicy::add_rereading(std::span<const std::size_t> models, std::size_t taken_back,
+                                   double tokens, const RoundCosts& costs) {
+  if (costs.takes_back.empty()) return;
+  for (const std::size_t model : models) {
+    if (costs.takes_back[model] < taken_back) rows_[model] += tokens;
+  }
+}
+
+/// Of a block of this length, whose last draft is accepted with the probability `next`. If a draft
+/// is rejected, a model that scored the block reads again those accepted and the token before them.
+/// One that drafted was asked for that one alone, and never read the last draft.
+AdaptivePolicy::Prospect AdaptivePolicy::Prospect::with(double next, std::size_t length) const {
+  return {next, reread_by_scorers + static_cast<double>(length) * (survival - next),
+          reread_by_scorers - (1.0 - survival)};
+}
+
 void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs) {
   candidates_.clear();
-  survival_.assign(plans.size(), 1.0);
+  prospects_.assign(plans.size(), {});
   double tokens = static_cast<double>(plans.size());
   for (std::size_t i = 0; i < plans.size(); ++i) {
     RoundPlan& plan = plans[i];
     if (plan.is_free) choose_way(plan, costs);
     expect(plan, plan.is_free ? plan.most_in_way() : plan.length);
     if (plan.is_free) plan.length = 0;
+    Prospect prospect;
     for (std::size_t n = 0; n < expected_.size(); ++n) {
       if (plan.is_free) {
-        candidates_.push_back({expected_[n], n, i});
+        candidates_.push_back({expected_[n], n, i, prospect});
       } else {
         tokens += expected_[n];
-        survival_[i] = expected_[n];
       }
+      prospect = prospect.with(expected_[n], n + 1);
     }
+    if (!plan.is_free) prospects_[i] = prospect;
   }
   const auto asks_draft = [&](const Candidate& c) {
     return asks_readers(plans[c.plan].chosen().kind);
@@ -99,21 +129,24 @@ void AdaptivePolicy::choose(std::span<RoundPlan> plans, const RoundCosts& costs)
 double AdaptivePolicy::take_best(std::span<const Candidate> list, std::span<RoundPlan> plans,
                                  double tokens, const RoundCosts& costs) {
   double best_tokens = tokens;
-  double best_rate = tokens / round_seconds(plans, survival_, costs);
+  double best_rate = tokens / round_seconds(plans, prospects_, costs);
   std::size_t best = 0;
   for (std::size_t n = 0; n < list.size(); ++n) {
-    plans[list[n].plan].length = list[n].number + 1;
-    survival_[list[n].plan] = list[n].survival;
-    tokens += list[n].survival;
-    const double rate = tokens / round_seconds(plans, survival_, costs);
+    const Candidate& next = list[n];
+    plans[next.plan].length = next.number + 1;
+    prospects_[next.plan] = next.without.with(next.survival, next.number + 1);
+    tokens += next.survival;
+    const double rate = tokens / round_seconds(plans, prospects_, costs);
     if (rate > best_rate) {
       best_rate = rate;
       best_tokens = tokens;
       best = n + 1;
     }
   }
-  for (std::size_t n = list.size(); n > best; --n)
+  for (std::size_t n = list.size(); n > best; --n) {
     plans[list[n - 1].plan].length = list[n - 1].number;
+    prospects_[list[n - 1].plan] = list[n - 1].without;
+  }
   return best_tokens;
 }
 
@@ -165,13 +198,12 @@ double AdaptivePolicy::best_rate_alone(RoundPlan& plan, std::size_t way, const R
   plan.length = 0;
   expect(plan, plan.most_in_way());
   double tokens = 1.0;
-  double survival = 1.0;
-  double best = tokens / round_seconds({&plan, 1}, {&survival, 1}, costs);
+  Prospect prospect;
+  double best = tokens / round_seconds({&plan, 1}, {&prospect, 1}, costs);
   for (const double next : expected_) {
-    survival = next;
-    tokens += survival;
-    ++plan.length;
-    best = std::max(best, tokens / round_seconds({&plan, 1}, {&survival, 1}, costs));
+    tokens += next;
+    prospect = prospect.with(next, ++plan.length);
+    best = std::max(best, tokens / round_seconds({&plan, 1}, {&prospect, 1}, costs));
   }
   return best;
 }

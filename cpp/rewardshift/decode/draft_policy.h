@@ -38,8 +38,9 @@ struct RoundPlan {
 
 /// What a round costs, part by part.
 struct RoundCosts {
-  std::vector<const CostCurve*> models;  ///< by number; 0 is the target's
-  double own_seconds = 0.0;              ///< our own work, for each row of the target
+  std::vector<const CostCurve*> models;      ///< by number; 0 is the target's
+  double own_seconds = 0.0;                  ///< our own work, for each row of the target
+  std::vector<std::size_t> takes_back = {};  ///< by number: see LanguageModel; all where empty
 };
 
 /// Chooses the draft lengths that promise most tokens a second, for all requests of a round.
@@ -52,6 +53,9 @@ struct RoundCosts {
 /// beginning of each is best. A length of 0 is plain decoding. What is not tried is forgotten
 /// slowly, and then tried again if it could pay.
 ///
+/// A model that has to read again what it had read of a block, where a draft of it was rejected,
+/// pays for that in its next batch.
+///
 /// Whatever it chooses, the law of the output stays the same.
 class AdaptivePolicy {
  public:
@@ -62,10 +66,19 @@ class AdaptivePolicy {
   void learn(const DraftOutcome& outcome) { all_.count(outcome); }
 
  private:
+  /// What is to be expected of a block.
+  struct Prospect {
+    double survival = 1.0;            ///< the probability that its last draft is accepted
+    double reread_by_scorers = 0.0;   ///< tokens, if they have to go back to where it began
+    double reread_by_drafters = 0.0;  ///< the same; they know the token before the drafts
+
+    Prospect with(double next, std::size_t length) const;
+  };
   struct Candidate {  ///< one more drafted token for a request
     double survival;  ///< the probability that it is accepted; no more than of the one before it
     std::size_t number;
     std::size_t plan;
+    Prospect without = {};  ///< of the block, before it is taken
   };
 
   void choose_way(RoundPlan& plan, const RoundCosts& costs);
@@ -73,14 +86,16 @@ class AdaptivePolicy {
   double take_best(std::span<const Candidate> list, std::span<RoundPlan> plans, double tokens,
                    const RoundCosts& costs);
   double best_rate_alone(RoundPlan& plan, std::size_t way, const RoundCosts& costs);
-  double round_seconds(std::span<const RoundPlan> plans, std::span<const double> survival,
+  double round_seconds(std::span<const RoundPlan> plans, std::span<const Prospect> prospects,
                        const RoundCosts& costs);
+  void add_rereading(std::span<const std::size_t> models, std::size_t taken_back, double tokens,
+                     const RoundCosts& costs);
 
   Acceptances all_{0.995};  ///< of all requests
   std::vector<Candidate> candidates_;
-  std::vector<double> expected_;  ///< survivals of one plan's drafts
-  std::vector<double> survival_;  ///< by plan: of the last token it drafts
-  std::vector<double> rows_;      ///< by model: of the batch whose cost is being added up
+  std::vector<double> expected_;     ///< survivals of one plan's drafts
+  std::vector<Prospect> prospects_;  ///< by plan
+  std::vector<double> rows_;         ///< by model: of the batch whose cost is being added up
 };
 
 }  // namespace rewardshift

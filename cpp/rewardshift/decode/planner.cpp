@@ -46,6 +46,7 @@ void Planner::plan(std::span<Request* const> requests, double own_seconds) {
   RoundCosts costs;
   for (std::size_t model = 0; model < panel_->models(); ++model) {
     costs.models.push_back(&panel_->costs(model));
+    costs.takes_back.push_back(panel_->model(model).takes_back());
   }
   costs.own_seconds = own_seconds;
   const bool is_calibrated = !costs.models.front()->is_empty();

@@ -93,8 +93,10 @@ void ReaderProposer::ask() {
       const Combination& proposal = request.way.proposal;
       for (std::size_t part = 0; part < proposal.size(); ++part) {
         if (panel_->model_of(proposal[part].reader) != model) continue;
-        questions_.push_back(
-            {proposal[part].reader, request.places[branch], growing.asked[part], 1});
+        const std::size_t reader = proposal[part].reader;
+        const auto& asked = growing.asked[part];
+        const auto drafts = static_cast<int>(asked.size() - request.history[reader].size());
+        questions_.push_back({reader, request.places[branch], asked, 1, drafts});
         answers_.push_back(&growing.rows[part]);
       }
     }

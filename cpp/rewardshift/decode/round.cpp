@@ -140,14 +140,16 @@ void RoundPlayer::ask_block(Request& request, std::size_t reader) {
   const std::size_t first_end = block.branch_end(0);
   const auto begin = block.tokens.begin();
   history.insert(history.end(), begin, begin + static_cast<std::ptrdiff_t>(first_end));
-  questions_.push_back({reader, request.places.front(), history, static_cast<int>(first_end) + 1});
+  const auto drafts = static_cast<int>(first_end);
+  questions_.push_back({reader, request.places.front(), history, drafts + 1, drafts});
   std::size_t branch = 1;
   for (std::size_t i = first_end; i < block.tokens.size(); ++branch) {
     const std::size_t end = block.branch_end(i);
     auto& tokens = branches_.emplace_back(history.begin(),
                                           history.begin() + static_cast<std::ptrdiff_t>(before));
     block.append_path(end, tokens);
-    questions_.push_back({reader, request.places[branch], tokens, static_cast<int>(end - i)});
+    questions_.push_back({reader, request.places[branch], tokens, static_cast<int>(end - i),
+                          static_cast<int>(tokens.size() - before)});
     i = end;
   }
 }

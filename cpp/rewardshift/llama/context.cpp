@@ -11,8 +11,11 @@
 
 #include "rewardshift/error.h"
 #include "rewardshift/history.h"
+#include "rewardshift/llama/cell_cache.h"
 #include "rewardshift/llama/context_needs.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/llama/snapshot_cache.h"
+#include "rewardshift/llama/state_cache.h"
 #include "rewardshift/require.h"
 
 namespace rewardshift::llama {
@@ -22,6 +25,10 @@ constexpr int kDefaultContext = 4096;
 constexpr std::size_t kCellsOfAStream = 256;    // llama.cpp rounds each one's cells up to these
 constexpr std::size_t kClassifiedAtOnce = 128;  // tokens: each of them costs a row of logits, too
 constexpr std::size_t kMostRows = 64;  // bounds the logits' share of llama.cpp's compute buffer
+
+/// An architecture whose graph in llama.cpp takes one sequence's tokens and states for another's
+/// where a batch has several.
+constexpr const char* kMixesSequences = "plamo2";
 
 std::size_t rounded_up(std::size_t value, std::size_t multiple) {
   return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
@@ -99,20 +106,23 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
                                         ? options.n_ctx
                                         : std::min(facts.context_size_trained, kDefaultContext));
   // One more for scoring.
-  sequences_.resize(histories * (static_cast<std::size_t>(options.n_seq_max) + 1));
-  is_unified_ = options.kv_unified;
-  cells_each_ = is_unified_ ? cells_ : rounded_up(cells_ / sequences_.size(), kCellsOfAStream);
-  if (!is_unified_) cells_ = cells_each_ * sequences_.size();
+  sequences_ = histories * (static_cast<std::size_t>(options.n_seq_max) + 1);
+  is_one_at_a_time_ = facts.architecture == kMixesSequences;
+  const bool has_state = facts.memory != MemoryKind::attention;
+  const std::size_t checkpoints = has_state ? StateCache::checkpoints_for(sequences_) : 0;
+  is_unified_ = options.kv_unified || has_state;
+  cells_each_ = is_unified_ ? cells_ : rounded_up(cells_ / sequences_, kCellsOfAStream);
+  if (!is_unified_) cells_ = cells_each_ * sequences_;
   batch_tokens_ = std::min(static_cast<std::size_t>(options.n_batch), cells_);
   if (classifies_) batch_tokens_ = std::min(batch_tokens_, kClassifiedAtOnce);
-  batch_rows_ = std::min(std::max(kMostRows, sequences_.size()), batch_tokens_);
+  batch_rows_ = std::min(std::max(kMostRows, sequences_), batch_tokens_);
 
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<std::uint32_t>(cells_);
   params.n_batch = static_cast<std::uint32_t>(batch_tokens_);
   params.n_ubatch = std::min(static_cast<std::uint32_t>(options.n_ubatch), params.n_batch);
-  params.n_seq_max = static_cast<std::uint32_t>(sequences_.size());
-  params.n_outputs_max = static_cast<std::uint32_t>(std::max(batch_rows_, sequences_.size()));
+  params.n_seq_max = static_cast<std::uint32_t>(sequences_ + checkpoints);
+  params.n_outputs_max = std::max(static_cast<std::uint32_t>(batch_rows_), params.n_seq_max);
   if (classifies_) {
     params.embeddings = true;
     params.pooling_type = LLAMA_POOLING_TYPE_RANK;
@@ -129,6 +139,10 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   params.kv_unified = is_unified_;  // then sequences share cells: a common prompt is stored once
   params.n_ctx = cells_apart(params, facts);
   params.swa_full = true;  // a pruned sliding window could not be rolled back
+  if (has_state && !classifies_) {
+    params.n_rs_seq = static_cast<std::uint32_t>(
+        SnapshotCache::snapshots_for(facts.state_bytes, params.n_seq_max, params.n_ubatch));
+  }
   require_fitting_cache(params, facts);
   if (interrupt_ != nullptr) {
     params.abort_callback = should_abort;
@@ -150,7 +164,20 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
         bytes);
   }
   llama_attach_threadpool(context_.get(), pool_->get(), pool_->get());
-  batch_ = std::make_unique<Batch>(batch_tokens_, is_unified_ ? sequences_.size() : 1);
+  batch_ = std::make_unique<Batch>(batch_tokens_, is_unified_ ? sequences_ : 1);
+  cache_ = make_cache();
+}
+
+std::unique_ptr<HistoryCache> Context::make_cache() {
+  if (model_->memory() == MemoryKind::attention) {
+    const CellCache::Layout layout{sequences_, cells_, is_unified_, window_};
+    return std::make_unique<CellCache>(context_.get(), layout);
+  }
+  // A state alone takes no cells, however long its history is.
+  if (model_->memory() == MemoryKind::recurrent) cells_ = cells_each_ * sequences_;
+  const std::size_t snapshots = llama_n_rs_seq(context_.get());  // 0 where llama.cpp has none
+  if (snapshots == 0) return std::make_unique<StateCache>(context_.get(), sequences_, cells_);
+  return std::make_unique<SnapshotCache>(context_.get(), sequences_, cells_, snapshots);
 }
 
 Context::~Context() = default;
@@ -170,31 +197,54 @@ void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
   forget();
 }
 
-void Context::forget() {
-  llama_memory_clear(llama_get_memory(context_.get()), true);
-  for (Sequence& sequence : sequences_) {
-    sequence.cached.clear();
-    sequence.cells.clear();
-  }
+std::size_t Context::keep(std::span<const Token> tokens) {
+  context_.get_deleter().home.require();
+  return cache_->keep(tokens);
 }
 
+/// A NaN that one history left in a state may be in the rows of the next that gets its place: rows
+/// with one are believed when nothing was there before.
 std::span<const float* const> Context::logits(std::span<const LogitsRequest> requests) {
   context_.get_deleter().home.require();
   check_requests(requests, *this);
-  ++clock_;
-  for (const LogitsRequest& request : requests) keep_common(request);
-  for (const LogitsRequest& request : requests) borrow_prefix(request);
-  for (const LogitsRequest& request : requests) drop_if_pruned(request.sequence);
-  list_pending(requests);
-  make_room();
+  const bool is_used = cache_->may_pass_on_nan();
+  answer(requests);
+  if (is_used && has_nan()) {
+    forget();
+    answer(requests);
+  }
+  return rows_;
+}
 
+bool Context::has_nan() const {
+  return std::ranges::any_of(rows_, [](const float* row) { return std::isnan(*row); });
+}
+
+void Context::answer(std::span<const LogitsRequest> requests) {
+  cache_->begin(requests);
+  list_pending(requests);
+  cache_->make_room(pending_.size());
   copied_rows_.clear();
-  std::span<const Pending> rest = pending_;
+  std::vector<std::size_t> pauses;
+  for (const LogitsRequest& request : requests) pauses.push_back(cache_->pause(request));
+  const auto rest = std::ranges::stable_partition(
+      pending_, [&](const Pending& p) { return p.position < pauses[p.request]; });
+  const auto before = static_cast<std::size_t>(rest.begin() - pending_.begin());
+  evaluate_all(requests, std::span<const Pending>(pending_).first(before));
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (pauses[i] > 0) cache_->mark(requests[i].sequence);
+  }
+  evaluate_all(requests, std::span<const Pending>(pending_).subspan(before));
+}
+
+/// In as few batches as fit. None of the rows is wanted but of the last such call's.
+void Context::evaluate_all(std::span<const LogitsRequest> requests, std::span<const Pending> rest) {
   while (!rest.empty()) {
     std::size_t tokens = 0;
     std::size_t rows = 0;
     while (tokens < rest.size() && tokens < batch_tokens_ &&
-           rows + (rest[tokens].row ? 1 : 0) <= batch_rows_) {
+           rows + (rest[tokens].row ? 1 : 0) <= batch_rows_ &&
+           (!is_one_at_a_time_ || rest[tokens].request == rest.front().request)) {
       rows += rest[tokens++].row ? 1 : 0;
     }
     const auto now = rest.first(tokens);
@@ -208,11 +258,10 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
       row = copied_rows_.back().data();
     }
   }
-  return rows_;
 }
 
-/// Lists request by request; with a cache each, by sequence: llama.cpp evaluates only neighbouring
-/// caches together.
+/// Lists request by request; with a cache or a state each, by sequence: llama.cpp evaluates only
+/// neighbouring ones together.
 void Context::list_pending(std::span<const LogitsRequest> requests) {
   pending_.clear();
   places_.assign(requests.size(), {});
@@ -220,16 +269,16 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const LogitsRequest& request = requests[i];
     const std::size_t first_row = request.tokens.size() - static_cast<std::size_t>(request.n_rows);
-    const std::size_t shared = is_unified_ ? share_pending(requests, i) : 0;
-    for (std::size_t position = std::max(cached_of(request).size(), shared);
-         position < request.tokens.size(); ++position) {
+    const std::size_t shared = cache_->shares_new_tokens() ? share_pending(requests, i) : 0;
+    for (std::size_t position = std::max(held(request), shared); position < request.tokens.size();
+         ++position) {
       const bool wants_row = position >= first_row;
       places_[i].push_back(pending_.size());
       pending_.push_back({i, position, wants_row ? std::optional(rows++) : std::nullopt});
     }
   }
   rows_.assign(rows, nullptr);
-  if (is_unified_) return;
+  if (cache_->shares_new_tokens()) return;
   std::ranges::stable_sort(pending_, {},
                            [&](const Pending& p) { return requests[p.request].sequence; });
 }
@@ -240,7 +289,7 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
 std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std::size_t i) {
   const auto wanted = requests[i].tokens.first(requests[i].tokens.size() -
                                                static_cast<std::size_t>(requests[i].n_rows));
-  std::size_t most = cached_of(requests[i]).size();
+  std::size_t most = held(requests[i]);
   if (most >= wanted.size()) return 0;  // as in every round of a chain
   std::size_t donor = i;
   for (std::size_t other = 0; other < i; ++other) {
@@ -250,11 +299,8 @@ std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std:
     donor = other;
   }
   if (donor == i) return 0;
-  const std::size_t first = cached_of(requests[donor]).size();
-  if (first > cached_of(requests[i]).size()) return 0;
-  drop_tail(requests[i].sequence, first);
-  drop_if_pruned(requests[i].sequence);
-  if (cached_of(requests[i]).size() != first) return 0;
+  const std::size_t first = held(requests[donor]);
+  if (!cache_->cut_to(requests[i].sequence, first)) return 0;
   for (std::size_t position = first; position < most; ++position) {
     const std::size_t place = places_[donor][position - first];
     pending_[place].sharers.push_back(i);
@@ -308,18 +354,16 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
   }
   if (status != 0) fail(requests, status, errors.reason(thrown));
 
+  cache_->begin_batch();
   evaluated_ += tokens.size();
   ++batches_;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const LogitsRequest& request = requests[tokens[i].request];
-    ++last_cell_;
-    const auto keep = [&](const LogitsRequest& owner) {
-      Sequence& sequence = sequences_[static_cast<std::size_t>(owner.sequence)];
-      sequence.cached.push_back(request.tokens[tokens[i].position]);
-      sequence.cells.push_back(last_cell_);
-    };
-    keep(request);
-    for (const std::size_t sharer : tokens[i].sharers) keep(requests[sharer]);
+    cache_->add_cell();
+    cache_->add_owner(request.sequence, request.tokens[tokens[i].position]);
+    for (const std::size_t sharer : tokens[i].sharers) {
+      cache_->add_owner(requests[sharer].sequence, request.tokens[tokens[i].position]);
+    }
     if (const auto row = tokens[i].row) {
       rows_[*row] = row_of(request.sequence, i);
     }
@@ -334,11 +378,7 @@ const float* Context::row_of(int sequence, std::size_t i) const {
 
 /// Takes back whatever a failed call left in the cache, then says what happened.
 void Context::fail(std::span<const LogitsRequest> requests, int status, const std::string& reason) {
-  llama_memory_t memory = llama_get_memory(context_.get());
-  for (const LogitsRequest& request : requests) {
-    const auto& cached = sequences_[static_cast<std::size_t>(request.sequence)].cached;
-    llama_memory_seq_rm(memory, request.sequence, static_cast<llama_pos>(cached.size()), -1);
-  }
+  cache_->recover(requests);
   if (status == 2) throw CancelledError("the evaluation was interrupted");
   const std::string what = status == 1 ? "its context is full" : "llama.cpp could not evaluate it";
   throw EvaluationError(model_->path() + ": " + what + " (status " + std::to_string(status) +

@@ -10,6 +10,7 @@
 
 #include "rewardshift/home_process.h"
 #include "rewardshift/language_model.h"
+#include "rewardshift/llama/history_cache.h"
 #include "rewardshift/llama/model.h"
 #include "rewardshift/llama/system.h"
 
@@ -39,15 +40,15 @@ struct ContextOptions {
 /// Throws std::invalid_argument, naming the option and the value given.
 void validate(const ContextOptions& options);
 
-/// The cells of the cache hold each sequence's latest history. logits() keeps the part of it that
-/// the new history begins with, borrows more from a sequence that has more in common (sharing its
-/// cells), and evaluates only the rest; what histories of one call have in common is evaluated
-/// once, but for positions a row is wanted of. When cells run out, sequences that were not asked
-/// for give way, the longest idle first; asking for them again evaluates them again.
+/// Its memory holds each sequence's latest history. logits() keeps as much of it as the new history
+/// begins with and the kind of memory allows (HistoryCache), or takes over more from a sequence
+/// that has more in common, and evaluates only the rest. When cells run out, sequences that were
+/// not asked for give way, the longest idle first; asking for them again evaluates them again.
 ///
-/// Every row attends over all cells of its cache, whosever they are. Where many sequences have
-/// little in common, a cache for each (kv_unified = false) spares that; what is borrowed is then
-/// copied, and none gives way.
+/// With attention, what histories of one call have in common is evaluated once, but for positions a
+/// row is wanted of. Every row attends over all cells of its cache, whosever they are. Where many
+/// sequences have little in common, a cache for each (kv_unified = false) spares that; what is
+/// borrowed is then copied, and none gives way. A model with a recurrent state always has one.
 class Context final : public LanguageModel {
  public:
   /// All contexts may share one pool. While `interrupt` (borrowed, may be null) is true, evaluation
@@ -65,7 +66,7 @@ class Context final : public LanguageModel {
   /// rows are asked for at the last token of a history only.
   int row_size() const { return classifies_ ? model_->class_outputs() : vocab_size(); }
 
-  int max_sequences() const override { return static_cast<int>(sequences_.size()); }
+  int max_sequences() const override { return static_cast<int>(sequences_); }
   std::size_t context_size() const override { return cells_each_; }
   std::size_t capacity() const override { return cells_; }
   bool is_end_of_generation(Token token) const override {
@@ -75,7 +76,8 @@ class Context final : public LanguageModel {
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   std::uint64_t evaluated_batches() const override { return batches_; }
-  void forget() override;
+  std::size_t takes_back() const override { return cache_->takes_back(); }
+  void forget() override { cache_->clear(); }
 
   /// Drops everything but what sequence 0 holds of the beginning `tokens`; returns how many tokens
   /// of it that is. Nothing else being left, they lie in the cache's first cells, in order, as they
@@ -83,11 +85,6 @@ class Context final : public LanguageModel {
   std::size_t keep(std::span<const Token> tokens);
 
  private:
-  struct Sequence {
-    std::vector<Token> cached;         ///< what its cells hold
-    std::vector<std::uint64_t> cells;  ///< which they are: sharers have the same
-    std::uint64_t last_used = 0;
-  };
   struct Pending {  ///< a token to evaluate
     std::size_t request;
     std::size_t position;
@@ -100,20 +97,16 @@ class Context final : public LanguageModel {
     HomeProcess home;
   };
 
-  void keep_common(const LogitsRequest& request);
-  void borrow_prefix(const LogitsRequest& request);
-  std::size_t used_cells() const;
-  void make_room();
-  void drop_if_pruned(int sequence);
-  void drop_tail(int sequence, std::size_t keep);
+  std::unique_ptr<HistoryCache> make_cache();
+  void answer(std::span<const LogitsRequest> requests);
+  bool has_nan() const;
   int decode();
   const float* row_of(int sequence, std::size_t i) const;
   void use_threads(int allowed);
   void list_pending(std::span<const LogitsRequest> requests);
   std::size_t share_pending(std::span<const LogitsRequest> requests, std::size_t i);
-  std::vector<Token>& cached_of(const LogitsRequest& request) {
-    return sequences_[static_cast<std::size_t>(request.sequence)].cached;
-  }
+  std::size_t held(const LogitsRequest& request) const { return cache_->held(request.sequence); }
+  void evaluate_all(std::span<const LogitsRequest> requests, std::span<const Pending> rest);
   void evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens);
   [[noreturn]] void fail(std::span<const LogitsRequest> requests, int status,
                          const std::string& reason);
@@ -124,8 +117,10 @@ class Context final : public LanguageModel {
   const std::atomic<bool>* interrupt_;
   bool is_unified_;
   bool classifies_;
+  bool is_one_at_a_time_;    ///< no batch has tokens of two sequences
   std::size_t cells_;        ///< of all sequences together
   std::size_t cells_each_;   ///< that one sequence can have
+  std::size_t sequences_;    ///< that can be asked for
   std::size_t window_;       ///< of sliding attention; 0 is none
   int threads_;              ///< most for single rows
   int threads_batch_;        ///< and for batches
@@ -135,13 +130,11 @@ class Context final : public LanguageModel {
   std::size_t batch_rows_;
   std::unique_ptr<llama_context, Free> context_;
   std::unique_ptr<Batch> batch_;
-  std::vector<Sequence> sequences_;
+  std::unique_ptr<HistoryCache> cache_;  ///< of the context's memory
   std::vector<Pending> pending_;
   std::vector<std::vector<std::size_t>> places_;  ///< in pending_, by request and new position
   std::vector<const float*> rows_;
   std::vector<std::vector<float>> copied_rows_;  ///< of calls before the last, which reuses memory
-  std::uint64_t clock_ = 0;
-  std::uint64_t last_cell_ = 0;
   std::uint64_t evaluated_ = 0;
   std::uint64_t batches_ = 0;
 };

@@ -22,8 +22,9 @@ std::size_t cache_bytes(const ModelFacts& facts, const llama_context_params& par
   };
   const double per_cell =
       facts.key_size * per_value(params.type_k) + facts.value_size * per_value(params.type_v);
-  return static_cast<std::size_t>(per_cell * facts.kv_heads * facts.layers *
-                                  static_cast<double>(params.n_ctx));
+  return static_cast<std::size_t>(per_cell * static_cast<double>(facts.stored_heads) *
+                                  static_cast<double>(params.n_ctx)) +
+         facts.state_bytes * params.n_seq_max * (1 + params.n_rs_seq);
 }
 
 /// What llama.cpp computes with, of which the larger parts are estimated: the attention's mask and,

@@ -5,9 +5,10 @@
 
 namespace rewardshift::llama {
 
-/// Throws ModelLoadError with the reason if an architecture is known to be recurrent, hybrid, of a
-/// diffusion model or no decoder. llama.cpp says so too (Model::require_decodable), but only of a
-/// model that it could load, and it asserts much about these while it loads them.
+/// Throws ModelLoadError with the reason if an architecture is known to be of a diffusion model, no
+/// decoder, or one whose memory we cannot take back. llama.cpp says so too of most
+/// (Model::require_decodable), but only of a model that it could load, and it asserts much about
+/// these while it loads them.
 void require_decodable_architecture(const GgufFile& file);
 
 }  // namespace rewardshift::llama

@@ -19,6 +19,7 @@
 #include "rewardshift/llama/gguf_architecture.h"
 #include "rewardshift/llama/gguf_file.h"
 #include "rewardshift/llama/gguf_hyperparameters.h"
+#include "rewardshift/llama/gguf_recurrent.h"
 #include "rewardshift/llama/gguf_vocabulary.h"
 
 namespace rewardshift::llama {
@@ -48,8 +49,8 @@ void require_usable_tensors(const GgufFile& file) {
     if (*std::min_element(tensor.shape.begin(), tensor.shape.end()) < 1) {
       file.refuse("has the empty tensor '" + tensor.name + "'");
     }
-    const bool elementwise =
-        tensor.is_vector() || name.ends_with("_norm.weight") || name.ends_with(".bias");
+    const bool elementwise = tensor.is_vector() || name.ends_with("_norm.weight") ||
+                             name.ends_with(".bias") || is_elementwise_in_states(name);
     if (elementwise ? tensor.type != GGML_TYPE_F32 : !multiplies(tensor.type)) {
       file.refuse("has the " + described(tensor) +
                   (elementwise ? ", where only f32 can be computed with"
@@ -154,6 +155,7 @@ void require_loadable_model(const std::string& path) {
   require_usable_tensors(file);
   require_loadable_parts(file);
   require_sound_hyperparameters(file);
+  require_sound_states(file);
   require_projections(file);
   require_sound_vocabulary(file);
 }

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "rewardshift/llama/gguf_recurrent.h"
+
 namespace rewardshift::llama {
 namespace {
 
@@ -30,10 +32,10 @@ constexpr std::array<std::string_view, 56> kWholeHeads = {
     "talkie",      "xverse"};
 
 /// Architectures whose keys and values may differ in size (latent attention and the like).
-constexpr std::array<std::string_view, 16> kUnequalHeads = {
-    "deepseek2", "deepseek2-ocr", "deepseek32", "dots3note", "glm-dsa", "mimo2",
-    "minicpm3",  "mistral4",      "plm",        "hy_v4",     "step35",  "gemma4",
-    "gemma3n",   "openelm",       "minimax-m3", "hrm_text"};
+constexpr std::array<std::string_view, 17> kUnequalHeads = {
+    "deepseek2", "deepseek2-ocr", "deepseek32", "dots3note", "glm-dsa",    "mimo2",
+    "minicpm3",  "mistral4",      "plm",        "hy_v4",     "step35",     "gemma4",
+    "gemma3n",   "openelm",       "minimax-m3", "hrm_text",  "kimi-linear"};
 
 template <class Names>
 bool contains(const Names& names, std::string_view name) {
@@ -50,6 +52,7 @@ class Hyperparameters {
     require_windows();
     require_scaling();
     require_experts();
+    if (is_headless(file_.architecture())) return;
     const std::int64_t first = heads("attention.head_count", 0);
     if (first < 1) file_.refuse("names no positive " + file_.key("attention.head_count"));
     require_heads();
@@ -195,7 +198,8 @@ class Hyperparameters {
               "at most the size of a head (" + std::to_string(head) + ")");
       sum += section;
     }
-    require(sum > 0, "rope.dimension_sections", sum, "positive in sum");
+    require(sum > 0 && sum <= head, "rope.dimension_sections", sum,
+            "positive in sum and at most the size of a head (" + std::to_string(head) + ")");
   }
 
   /// Of a layer: arrays have an entry for each, numbers hold for all.

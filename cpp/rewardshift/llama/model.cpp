@@ -14,6 +14,7 @@
 #include "rewardshift/llama/gguf_check.h"
 #include "rewardshift/llama/gguf_file.h"
 #include "rewardshift/llama/log.h"
+#include "rewardshift/llama/memory_shape.h"
 #include "rewardshift/llama/rearranged.h"
 #include "rewardshift/llama/system.h"
 
@@ -173,6 +174,13 @@ ModelFacts Model::facts() const {
   facts.key_size = number(m, facts.architecture + ".attention.key_length", quotient);
   facts.value_size = number(m, facts.architecture + ".attention.value_length", quotient);
   facts.sliding_window = llama_model_n_swa(m);
+  facts.memory = memory();
+  const bool is_usual = facts.memory == MemoryKind::attention;
+  const std::size_t usual =
+      static_cast<std::size_t>(facts.kv_heads) * static_cast<std::size_t>(facts.layers);
+  const MemoryShape shape = is_usual ? MemoryShape{usual, 0} : memory_shape(GgufFile(path_));
+  facts.stored_heads = shape.kv_heads;
+  facts.state_bytes = shape.state_bytes;
   facts.bos = token_or_none(llama_vocab_bos(vocab));
   facts.eos = token_or_none(llama_vocab_eos(vocab));
   for (Token token = 0; token < facts.vocab_size; ++token) {
@@ -200,15 +208,15 @@ std::optional<std::string> Model::chat_template() const {
   return text == nullptr ? std::nullopt : std::optional<std::string>(text);
 }
 
+MemoryKind Model::memory() const {
+  const llama_model* m = model_.get();
+  if (llama_model_is_recurrent(m)) return MemoryKind::recurrent;
+  return llama_model_is_hybrid(m) ? MemoryKind::hybrid : MemoryKind::attention;
+}
+
 void Model::require_decodable() const {
   const llama_model* m = model_.get();
   const auto refuse = [this](const char* why) { throw ModelLoadError(path_ + " " + why); };
-  if (llama_model_is_recurrent(m)) {
-    refuse("is a recurrent model: its memory cannot take back a rejected draft");
-  }
-  if (llama_model_is_hybrid(m)) {
-    refuse("is a hybrid (partly recurrent) model: its memory cannot take back a rejected draft");
-  }
   if (llama_model_is_diffusion(m)) refuse("is a diffusion model: it has no next-token law");
   if (llama_model_has_encoder(m) || !llama_model_has_decoder(m)) {
     refuse("is not a decoder-only language model");

@@ -24,6 +24,9 @@ struct ModelOptions {
   bool use_mlock = false;  ///< keep the weights from being swapped out
 };
 
+/// What a model remembers of a history: keys and values of each token, a state, or both.
+enum class MemoryKind { attention, recurrent, hybrid };
+
 /// What a file says of itself.
 struct ModelFacts {
   std::string description;  ///< e.g. "llama 135M Q4_1"
@@ -40,6 +43,9 @@ struct ModelFacts {
   int key_size;        ///< values of a head's key
   int value_size;      ///< values of a head's value
   int sliding_window;  ///< tokens; 0 is none
+  MemoryKind memory;
+  std::size_t stored_heads;  ///< that store a key and a value of each token, in all layers
+  std::size_t state_bytes;   ///< of one history's recurrent state; 0 is none
   std::optional<Token> bos;
   std::optional<Token> eos;
   std::vector<Token> end_of_generation;
@@ -66,7 +72,9 @@ class Model {
   /// Whether the processor does all the work: no layer is on another device.
   bool is_on_cpu() const { return is_on_cpu_; }
 
-  /// Throws ModelLoadError unless the model can be decoded with and rolled back.
+  MemoryKind memory() const;
+
+  /// Throws ModelLoadError unless the model can be decoded with.
   void require_decodable() const;
 
   /// Throws ModelLoadError unless the model has a classification head that tells texts apart.

@@ -100,8 +100,8 @@ std::span<const float* const> Panel::rows(std::span<const Question> questions) {
   batch_.clear();
   double all_rows = 0.0;
   for (const Question& question : questions) {
-    batch_.push_back(
-        {sequence_of(question.reader, question.place), question.tokens, question.n_rows});
+    batch_.push_back({sequence_of(question.reader, question.place), question.tokens,
+                      question.n_rows, question.n_drafts});
     all_rows += std::max(question.n_rows, 1);
   }
   const auto rows = model.logits(batch_);
@@ -158,6 +158,13 @@ int Panel::history_vocab_size(std::size_t reader) const {
 bool Panel::ends(Token token) const {
   return std::ranges::any_of(
       models_, [token](const MeteredModel& m) { return m.model().is_end_of_generation(token); });
+}
+
+std::optional<std::size_t> Panel::rereader() const {
+  for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
+    if (readers_[reader].model->takes_back() != LanguageModel::kAnyNumber) return reader;
+  }
+  return std::nullopt;
 }
 
 void Panel::calibrate(const CostMeasurement& how) {

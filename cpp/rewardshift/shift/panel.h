@@ -36,6 +36,7 @@ struct Question {
   int place;  ///< a request's place, in [0, places()]; the last one is for scoring
   std::span<const Token> tokens;
   int n_rows;
+  int n_drafts = 0;
 };
 
 /// A row of a reader that must be right about some tokens; see Refinement.
@@ -132,6 +133,9 @@ class Panel {
   std::size_t model_of(std::size_t reader) const { return model_of_[reader]; }
   const LanguageModel& model(std::size_t model) const { return models_[model].model(); }
   const CostCurve& costs(std::size_t model) const { return models_[model].costs(); }
+
+  /// The first reader whose model cannot take back whatever it read, if there is one.
+  std::optional<std::size_t> rereader() const;
 
   void calibrate(const CostMeasurement& how);
   void forget();

@@ -106,6 +106,8 @@ class _Inspected:
         yield "size", amount(facts.bytes, "B")
         yield "vocabulary", f"{facts.vocab_size} tokens, {facts.vocabulary_type}"
         yield "context", f"{facts.context_size_trained} tokens"
+        if facts.state_bytes:
+            yield "memory", _MEMORY[facts.memory].format(amount(facts.state_bytes, "B"))
         if facts.sliding_window:
             yield "window", f"{facts.sliding_window} tokens"
         yield "chat template", "yes" if self.model.chat_template is not None else "no"
@@ -118,6 +120,11 @@ class _Inspected:
     def _end_texts(self) -> list[str]:
         tokens = self.model.facts.end_of_generation
         return [self.model.detokenize([t], special=True).decode(errors="replace") for t in tokens]
+
+
+_GOES_BACK = "a state of {} a history, which goes back to checkpoints: a rejected draft costs more"
+_MEMORY = {"recurrent": _GOES_BACK, "hybrid": f"attention, and {_GOES_BACK}"}
+"""By what a model remembers."""
 
 
 @dataclass(frozen=True)
