@@ -103,7 +103,10 @@ void MappedModel::ask(std::span<const Plan> plans, Use use) {
       const Chain& chain = plan.chains[turn];
       const auto n_rows =
           chain.wishes.empty() ? 0 : chain.tokens.size() - chain.wishes.front().length + 1;
-      requests.push_back({plan.sequence, chain.tokens, static_cast<int>(n_rows)});
+      const auto n_drafts =
+          plan.kept ? chain.tokens.size() - common_prefix(chain.tokens, *plan.kept) : 0;
+      requests.push_back(
+          {plan.sequence, chain.tokens, static_cast<int>(n_rows), static_cast<int>(n_drafts)});
       asked.push_back(&chain);
     }
     if (requests.empty()) return;
@@ -147,6 +150,9 @@ std::span<const float* const> MappedModel::logits(std::span<const LogitsRequest>
     reading.read(request.tokens);
     Plan plan{request.sequence, {}};
     const std::size_t size = request.tokens.size();
+    if (request.n_drafts > 0) {
+      plan.kept = reading.after(size - static_cast<std::size_t>(request.n_drafts));
+    }
     for (std::size_t n = size - static_cast<std::size_t>(request.n_rows); n++ < size;) {
       const std::size_t id = rows_.size();
       rows_.push_back(values_.data() + id * width);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,6 +56,7 @@ class MappedModel final : public LanguageModel {
   /// Those of the model, in tokens of V_d.
   std::uint64_t evaluated_tokens() const override { return model_->evaluated_tokens(); }
   std::uint64_t evaluated_batches() const override { return model_->evaluated_batches(); }
+  std::size_t takes_back() const override { return model_->takes_back(); }
   void forget() override { model_->forget(); }
 
  private:
@@ -72,6 +74,8 @@ class MappedModel final : public LanguageModel {
   struct Plan {
     int sequence;
     std::vector<Chain> chains;
+    std::optional<std::vector<Token>> kept = std::nullopt;  ///< what is not taken back; else all
+
     void want(std::vector<Token> reading, std::size_t id);
   };
 
