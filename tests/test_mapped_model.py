@@ -466,3 +466,21 @@ def test_over_files_histories_are_read_as_anew(files: Files, spare: int) -> None
             np.testing.assert_allclose(rows[i : i + 1], alone, rtol=0, atol=2 * LOGITS)
         (alone_found,) = fresh.refine([(0, text[:end], likely)])
         assert dict(found) == pytest.approx(dict(alone_found), rel=0, abs=8 * LOGITS)
+
+
+def test_refining_in_spare_sequences_leaves_what_rows_go_on_from(files: Files) -> None:
+    """The next row then costs one token; without any, what the pieces displaced is read again."""
+    vocabs = bpe_vocab(), spm_vocab(20, byte_tokens=True)
+    models = [files.model(vocab=vocab) for vocab in vocabs]
+    loaded = [_core.Model.load(str(model.path), _core.ModelOptions(), None) for model in models]
+    built = _core.VocabularyMap(*(_core.Vocabulary.of_model(model) for model in loaded))
+    several = next(t for t in range(len(vocabs[0].tokens)) if len(built.pieces(t)) > 1)
+    text = loaded[0].tokenize("d a d a d a", add_special=False, parse_special=False)
+    for spare, cost in ((2, 1), (0, 3)):
+        context = open_context(models[1])
+        seen = _core.MappedModel(context, built, spare=spare)
+        seen.logits([(0, text[:5], 1)])
+        seen.refine([(0, text[:3], [several])])
+        before = context.evaluated_tokens
+        seen.logits([(0, text[:6], 1)])
+        assert context.evaluated_tokens - before == cost

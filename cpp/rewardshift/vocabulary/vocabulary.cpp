@@ -6,9 +6,8 @@ namespace rewardshift {
 
 bool Vocabulary::spells(std::span<const Token> tokens, std::string_view text) const {
   for (const Token token : tokens) {
-    const std::string_view piece = bytes_of(token);
-    if (piece.empty() || !text.starts_with(piece)) return false;
-    text.remove_prefix(piece.size());
+    if (!text.starts_with(bytes_of(token))) return false;
+    text.remove_prefix(bytes_of(token).size());
   }
   return text.empty();
 }

@@ -49,7 +49,7 @@ struct Vocabulary {
   std::string_view bytes_of(Token token) const { return bytes[static_cast<std::size_t>(token)]; }
   TokenRole role_of(Token token) const { return roles[static_cast<std::size_t>(token)]; }
 
-  /// Whether the text is what these tokens add up to, each of them adding some.
+  /// Whether the text is what these tokens add up to.
   bool spells(std::span<const Token> tokens, std::string_view text) const;
 
   /// The first token of a role.
