@@ -136,9 +136,10 @@ def _strengths(given: object) -> Strengths:
     keys = ("same_vocabulary", "other_vocabulary")
     if not isinstance(given, dict):
         raise ValueError(f"strength must have {' and '.join(keys)}, not be {given!r}")  # noqa: TRY004
-    for key in keys:
-        value = given.get(key)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
-            raise ValueError(f"strength: {key} must be a finite number, not {value!r}")
-    return Strengths(*(float(given[key]) for key in keys))
+    return Strengths(*(_finite(key, given.get(key)) for key in keys))
+
+
+def _finite(key: str, value: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ValueError(f"strength: {key} must be a finite number, not {value!r}")
