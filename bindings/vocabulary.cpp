@@ -90,6 +90,37 @@ std::vector<std::vector<std::pair<Token, float>>> refine(
   return all;
 }
 
+/// A reading that does not trust who asks.
+class BoundReading {
+ public:
+  explicit BoundReading(std::shared_ptr<const VocabularyMap> map)
+      : end_(map->target().size() + map->foreign().size()), reading_(std::move(map)) {}
+
+  void read(const std::vector<Token>& history) {
+    for (const Token token : history) require_token(token, end_);
+    reading_.read(history);
+  }
+
+  std::vector<Token> after(std::size_t n) const {
+    require_read(n);
+    return reading_.after(n);
+  }
+
+  std::vector<Token> settled_after(std::size_t n) const {
+    require_read(n);
+    const auto settled = reading_.settled_after(n);
+    return {settled.begin(), settled.end()};
+  }
+
+ private:
+  void require_read(std::size_t n) const {
+    require(n <= reading_.size(), "n", "at most " + std::to_string(reading_.size()), n);
+  }
+
+  int end_;
+  Reading reading_;
+};
+
 void register_tokens(nb::module_& m) {
   nb::enum_<TokenRole>(m, "TokenRole", "What a token is for.")
       .value("text", TokenRole::text)
@@ -178,20 +209,13 @@ void register_map(nb::module_& m) {
       .def_prop_ro("expansion", &VocabularyMap::expansion,
                    "Foreign tokens for a text token of the target, on average.");
 
-  nb::class_<Reading>(m, "Reading", "A history of the target's tokens as foreign ones.")
+  nb::class_<BoundReading>(m, "Reading", "A history of the target's tokens as foreign ones.")
       .def(nb::init<std::shared_ptr<const VocabularyMap>>(), "map"_a)
-      .def(
-          "read",
-          [](Reading& reading, const std::vector<Token>& history) { reading.read(history); },
-          "history"_a, "Tokens of the target, or its size plus a foreign token.")
-      .def("after", &Reading::after, "n"_a, "Foreign tokens for the history's first n tokens.")
-      .def(
-          "settled_after",
-          [](const Reading& reading, std::size_t n) {
-            const auto settled = reading.settled_after(n);
-            return std::vector<Token>(settled.begin(), settled.end());
-          },
-          "n"_a, "Those of them that no text to come can change.");
+      .def("read", &BoundReading::read, "history"_a,
+           "Tokens of the target, or its size plus a foreign token.")
+      .def("after", &BoundReading::after, "n"_a, "Foreign tokens for the history's first n tokens.")
+      .def("settled_after", &BoundReading::settled_after, "n"_a,
+           "Those of them that no text to come can change.");
 }
 
 }  // namespace
@@ -200,14 +224,9 @@ void register_vocabulary(nb::module_& m) {
   register_tokens(m);
   register_map(m);
 
-  nb::enum_<Unmatched>(m, "Unmatched", "What rows say of tokens that have no twin.")
-      .value("first_piece", Unmatched::first_piece)
-      .value("impossible", Unmatched::impossible);
-
   nb::class_<MappedModel, LanguageModel>(m, "MappedModel", "A model seen through a VocabularyMap.")
-      .def(nb::init<LanguageModel&, std::shared_ptr<const VocabularyMap>, Unmatched, int>(),
-           "model"_a, "map"_a, "unmatched"_a = Unmatched::first_piece, "spare"_a = 0,
-           nb::keep_alive<1, 2>(),
+      .def(nb::init<LanguageModel&, std::shared_ptr<const VocabularyMap>, int>(), "model"_a,
+           "map"_a, "spare"_a = 0, nb::keep_alive<1, 2>(),
            "The model's last `spare` sequences are kept for refining many tokens at once.")
       .def("refine", refine, "histories"_a,
            "For each (sequence, tokens, likely tokens): pairs of those tokens and what the row "

@@ -284,6 +284,16 @@ def test_what_only_drafts_leaves_the_text_alone(kinds: Kinds, name: str) -> None
             assert found.statistics.drafted > 0
 
 
+def test_the_pair_of_the_package_shifts_any_target(kinds: Kinds) -> None:
+    with Decoder(kinds.target.path, shift="positive", **EXACT) as opened:
+        shifted = opened.chat(TALK, **TEXTS)
+        assert shifted.statistics.shifts["positive"].mean_abs_log_ratio > 0
+        assert opened.chat(TALK, strength=0, **TEXTS).statistics.shifts == {}
+        score = opened.score("ab cd", " ab", strength=2.0)
+        expected = score.target_logprobs + 2 * score.shifts["positive"] - score.log_z
+        np.testing.assert_allclose(score.goal_logprobs, expected, atol=1e-4)
+
+
 def test_an_adapter_shifts_a_model_of_another_vocabulary(kinds: Kinds) -> None:
     adapted = Shift(reference=kinds.small.path, lora=kinds.lora.path)
     native = Shift(kinds.target.path, draft_system="dab", strength=0.5)
@@ -349,8 +359,9 @@ def wordy() -> TinyVocab:
     """Letters and common pairs of them, as long as they are English."""
     vocab = bpe_vocab()
     pairs = [
-        *("t h,i n,o u,e r,o n,r e,a n,s t,Ġ th,e s,a t,i s,o r,a r,l e,i t,e n,Ġ w".split(",")),
-        *("Ġ p,Ġ m,Ġ o,Ġ i,Ġ s,v e,in g,th e,m e,u r,d e,c t,l l,Ġ f,a l".split(",")),
+        *("t h", "i n", "o u", "e r", "o n", "r e", "a n", "s t", "Ġ th", "e s", "a t", "i s"),
+        *("o r", "a r", "l e", "i t", "e n", "Ġ w", "Ġ p", "Ġ m", "Ġ o", "Ġ i", "Ġ s", "v e"),
+        *("in g", "th e", "m e", "u r", "d e", "c t", "l l", "Ġ f", "a l"),
     ]
     longer = vocab.extended((pair.replace(" ", "") for pair in pairs), TokenType.NORMAL)
     return replace(longer, merges=(*vocab.merges, *pairs))

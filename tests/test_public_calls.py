@@ -135,6 +135,7 @@ def calls(
         "Decoder.cancel": Call(decoder.cancel, {"request": 0}),
         "Decoder.detokenize": Call(decoder.detokenize, {"tokens": [5]}),
         "Decoder.tokenize": Call(decoder.tokenize, {"text": "ab"}),
+        "Decoder.has_own_vocabulary": Call(decoder.has_own_vocabulary, {"reader": "target"}),
         "Decoder.chat_prompts": Call(decoder.chat_prompts, {"messages": talk}),
         "Decoder.chat_prompts_by_shift": Call(decoder.chat_prompts_by_shift, {"messages": talk}),
         "Decoder.score": Call(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from . import _core
-from .boundary import require_whole
+from .boundary import require_whole, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,10 +113,15 @@ class Panel(Generic[Source]):
 
         Raises:
             TypeError: If it is no whole number.
+            ValueError: If it is out of range.
         """
         if refined_tokens is None:
             return self
         require_whole(refined_tokens=refined_tokens)
+        if not 0 <= refined_tokens <= _MOST_REFINED:
+            raise ValueError(
+                f"refined_tokens must be between 0 and {_MOST_REFINED}, not {shown(refined_tokens)}"
+            )
         return replace(self, refined_tokens=refined_tokens)
 
     def decoder(
@@ -140,6 +145,9 @@ class Panel(Generic[Source]):
             options,
         )
 
+
+_MOST_REFINED = 2**20
+"""More than any vocabulary has tokens."""
 
 AnyPanel = Panel[Any]
 """Whatever evaluates."""

@@ -131,8 +131,38 @@ MUTANTS = (
     Mutant(
         "greedy ties go to the highest id",
         DISTRIBUTION,
-        "static_cast<std::size_t>(std::find(z, z + count, top.z) - z);",
+        "vector_find(count, z, top.z);",
         "static_cast<std::size_t>(std::max_element(z, z + count, std::less_equal<>()) - z);",
+    ),
+    Mutant(
+        "extreme logits added up in float",
+        DISTRIBUTION,
+        "if (is_ordinary(terms, guess, temperature)) {",
+        "if (true) {",
+    ),
+    Mutant(
+        "weights relative to a token far from the best",
+        DISTRIBUTION,
+        "if (std::isfinite(made.sum) && is_near(made.most / temperature)) return made;",
+        "if (std::isfinite(made.sum)) return made;",
+    ),
+    Mutant(
+        "normalisers relative to a token far from the best",
+        DISTRIBUTION,
+        "if (!is_near(most)) own",
+        "if (false) own",
+    ),
+    Mutant(
+        "what the paper rejects taken to be its residual",
+        RESIDUAL,
+        "if (scale_ == 1.0) return sum_;",
+        "return sum_;",
+    ),
+    Mutant(
+        "a length of a block given up too early",
+        BLOCK,
+        "if (length > 0 && accept_uniforms[length - 1] >= p) continue;",
+        "if (length > 0 && accept_uniforms[length - 1] >= 0.5 * p) continue;",
     ),
     Mutant(
         "top_k ties go to the highest id",

@@ -85,15 +85,21 @@ def of_normaliser(n: int) -> float:
     return FLOAT32 * (4 + 3 * log(n))
 
 
-def of_float_weights(probs: Probs) -> Probs:
+def of_float_weights(probs: Probs, reach: float = 0.0) -> Probs:
     """Of each probability that the core keeps as a weight in float32, from logits that are exact.
 
     The exponent is rounded once, and the exponential right to 2 ulp, as are those of the weights
-    whose sum it is divided by, weighed by what they contribute.
+    whose sum it is divided by, weighed by what they contribute. Weights are relative to a token
+    that is at most e^16 from the most probable one.
+
+    Args:
+        probs: What is right.
+        reach: How far apart a row's logits lie, times its weight over the temperature, summed over
+            rows: terms are added in float, each rounded with every partial sum that it is part of.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         exponent = np.where(probs > 0, np.log(probs.max() / probs), 0)
-    return FLOAT32 * (8 + exponent + log(len(probs))) * probs
+    return FLOAT32 * (8 + exponent + log(len(probs)) + 4 * reach) * probs
 
 
 def of_goal_logprobs(probs: Probs) -> Probs:

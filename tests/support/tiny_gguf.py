@@ -37,7 +37,7 @@ class TinyVocab:
     Texts must be distinct: llama.cpp aborts the process on a duplicate.
     """
 
-    model: Literal["llama", "gpt2"]
+    model: Literal["llama", "gpt2", "bert", "none"]
     tokens: tuple[str, ...]
     types: tuple[TokenType, ...]
     bos: int
@@ -102,6 +102,21 @@ def spm_vocab(
         add_bos=add_bos,
         add_eos=add_eos,
         add_space_prefix=add_space_prefix,
+    )
+
+
+def wordpiece_vocab() -> TinyVocab:
+    """A WordPiece vocabulary: [CLS] [SEP] [UNK], letters and a few words, ▁ where a word begins."""
+    special = ("[UNK]", "[CLS]", "[SEP]")
+    words = ("▁a", "▁b", "▁ab", "▁cd", "a", "b", "c", "d", "ab", "cd", "▁.", "▁c")
+    return TinyVocab(
+        model="bert",
+        tokens=special + words,
+        types=(TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL)
+        + (TokenType.NORMAL,) * len(words),
+        bos=1,
+        eos=2,
+        add_bos=False,
     )
 
 
@@ -382,6 +397,8 @@ def _add_vocab(writer: GGUFWriter, vocab: TinyVocab) -> None:
     else:
         writer.add_token_scores([-float(i) for i in range(len(vocab.tokens))])
         writer.add_unk_token_id(0)
+    if vocab.model == "bert":
+        writer.add_sep_token_id(vocab.eos)
     writer.add_bos_token_id(vocab.bos)
     writer.add_eos_token_id(vocab.eos)
     writer.add_add_bos_token(vocab.add_bos)

@@ -26,11 +26,12 @@ void Judge::judge(Request& request, std::span<const Token> drafts, Rows rows, Ju
   }
 }
 
-void Judge::tell(const Request& request, Judged& judged, bool wants_z) {
+void Judge::tell(const Request& request, Token token, Judged& judged, bool wants_z) {
   if (!judged.normalisers.empty()) return;
   set_terms(request, judged);
   for (const Term& term : terms_) {
-    judged.normalisers.push_back(normalisers_of(term, wants_z ? request.params.temperature : 1.0));
+    judged.normalisers.push_back(
+        normalisers_of(term, wants_z ? request.params.temperature : 1.0, token));
   }
   if (!wants_z) return;
   judged.goal.log_z = log_z(judged.goal.log_normaliser, terms_, judged.normalisers);

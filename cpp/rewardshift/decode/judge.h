@@ -29,9 +29,9 @@ class Judge {
   /// possible.
   void judge(Request& request, std::span<const Token> drafts, Rows rows, Judged& out);
 
-  /// Adds what is only told: the rows' own normalisers and Z. Of drafts that were rejected nobody
-  /// ever asks.
-  void tell(const Request& request, Judged& judged, bool wants_z);
+  /// Adds what is only told of a token: the rows' own normalisers and Z. Of drafts that were
+  /// rejected nobody ever asks.
+  void tell(const Request& request, Token token, Judged& judged, bool wants_z);
 
   /// pi* itself, at temperature 1, of a position whose goal was greedy.
   Weights ungreedy(Request& request, std::span<const Token> drafts, const Judged& judged);

@@ -4,6 +4,18 @@
 
 namespace rewardshift {
 
+void Refiner::start() {
+  used_ = 0;
+  forget_notes();
+}
+
+void Refiner::forget_notes() {
+  noted_.clear();
+  targets_.clear();
+  likelies_.clear();
+  histories_.clear();
+}
+
 void Refiner::refine_blocks(std::span<Request* const> requests) {
   if (!panel_->has_rough_readers()) return;
   for (Request* request : requests) {
@@ -65,10 +77,7 @@ void Refiner::refine_noted() {
       *noted.row = corrected(*noted.row, corrections[next++]);
     }
   }
-  noted_.clear();
-  targets_.clear();
-  likelies_.clear();
-  histories_.clear();
+  forget_notes();
 }
 
 std::span<const float> Refiner::corrected(std::span<const float> row,

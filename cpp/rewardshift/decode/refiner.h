@@ -22,8 +22,8 @@ class Refiner {
   Refiner(Panel& panel, const DecoderOptions& options)
       : panel_(&panel), likely_(static_cast<std::size_t>(std::max(options.refined_tokens, 0))) {}
 
-  /// Forgets all copies.
-  void start() { used_ = 0; }
+  /// Forgets all copies, and what a failure left to be refined.
+  void start();
 
   /// Refines all rows of the requests' blocks that were read, into the requests' rounds.
   void refine_blocks(std::span<Request* const> requests);
@@ -46,6 +46,7 @@ class Refiner {
     std::span<const float>* row;
   };
 
+  void forget_notes();
   void note_block(Request& request, std::size_t reader);
   std::size_t likely_of(std::span<const float> target);
   std::span<const float> corrected(std::span<const float> row,

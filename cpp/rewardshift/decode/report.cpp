@@ -11,7 +11,7 @@ constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 void Reporter::emit(Request& request, Token token, Origin origin, Judged& judged) {
-  judge_->tell(request, judged, request.is_aligned());
+  judge_->tell(request, token, judged, request.is_aligned());
   EmittedToken emitted = describe(request, token, origin, judged);
   if (origin != Origin::bonus && request.is_aligned() && !request.has_short_laws()) {
     add_paper_law(request, judged, emitted);
@@ -80,8 +80,8 @@ void Reporter::add_lossless_draft(const Request& request, EmittedToken& emitted)
   const std::size_t draft = request.way.proposal.front().reader;
   const std::span<const float> row = request.block.read(draft, request.round.path.size());
   if (row.empty()) return;
-  emitted.reader_logprobs[draft] =
-      log_probability(row, emitted.id, normalisers_of(panel_->term(draft, row, 1.0), 1.0).at_one);
+  emitted.reader_logprobs[draft] = log_probability(
+      row, emitted.id, normalisers_of(panel_->term(draft, row, 1.0), 1.0, emitted.id).at_one);
 }
 
 /// What the paper's rule would do here, whichever rule decides: it proposes from the only shift's

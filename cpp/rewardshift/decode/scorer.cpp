@@ -46,7 +46,7 @@ void Scorer::score_chunk(Request& request, std::span<const Token> tokens, std::s
     Rows at;
     for (const Part& part : request.goal) at.push_back(rows_[part.reader][i]);
     judge_.judge(request, tokens.first(i), std::move(at), judged_);
-    judge_.tell(request, judged_, true);
+    judge_.tell(request, tokens[i], judged_, true);
     scores.goal.push_back(std::log(judged_.goal.weights[tokens[i]]));
     scores.log_z.push_back(judged_.goal.log_z);
     for (std::size_t reader = 0; reader < panel_->size(); ++reader) {

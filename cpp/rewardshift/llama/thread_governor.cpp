@@ -8,7 +8,7 @@
 namespace rewardshift::llama {
 namespace {
 
-constexpr double kWindow = 0.02;    // seconds of evaluation to judge by
+constexpr double kWindow = 0.15;    // seconds of evaluation to judge by: no short burst decides
 constexpr double kUnnoticed = 0.1;  // threads' worth of time that is missing on any machine
 constexpr double kTolerated = 0.3;  // threads' worth of time that may be missing
 constexpr double kMostPatience = 8.0;

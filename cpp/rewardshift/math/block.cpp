@@ -31,6 +31,7 @@ BlockDecision decide_block(std::span<const Token> drafted, std::span<const Weigh
   }
   while (true) {
     const double p = carried(drafted, goals, proposals, --length);
+    if (length > 0 && accept_uniforms[length - 1] >= p) continue;  // h <= p: its sum is at most p
     const Residual residual(goals[length], proposals[length], p);
     const double h = p < 1.0 ? residual.sum() / (residual.sum() + 1.0 - p) : 1.0;
     if (length > 0 && !(accept_uniforms[length - 1] < h)) continue;

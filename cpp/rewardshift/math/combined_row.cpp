@@ -7,47 +7,52 @@
 namespace rewardshift {
 namespace {
 
-/// The largest of a row is found in float, where sums of large logits may well be infinite.
-float no_infinity(float sum) { return sum; }
-double no_infinity(double sum) { return sum + (sum - sum); }
+/// Tokens [begin, begin + count) of rows, read relative to one token if there is a centre.
+struct Part {
+  std::size_t begin;
+  std::size_t count;
+  std::optional<std::size_t> centre;
+};
 
 /// Adds N terms to z, or begins it with them. What was impossible stays so; an infinity that a
 /// weight below 0 would turn into an impossible token becomes NaN, so that nobody overlooks it.
 template <std::size_t N, bool kBegins, class T>
-void add(const Term* terms, std::size_t begin, std::size_t count, T* __restrict z) {
+void add(const Term* terms, const Part& part, T* __restrict z) {
   constexpr T kNothing = -std::numeric_limits<T>::infinity();
   std::array<const float*, N> rows;
   std::array<T, N> weights;
+  std::array<T, N> centres;
   for (std::size_t j = 0; j < N; ++j) {
-    rows[j] = terms[j].logits.data() + begin;
+    rows[j] = terms[j].logits.data() + part.begin;
     weights[j] = static_cast<T>(terms[j].weight);
+    centres[j] = part.centre ? static_cast<T>(terms[j].logits[*part.centre]) : T{0};
   }
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < part.count; ++i) {
     T low = kBegins ? static_cast<T>(rows[0][i]) : z[i];
-    T sum = kBegins ? weights[0] * low : z[i];
+    T sum = kBegins ? weights[0] * (low - centres[0]) : z[i];
     for (std::size_t j = kBegins ? 1 : 0; j < N; ++j) {
       const auto x = static_cast<T>(rows[j][i]);
       low = x < low ? x : low;
-      sum += weights[j] * x;
+      sum += weights[j] * (x - centres[j]);
     }
-    z[i] = low == kNothing ? kNothing : no_infinity(sum);
+    z[i] = low == kNothing ? kNothing : sum + (sum - sum);
   }
 }
 
 /// Up to three terms at a time, in registers.
 template <bool kBegins, class T>
-void add_some(std::span<const Term> terms, std::size_t begin, std::size_t count, T* z) {
-  if (terms.size() == 1) return add<1, kBegins>(terms.data(), begin, count, z);
-  if (terms.size() == 2) return add<2, kBegins>(terms.data(), begin, count, z);
-  add<3, kBegins>(terms.data(), begin, count, z);
+void add_some(std::span<const Term> terms, const Part& part, T* z) {
+  if (terms.size() == 1) return add<1, kBegins>(terms.data(), part, z);
+  if (terms.size() == 2) return add<2, kBegins>(terms.data(), part, z);
+  add<3, kBegins>(terms.data(), part, z);
 }
 
 template <class T>
-void combine(std::span<const Term> terms, std::size_t begin, std::size_t count, T* z) {
+void combine(std::span<const Term> terms, const Part& part, T* z) {
   constexpr std::size_t kAtATime = 3;
-  add_some<true>(terms.first(std::min(kAtATime, terms.size())), begin, count, z);
+  add_some<true>(terms.first(std::min(kAtATime, terms.size())), part, z);
   for (std::size_t j = kAtATime; j < terms.size(); j += kAtATime) {
-    add_some<false>(terms.subspan(j, std::min(kAtATime, terms.size() - j)), begin, count, z);
+    add_some<false>(terms.subspan(j, std::min(kAtATime, terms.size() - j)), part, z);
   }
 }
 
@@ -108,12 +113,15 @@ double CombinedRow::at(std::size_t token) const {
 
 template <class T>
 void CombinedRow::read(std::size_t begin, std::size_t count, T* z) const {
-  combine(terms_, begin, count, z);
+  combine(terms_, {begin, count, centre_}, z);
   const auto first = static_cast<Token>(begin);
   const auto last = static_cast<Token>(begin + count);
-  for (auto it = std::ranges::lower_bound(adjusted_, first, {}, &WeightedToken::second);
-       it != adjusted_.end() && it->second < last; ++it) {
-    z[it->second - first] = static_cast<T>(it->first);
+  auto it = std::ranges::lower_bound(adjusted_, first, {}, &WeightedToken::second);
+  if (it != adjusted_.end() && it->second < last) {
+    const double z_of_centre = centre_ ? at(*centre_) : 0.0;
+    for (; it != adjusted_.end() && it->second < last; ++it) {
+      z[it->second - first] = static_cast<T>(it->first - z_of_centre);
+    }
   }
   if (!allowed_.empty()) mask(allowed_.data() + begin / 32, count, z);
 }

@@ -18,23 +18,35 @@ void for_each_block(std::size_t n, Visit visit) {
   for (std::size_t begin = 0; begin < n; begin += kBlock) visit(begin, std::min(kBlock, n - begin));
 }
 
-/// A row's own softmax: its largest logit, and sums of exponentials relative to that.
+/// Whether e to this power is so near 1 that float exponents relative to it are good to 2^-20, and
+/// leave room for what is smaller.
+bool is_near(double exponent) { return std::abs(exponent) <= 16.0; }
+
+/// The first token with the largest logit; 0 where none is a number.
+std::size_t first_of_largest(std::span<const float> logits) {
+  const std::size_t first =
+      vector_find(logits.size(), logits.data(), vector_max(logits.size(), logits.data()));
+  return first < logits.size() ? first : 0;
+}
+
+/// A row's own softmax: sums of exponentials relative to one logit.
 struct OwnSums {
-  float top;
+  float centre;
   double at_one = 0.0;
   double tempered = 0.0;
+  float top = 0.0F;  ///< the largest logit
 };
 
-/// Adds up e^(z - top) and e^((z - top) / temperature) over a block. Four of them at a time are
-/// added in float: a row's sum is to float precision.
+/// Adds up e^(z - centre) and e^((z - centre) / temperature) over a block. Four of them at a time
+/// are added in float: a row's sum is to float precision.
 template <bool kIsTempered>
 void add_exponentials(OwnSums& own, const float* z, std::size_t count, float scale) {
   constexpr std::size_t kFew = 4;
   constexpr auto kToBase2 = static_cast<float>(kLog2E);
-  const float top = own.top;
-  const auto sum_of = [z, top](std::size_t i, std::size_t step, std::size_t n, float by) {
+  const float centre = own.centre;
+  const auto sum_of = [z, centre](std::size_t i, std::size_t step, std::size_t n, float by) {
     float sum = 0.0F;
-    for (std::size_t k = 0; k < n; ++k) sum += exp2_nonpositive((z[i + k * step] - top) * by);
+    for (std::size_t k = 0; k < n; ++k) sum += exp2_below_127((z[i + k * step] - centre) * by);
     return static_cast<double>(sum);
   };
   std::array<double, kLanes> at_one{};
@@ -56,18 +68,20 @@ void add_exponentials(OwnSums& own, const float* z, std::size_t count, float sca
   }
 }
 
-void add_block(OwnSums& own, const float* z, std::size_t count, double temperature) {
-  if (temperature == 1.0) return add_exponentials<false>(own, z, count, 1.0F);
+OwnSums own_sums(std::span<const float> logits, float centre, double temperature) {
   // Never so small a scale that infinity times it is no number.
   constexpr float kLeast = std::numeric_limits<float>::min();
   const float scale = std::max(static_cast<float>(kLog2E / temperature), kLeast);
-  add_exponentials<true>(own, z, count, scale);
-}
-
-LogNormalisers logs_of(const OwnSums& own, double temperature) {
-  const auto top = static_cast<double>(own.top);
-  const double at_one = top + std::log(own.at_one);
-  return {at_one, temperature == 1.0 ? at_one : top / temperature + std::log(own.tempered)};
+  OwnSums own{centre};
+  Largest<float> largest;
+  for_each_block(logits.size(), [&](std::size_t begin, std::size_t count) {
+    const float* z = logits.data() + begin;
+    largest.add(count, z);
+    if (temperature == 1.0) return add_exponentials<false>(own, z, count, scale);
+    add_exponentials<true>(own, z, count, scale);
+  });
+  own.top = largest.get();
+  return own;
 }
 
 /// Where the largest z is: its block is the first that holds it.
@@ -76,40 +90,15 @@ struct Top {
   std::size_t block = 0;
 };
 
-/// A first pass over the rows, in float or double: the largest z.
-template <class T>
 Top find_top(const CombinedRow& row) {
-  alignas(64) T z[kBlock];
+  alignas(64) double z[kBlock];
   Top top;
   for_each_block(row.size(), [&](std::size_t begin, std::size_t count) {
     row.read(begin, count, z);
-    const auto most = static_cast<double>(vector_max(count, z));
+    const double most = vector_max(count, z);
     if (most > top.z) top = {most, begin};
   });
   return top;
-}
-
-/// A second one: weights e^((z - top) / temperature).
-struct Exponentials {
-  double sum = 0.0;
-  float most = 0.0F;  ///< 1 if top is the largest z
-};
-
-Exponentials exponentiate(const CombinedRow& row, double top, double temperature,
-                          std::span<float> weights) {
-  alignas(64) double z[kBlock];
-  const double scale = kLog2E / temperature;
-  Exponentials made;
-  for_each_block(row.size(), [&](std::size_t begin, std::size_t count) {
-    row.read(begin, count, z);
-    float* w = weights.data() + begin;
-    made.sum += vector_sum(count, [w, z = z, top, scale](std::size_t i) {
-      w[i] = exp2_nonpositive(static_cast<float>((z[i] - top) * scale));
-      return static_cast<double>(w[i]);
-    });
-    made.most = std::max(made.most, vector_max(count, w));
-  });
-  return made;
 }
 
 /// The first token with the largest z.
@@ -117,37 +106,98 @@ std::size_t find_best(const CombinedRow& row, const Top& top) {
   alignas(64) double z[kBlock];
   const std::size_t count = std::min(kBlock, row.size() - top.block);
   row.read(top.block, count, z);
-  return top.block + static_cast<std::size_t>(std::find(z, z + count, top.z) - z);
+  return top.block + vector_find(count, z, top.z);
+}
+
+/// What was written as weights e^((z - origin) / temperature).
+struct Exponentials {
+  double origin;
+  double sum = 0.0;
+  double most = kImpossible;  ///< the largest z - origin
+};
+
+template <class T>
+Exponentials exponentiate(const CombinedRow& row, double origin, double temperature,
+                          std::span<float> weights) {
+  alignas(64) T z[kBlock];
+  const T from = static_cast<T>(origin);
+  const T scale = static_cast<T>(kLog2E / temperature);
+  Exponentials made{origin};
+  Largest<T> largest;
+  for_each_block(row.size(), [&](std::size_t begin, std::size_t count) {
+    row.read(begin, count, z);
+    largest.add(count, z);
+    float* w = weights.data() + begin;
+    made.sum += vector_sum(count, [w, z = z, from, scale](std::size_t i) {
+      w[i] = exp2_below_127(static_cast<float>((z[i] - from) * scale));
+      return static_cast<double>(w[i]);
+    });
+  });
+  made.most = static_cast<double>(largest.get()) - origin;
+  return made;
+}
+
+/// Whether z in float, relative to a token, is as good as its exponential in float: of rows as
+/// models give them, at temperatures and strengths as people ask for.
+bool is_ordinary(std::span<const Term> terms, std::size_t centre, double temperature) {
+  constexpr double kMostWeight = 16.0;
+  constexpr float kMostLogit = 256.0F;
+  double weight = 0.0;
+  for (const Term& term : terms) {
+    if (!(std::abs(term.logits[centre]) <= kMostLogit)) return false;
+    weight += std::abs(term.weight);
+  }
+  return weight <= kMostWeight * temperature && temperature <= kMostWeight;
+}
+
+/// In one pass and in float from the target's best token, which is the goal's or near it, where
+/// that will do; else in double from the largest z.
+Exponentials weigh(std::span<const Term> terms, const CombinedRow& row, double temperature,
+                   std::span<float> weights) {
+  const std::size_t guess = first_of_largest(terms.front().logits);
+  if (is_ordinary(terms, guess, temperature)) {
+    CombinedRow centred = row;
+    centred.centre_on(guess);
+    Exponentials made = exponentiate<float>(centred, 0.0, temperature, weights);
+    made.origin = row.at(guess);
+    if (std::isfinite(made.sum) && is_near(made.most / temperature)) return made;
+  }
+  return exponentiate<double>(row, find_top(row).z, temperature, weights);
 }
 
 }  // namespace
 
-LogNormalisers log_normalisers(std::span<const float> logits, double temperature) {
+LogNormalisers log_normalisers(std::span<const float> logits, double temperature,
+                               std::optional<Token> near) {
   const double t = is_greedy(temperature) ? 1.0 : temperature;
-  OwnSums own{vector_max(logits.size(), logits.data())};
-  for_each_block(logits.size(), [&](std::size_t begin, std::size_t count) {
-    add_block(own, logits.data() + begin, count, t);
-  });
-  return logs_of(own, t);
+  OwnSums own = own_sums(
+      logits,
+      near ? logits[static_cast<std::size_t>(*near)] : vector_max(logits.size(), logits.data()), t);
+  const double most = (static_cast<double>(own.top) - own.centre) * std::max(1.0, 1.0 / t);
+  if (!is_near(most)) own = own_sums(logits, own.top, t);
+  const auto centre = static_cast<double>(own.centre);
+  const double at_one = centre + std::log(own.at_one);
+  return {at_one, t == 1.0 ? at_one : centre / t + std::log(own.tempered)};
 }
 
 double mass_of(std::span<const float> logits, double log_normaliser,
                std::span<const std::uint32_t> tokens) {
   constexpr std::size_t kBits = 32;
+  constexpr auto kToBase2 = static_cast<float>(kLog2E);
   const auto normaliser = static_cast<float>(log_normaliser);
-  double mass = 0.0;
-  for (std::size_t begin = 0; begin < logits.size(); begin += kBits) {
-    const std::size_t count = std::min(kBits, logits.size() - begin);
-    const std::uint32_t word = tokens[begin / kBits];
-    const float* z = logits.data() + begin;
-    float sum = 0.0F;
+  std::array<double, kBits> lanes{};
+  const auto add = [&](const float* z, std::size_t count, std::uint32_t word) {
     for (std::size_t i = 0; i < count; ++i) {
-      const float of_token = exp2_nonpositive((z[i] - normaliser) * static_cast<float>(kLog2E));
-      sum += (word >> i & 1U) != 0 ? of_token : 0.0F;
+      const float p = exp2_below_127((z[i] - normaliser) * kToBase2);
+      lanes[i] += static_cast<double>((word >> i & 1U) != 0 ? p : 0.0F);
     }
-    mass += static_cast<double>(sum);
+  };
+  const std::size_t whole = logits.size() / kBits;
+  for (std::size_t i = 0; i < whole; ++i) add(logits.data() + i * kBits, kBits, tokens[i]);
+  if (const std::size_t rest = logits.size() % kBits; rest > 0) {
+    add(logits.data() + whole * kBits, rest, tokens[whole]);
   }
-  return mass;
+  return vector_sum(kBits, [&](std::size_t i) { return lanes[i]; });
 }
 
 double entropy(std::span<const float> logits, double log_normaliser) {
@@ -156,7 +206,7 @@ double entropy(std::span<const float> logits, double log_normaliser) {
   return vector_sum(logits.size(), [=](std::size_t i) {
     // No 0 times infinity: e^-100 is 0.
     const float log_p = std::clamp(z[i] - normaliser, -100.0F, 0.0F);
-    return static_cast<double>(-log_p * exp2_nonpositive(log_p * static_cast<float>(kLog2E)));
+    return static_cast<double>(-log_p * exp2_below_127(log_p * static_cast<float>(kLog2E)));
   });
 }
 
@@ -165,16 +215,11 @@ Shaped shape(std::span<const Term> terms, const Shaping& shaping, Workspace& wor
   const bool greedy = is_greedy(shaping.temperature);
   const double t = greedy ? 1.0 : shaping.temperature;
   const CombinedRow row(terms, shaping, workspace);
-  // Any top near the largest z does, and float is near enough but for huge logits or weights over
-  // tiny temperatures; only the argmax needs the very one.
-  Top top = greedy ? find_top<double>(row) : find_top<float>(row);
-  Exponentials made = exponentiate(row, top.z, t, weights);
-  if (!(made.most > 0.5F && made.most < 2.0F)) {
-    top = find_top<double>(row);
-    made = exponentiate(row, top.z, t, weights);
-  }
-  Shaped shaped{made.sum, top.z / t + std::log(made.sum), 1.0,
-                std::log(static_cast<double>(made.most) / made.sum)};
+  const Top top = greedy ? find_top(row) : Top{};
+  const Exponentials made =
+      greedy ? exponentiate<double>(row, top.z, t, weights) : weigh(terms, row, t, weights);
+  const double log_sum = std::log(made.sum);
+  Shaped shaped{made.sum, made.origin / t + log_sum, 1.0, made.most / t - log_sum};
   if (!std::isfinite(shaped.log_normaliser)) return shaped;
   if (greedy) {
     std::ranges::fill(weights, 0.0F);

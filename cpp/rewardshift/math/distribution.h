@@ -1,16 +1,19 @@
 // From logits to a distribution, and from a distribution to a token. Pure functions on spans.
 //
 // Rows of logits are float, as models give them, and all of one length. What is made of them is
-// combined in double, exponentiated in float and summed in double: against a softmax in double,
-// probabilities above 1e-4 are right to about 1e-6 relatively (the exponent is rounded to float),
-// and what is less than 2^-126 of the most probable token is 0. Whatever is then done with the
-// weights (sampling, deciding) follows their distribution as written, in double, to about 1e-14.
+// added up and exponentiated in float, relative to a token near the most probable one, and summed
+// in double: against a softmax in double, probabilities above 1e-4 are right to about 2e-6
+// relatively, and what is less than 2^-100 of the most probable token may be 0. Where float would
+// do worse, as at extreme logits, strengths or temperatures, it is double. Whatever is then done
+// with the weights (sampling, deciding) follows their distribution as written, in double, to about
+// 1e-14.
 //
 // Nothing here allocates once a Workspace has grown to what is asked of it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -85,7 +88,9 @@ struct LogNormalisers {
   double at_one;
   double tempered;  ///< at the sampling temperature; at 1 where that is greedy
 };
-LogNormalisers log_normalisers(std::span<const float> logits, double temperature);
+/// `near` is a token whose logit is likely not far below the largest: who knows one saves a pass.
+LogNormalisers log_normalisers(std::span<const float> logits, double temperature,
+                               std::optional<Token> near = std::nullopt);
 
 /// The share of a row's distribution, given its normaliser at temperature 1, that falls on tokens
 /// whose bit is 1, in as many words as the vocabulary needs; to float precision.

@@ -17,9 +17,9 @@ class Residual {
         proposal_(proposal.of.data()),
         per_goal_(scale / goal.sum),
         per_proposal_(1.0 / proposal.sum),
+        scale_(scale),
         cumulative_(goal.of.size()) {
     sum_ = cumulative_.add_up([this](std::size_t begin, std::size_t count) {
-      kept_ += vector_sum(count, [this, begin](std::size_t i) { return kept(begin + i); });
       return vector_sum(count, [this, begin](std::size_t i) { return (*this)(begin + i); });
     });
   }
@@ -30,7 +30,14 @@ class Residual {
   double kept(std::size_t i) const { return std::min(goal(i), proposal(i)); }
 
   double sum() const { return sum_; }
-  double sum_of_kept() const { return kept_; }
+
+  /// The share of proposals that are rejected: 1 - sum min(c pi*, g), which for c = 1 is sum().
+  double rejected() const {
+    if (scale_ == 1.0) return sum_;
+    const double kept_in_all =
+        vector_sum(cumulative_.size(), [this](std::size_t i) { return kept(i); });
+    return std::max(1.0 - kept_in_all, 0.0);
+  }
 
   /// A token from the residual normalised, which is not empty.
   Token draw(double u) const {
@@ -45,8 +52,8 @@ class Residual {
   const float* proposal_;
   double per_goal_;
   double per_proposal_;
+  double scale_;
   CumulativeWeights cumulative_;
-  double kept_ = 0.0;
   double sum_ = 0.0;
 };
 

@@ -15,7 +15,7 @@ class DecisionLaw {
   DecisionLaw(const Weights& goal, const Weights& proposal, double scale)
       : residual_(goal, proposal, scale), goal_(goal.of.data()) {
     const double mass = residual_.sum();
-    const double rejected = std::max(1.0 - residual_.sum_of_kept(), 0.0);
+    const double rejected = residual_.rejected();
     // Under rule exact the two are equal. Under rule paper a residual may be empty but for the
     // rounding of float weights, which must not decide what is emitted.
     constexpr double kRounding = 1e-6;
@@ -77,9 +77,9 @@ Goal goal(std::span<const Term> terms, const Shaping& shaping, Workspace& worksp
   return goal;
 }
 
-LogNormalisers normalisers_of(const Term& term, double temperature) {
+LogNormalisers normalisers_of(const Term& term, double temperature, std::optional<Token> near) {
   if (term.is_normalised) return {0.0, 0.0};
-  return log_normalisers(term.logits, temperature);
+  return log_normalisers(term.logits, temperature, near);
 }
 
 double log_z(double log_normaliser, std::span<const Term> terms,

@@ -20,6 +20,7 @@
 // Distributions are Weights: ratios and residuals are formed in double, of weight over sum.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -59,7 +60,8 @@ Goal goal(std::span<const Term> terms, const Shaping& shaping, Workspace& worksp
 
 /// Those of a term's own logits, not finite exactly when the row is not a distribution; 0 of one
 /// that is normalised as it is.
-LogNormalisers normalisers_of(const Term& term, double temperature);
+LogNormalisers normalisers_of(const Term& term, double temperature,
+                              std::optional<Token> near = std::nullopt);
 
 /// log Z of terms whose weighted sum has the given normaliser at the temperature that the terms'
 /// own are tempered to. For goals that were made by shape() alone, where nobody asked for Z yet.

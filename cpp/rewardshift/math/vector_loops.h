@@ -24,12 +24,12 @@ inline constexpr double kImpossible = -std::numeric_limits<double>::infinity();
 
 inline constexpr double kLog2E = 1.4426950408889634;
 
-/// 2^t for t <= 0 (and little above), below 2 ulp; exactly 1 for 0, and 0 under -126; NaN for NaN.
-/// No branches.
+/// 2^t for t < 127, below 2 ulp; exactly 1 for 0, and 0 under -126; NaN for NaN, and nothing in
+/// particular from 127 on. No branches.
 ///
 /// t is an integer and a rest f; 2^f is 1 and the terms up to f^6 whose relative error is least,
 /// 2e-09.
-inline float exp2_nonpositive(float t) {
+inline float exp2_below_127(float t) {
   // Adding it rounds to an integer, kept in the low bits, biased as an exponent is.
   constexpr float kRound = 0x1.8p23F + 127.0F;
   const float shifted = t + kRound;
@@ -63,25 +63,58 @@ inline double vector_sum_of(std::size_t n, const float* values) {
   return vector_sum(n, [values](std::size_t i) { return static_cast<double>(values[i]); });
 }
 
-/// Largest of n values; -inf for none. NaNs are passed over. More lanes than sums have: in fewer,
-/// compilers find no vectors in comparisons, and no order of them matters.
+/// The largest of values that come block by block; -inf for none. NaNs are passed over. More lanes
+/// than sums have: in fewer, compilers find no vectors in comparisons, and no order of them
+/// matters.
+template <class T>
+class Largest {
+ public:
+  Largest() { lanes_.fill(-std::numeric_limits<T>::infinity()); }
+
+  void add(std::size_t n, const T* values) {
+    for (std::size_t i = 0; i < n; i += kMany) {
+      const std::size_t count = std::min(kMany, n - i);
+      for (std::size_t j = 0; j < count; ++j) {
+        lanes_[j] = values[i + j] > lanes_[j] ? values[i + j] : lanes_[j];
+      }
+    }
+  }
+
+  T get() const {
+    std::array<T, kMany> lanes = lanes_;
+    for (std::size_t half = kMany / 2; half > 0; half /= 2) {
+      for (std::size_t j = 0; j < half; ++j) {
+        lanes[j] = lanes[j + half] > lanes[j] ? lanes[j + half] : lanes[j];
+      }
+    }
+    return lanes[0];
+  }
+
+ private:
+  static constexpr std::size_t kMany = 8 * kLanes;
+
+  std::array<T, kMany> lanes_;
+};
+
 template <class T>
 T vector_max(std::size_t n, const T* values) {
+  Largest<T> largest;
+  largest.add(n, values);
+  return largest.get();
+}
+
+/// Where a value is first; n if nowhere.
+template <class T>
+std::size_t vector_find(std::size_t n, const T* values, T value) {
   constexpr std::size_t kMany = 8 * kLanes;
-  std::array<T, kMany> lanes;
-  lanes.fill(-std::numeric_limits<T>::infinity());
-  for (std::size_t i = 0; i < n; i += kMany) {
-    const std::size_t count = std::min(kMany, n - i);
-    for (std::size_t j = 0; j < count; ++j) {
-      lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
-    }
+  std::size_t i = 0;
+  for (; i + kMany <= n; i += kMany) {
+    std::uint32_t found = 0;
+    for (std::size_t j = 0; j < kMany; ++j) found |= values[i + j] == value ? 1U : 0U;
+    if (found != 0) break;
   }
-  for (std::size_t half = kMany / 2; half > 0; half /= 2) {
-    for (std::size_t j = 0; j < half; ++j) {
-      lanes[j] = lanes[j + half] > lanes[j] ? lanes[j + half] : lanes[j];
-    }
-  }
-  return lanes[0];
+  while (i < n && !(values[i] == value)) ++i;
+  return i;
 }
 
 /// Weights added up once, chunk by chunk: a draw then walks one by one inside one chunk only.
@@ -89,6 +122,8 @@ class CumulativeWeights {
  public:
   explicit CumulativeWeights(std::size_t n)
       : n_(n), chunk_(std::max<std::size_t>(512, (n / kChunks / kLanes + 1) * kLanes)) {}
+
+  std::size_t size() const { return n_; }
 
   /// Calls add(begin, count) for each chunk, in order, which returns the chunk's weight.
   template <class Add>

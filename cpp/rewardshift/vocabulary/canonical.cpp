@@ -127,10 +127,10 @@ void CanonicalTokenizer::spell(std::string_view bytes, std::vector<Token>& token
 }
 
 /// Whether separators keep the text apart from its neighbours, for the reasons that boundaries do.
+/// White space at its end may be taken together with the separator's, but no merge joins the two.
 bool CanonicalTokenizer::can_be_joined(std::string_view text) const {
   if (text.empty() || text.size() > kLongest / 2 || leading_text(text) != text.size()) return false;
-  if (ends_in_space(text) || occurs(text.back(), ' ')) return false;
-  return !occurs(separator_before(text).back(), text.front());
+  return !occurs(text.back(), ' ') && !occurs(separator_before(text).back(), text.front());
 }
 
 /// Texts that are tokenised as one, by number, in `all`.

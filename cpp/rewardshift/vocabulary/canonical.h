@@ -26,7 +26,7 @@ namespace rewardshift {
 /// there are, from left to right. Bytes that no token has are left out.
 class CanonicalTokenizer {
  public:
-  static constexpr std::size_t kLongest = 1024;
+  static constexpr std::size_t kLongest = 512;
 
   explicit CanonicalTokenizer(std::shared_ptr<const Vocabulary> vocabulary);
 

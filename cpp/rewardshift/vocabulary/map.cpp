@@ -59,6 +59,7 @@ VocabularyMap::VocabularyMap(std::shared_ptr<const Vocabulary> target,
       pieces_.push_back(*twins[i]);
     } else if (is_text) {
       pieces_.insert(pieces_.end(), next->begin(), next->end());
+      splits_ = splits_ || next->size() > 1;
       ++next;
     }
     begins_.push_back(static_cast<std::uint32_t>(pieces_.size()));

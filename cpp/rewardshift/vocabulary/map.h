@@ -39,6 +39,9 @@ class VocabularyMap {
   /// The tokens that have one: a bit for each, the lowest first.
   std::span<const std::uint32_t> twins() const { return twins_; }
 
+  /// Whether any token has several pieces. One that has a twin has none but that.
+  bool splits() const { return splits_; }
+
   /// Of the target's text tokens, how many have a twin.
   double share() const { return share_; }
 
@@ -57,6 +60,7 @@ class VocabularyMap {
   std::vector<Token> pieces_;          ///< of all tokens, one after another
   std::vector<std::uint32_t> begins_;  ///< by token: where its pieces begin; and where they end
   std::vector<std::uint32_t> twins_;   ///< by token: a bit
+  bool splits_ = false;
   double share_ = 0.0;
   double expansion_ = 1.0;
 };

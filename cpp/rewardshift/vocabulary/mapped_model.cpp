@@ -15,14 +15,12 @@
 namespace rewardshift {
 namespace {
 
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
 
 }  // namespace
 
-MappedModel::MappedModel(LanguageModel& model, std::shared_ptr<const VocabularyMap> map,
-                         Unmatched unmatched, int spare)
-    : model_(&model), map_(std::move(map)), unmatched_(unmatched), spare_(spare) {
+MappedModel::MappedModel(LanguageModel& model, std::shared_ptr<const VocabularyMap> map, int spare)
+    : model_(&model), map_(std::move(map)), spare_(spare) {
   const int size = map_->foreign().size();
   require(model.vocab_size() == size, "the model's vocabulary",
           "the map's, of " + std::to_string(size) + " tokens", model.vocab_size());
@@ -30,11 +28,9 @@ MappedModel::MappedModel(LanguageModel& model, std::shared_ptr<const VocabularyM
           "at least 0, and less than the model's sequences", spare);
   readings_.assign(static_cast<std::size_t>(max_sequences()), Reading(map_));
   scratch_.resize(static_cast<std::size_t>(size) + 1);
-  scratch_.back() = is_rough() ? 0.0F : kNever;
   for (Token token = 0; token < vocab_size(); ++token) {
     const auto pieces = map_->pieces(token);
-    const bool tells = map_->has_twin(token) || (is_rough() && !pieces.empty());
-    index_.push_back(tells ? pieces.front() : size);
+    index_.push_back(pieces.empty() ? size : pieces.front());
   }
 }
 
@@ -138,11 +134,6 @@ void MappedModel::gather(const float* row, float* out) {
   }
 }
 
-void MappedModel::stay_silent(float* out) const {
-  const auto unmatched = static_cast<Token>(scratch_.size() - 1);
-  for (const Token place : index_) *out++ = place == unmatched ? scratch_.back() : 0.0F;
-}
-
 std::span<const float* const> MappedModel::logits(std::span<const LogitsRequest> requests) {
   check_requests(requests, *this, end_of_tokens());
   std::size_t rows = 0;
@@ -161,7 +152,7 @@ std::span<const float* const> MappedModel::logits(std::span<const LogitsRequest>
       rows_.push_back(values_.data() + id * width);
       std::vector<Token> tokens = reading.after(n);
       if (tokens.empty()) {
-        stay_silent(values_.data() + id * width);
+        std::fill_n(values_.data() + id * width, width, 0.0F);
       } else {
         plan.want(std::move(tokens), id);
       }
@@ -198,7 +189,7 @@ std::span<const std::vector<Correction>> MappedModel::refine(std::span<const Ref
     if (before.empty()) continue;
     for (const Token token : requests[i].likely) {
       require(token >= 0 && token < vocab_size(), "a likely token", "in the vocabulary", token);
-      if (!is_rough() || map_->pieces(token).size() < 2) continue;  // a twin is one piece
+      if (map_->pieces(token).size() < 2) continue;
       std::vector<Token> tokens = before;
       for (const Token piece : map_->pieces(token)) {
         wanted[requests[i].sequence][tokens].push_back({piece, values.size()});

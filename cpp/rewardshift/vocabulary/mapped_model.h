@@ -14,12 +14,6 @@
 
 namespace rewardshift {
 
-/// What rows say of tokens that have no twin.
-enum class Unmatched : std::uint8_t {
-  first_piece,  ///< what the model says of their first piece; refine() says it of all their pieces
-  impossible,   ///< -inf: for a model that proposes, whose rows are then not rough
-};
-
 /// A model of the vocabulary V_d, seen through a map as one of the target's, V_t.
 ///
 /// Histories hold tokens of V_t, and of V_d as they are: vocab_size() + d is V_d's own token d. The
@@ -38,8 +32,7 @@ class MappedModel final : public LanguageModel {
   /// it asks about one after another, in the sequence that the history is in. Throws
   /// std::invalid_argument unless the model's vocabulary has the size of the map's foreign one, and
   /// `spare` leaves a sequence.
-  MappedModel(LanguageModel& model, std::shared_ptr<const VocabularyMap> map,
-              Unmatched unmatched = Unmatched::first_piece, int spare = 0);
+  MappedModel(LanguageModel& model, std::shared_ptr<const VocabularyMap> map, int spare = 0);
 
   int vocab_size() const override { return map_->target().size(); }
   int max_sequences() const override { return model_->max_sequences() - spare_; }
@@ -56,7 +49,7 @@ class MappedModel final : public LanguageModel {
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
   bool tells_log_probabilities() const override { return true; }
   std::span<const std::uint32_t> proposable() const override { return map_->twins(); }
-  bool is_rough() const override { return unmatched_ == Unmatched::first_piece; }
+  bool is_rough() const override { return map_->splits(); }
   std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) override;
 
   /// Those of the model, in tokens of V_d.
@@ -91,14 +84,12 @@ class MappedModel final : public LanguageModel {
   void ask(std::span<const Plan> plans, Use use);
   double log_normaliser(const float* row) const;
   void gather(const float* row, float* out);
-  void stay_silent(float* out) const;
 
   LanguageModel* model_;
   std::shared_ptr<const VocabularyMap> map_;
-  Unmatched unmatched_;
   int spare_;
   std::vector<Token> index_;        ///< by token of V_t: where scratch_ has what is said of it
-  std::vector<float> scratch_;      ///< a row of V_d normalised, and what is said of the unmatched
+  std::vector<float> scratch_;      ///< a row of V_d normalised, and 0
   std::vector<Reading> readings_;   ///< by sequence
   std::vector<float> values_;       ///< of all rows
   std::vector<const float*> rows_;  ///< where they begin

@@ -27,6 +27,9 @@ class Reading {
   /// Reads a history, all of whose tokens lie in [0, target().size() + foreign().size()).
   void read(std::span<const Token> history);
 
+  /// Tokens of the history that was read last.
+  std::size_t size() const { return history_.size(); }
+
   /// Foreign tokens for the first n of the history's tokens: a function of these n alone.
   std::vector<Token> after(std::size_t n) const;
 

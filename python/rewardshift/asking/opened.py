@@ -172,6 +172,7 @@ class Opened(StaysHere):
         It reads the same text in tokens of its own. False for readers that there are not.
         """
         _ = self._engine.core  # closed?
+        require_text(reader=reader)
         return any(
             known.name == reader and known.vocabulary is not None
             for known in self._engine.panel.readers
