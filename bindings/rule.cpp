@@ -267,6 +267,22 @@ void register_shaping(nb::module_& m) {
         return entropy(span_of(logits), log_normaliser);
       },
       "logits"_a, "log_normaliser"_a, "Of a row at temperature 1, in nats.");
+  m.def(
+      "largest",
+      [](const Logits& logits, std::size_t n) {
+        std::vector<Token> found;
+        largest(span_of(logits), n, workspace(), found);
+        return found;
+      },
+      "logits"_a, "n"_a, "Tokens of the n largest logits, the largest first.");
+  m.def(
+      "mass_of",
+      [](const Logits& logits, double log_normaliser, const Mask& tokens) {
+        require(tokens.size() * 32 >= logits.size(), "the mask must be as long as the row");
+        return mass_of(span_of(logits), log_normaliser, span_of(tokens));
+      },
+      "logits"_a, "log_normaliser"_a, "tokens"_a,
+      "Of a row at temperature 1, what falls on tokens whose bit is 1.");
 }
 
 }  // namespace

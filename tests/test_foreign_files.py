@@ -22,6 +22,9 @@ from rewardshift import (
     VocabularyWarning,
     _core,
 )
+from rewardshift.check import CheckOptions, check_pair, verdict
+from rewardshift.methods import GSI, SSS, Question
+from rewardshift.rewards import ImplicitReward
 from tests.support import numpy_forward
 from tests.support.engine import EXACT
 from tests.support.foreign_panels import log_softmax
@@ -308,6 +311,33 @@ def test_an_adapter_shifts_a_model_of_another_vocabulary(kinds: Kinds) -> None:
         told = found.statistics.shifts
         assert told["a"].mean_abs_log_ratio > 0
         assert (told["a"].twins is None, told["b"].twins is None) == (False, True)
+
+
+def test_check_pair_measures_the_shared_mass(kinds: Kinds) -> None:
+    options = CheckOptions(temperatures=(0.8,), strengths=(1.0,), draft_tokens=2, max_tokens=12)
+    roles: Any = {"target": kinds.target.path, **kinds.pair, **EXACT}
+    found = check_pair(roles, ["ab cd", "cab"], options, progress=False)
+    assert found.twins is not None
+    assert 0 < found.twins < 1
+    assert found.strengths[0].paper_distance is None
+    told = verdict(found, temperature=0.8).sentences
+    assert any("tokens that the pair's vocabulary has" in sentence for sentence in told)
+    assert any("Rule paper is not defined" in sentence for sentence in told)
+    native: Any = {**roles, "draft": kinds.target.path, "reference": kinds.target.path}
+    assert check_pair(native, ["ab cd"], options, progress=False).twins is None
+
+
+def test_methods_read_the_conversation_as_chat_does(decoder: Decoder) -> None:
+    asked, _ = decoder.chat_prompts(TALK)
+    question = Question("ab cd", asked, seed=3, max_tokens=8, temperature=0.8)
+    answer = SSS(strength=1.0).answer(decoder, question)
+    options: Any = {"seed": 3, "max_tokens": 8, "temperature": 0.8, "deterministic": False}
+    assert answer.tokens == decoder.chat(TALK, strength=1.0, **options).tokens
+    with pytest.raises(ValueError, match="the draft has another vocabulary than the target"):
+        GSI(reward=lambda exchanges: [0.0] * len(exchanges)).answer(decoder, question)
+    reward = ImplicitReward(decoder)([("ab cd", "cab")])
+    said = decoder.tokenize("cab", add_special=False)
+    assert reward == pytest.approx([decoder.score(asked, said).implicit_reward], abs=1e-6)
 
 
 def test_a_reader_alone_speaks_its_own_vocabulary(decoder: Decoder, kinds: Kinds) -> None:

@@ -450,6 +450,31 @@ def test_top_k_keeps_the_lowest_ids_among_equals():
     assert np.flatnonzero(kept.of).tolist() == [0, 1, 2, 3, 2500]
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 16, 200])
+@pytest.mark.parametrize("size", [1, 31, 128, 129, 1000, 40_001])
+@pytest.mark.parametrize("distinct", [2, 30, 10**6])
+def test_the_largest_are_sorted_and_ties_go_to_lower_ids(size, n, distinct):
+    rng = np.random.default_rng(size + n)
+    row = (rng.integers(distinct, size=size) - distinct / 2).astype(np.float32)
+    row[rng.random(size) < 0.2] = -np.inf
+    row[rng.random(size) < 0.1] = np.nan
+    possible = [int(i) for i in np.argsort(-row, kind="stable") if row[i] > -np.inf]
+    assert _core.largest(row, n) == possible[:n]
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 40_001])
+def test_the_mass_of_some_tokens_is_their_share_of_the_distribution(size):
+    rng = np.random.default_rng(size)
+    row = rng.normal(scale=4, size=size).astype(np.float32)
+    row[rng.random(size) < 0.1] = -np.inf
+    row[0] = 1.0
+    bits = rng.random(size) < 0.4
+    words = np.packbits(np.pad(bits, (0, -size % 32)), bitorder="little").view(np.uint32)
+    p = oracle.softmax(row)
+    z = float(np.log(np.exp(row.astype(np.float64)).sum()))
+    assert _core.mass_of(row, z, words) == pytest.approx(p[bits].sum(), rel=3e-6, abs=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["smooth", "tied", "flat", "few"])
 @pytest.mark.parametrize("n", [1, 10, 300])
 def test_most_probable_are_sorted_and_ties_go_to_lower_ids(kind, n):

@@ -94,7 +94,12 @@ TEXT = st.lists(
     ),
     max_size=24,
 ).map("".join)
-BYTES = st.lists(st.one_of(TEXT.map(str.encode), st.binary(max_size=4)), max_size=6).map(b"".join)
+SPACED = st.lists(
+    st.sampled_from(["(", "a", "1", "。", "\n", " ", "\t", "\r", "\u3000"]), max_size=14
+).map("".join)
+BYTES = st.lists(
+    st.one_of(TEXT.map(str.encode), SPACED.map(str.encode), st.binary(max_size=4)), max_size=4
+).map(b"".join)
 
 
 @cache
@@ -150,8 +155,8 @@ def spelled(vocabulary: _core.Vocabulary, tokens: list[int]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@settings(max_examples=150, deadline=None)
-@given(text=BYTES)
+@settings(max_examples=250, deadline=None)
+@given(text=st.one_of(SPACED.map(str.encode), BYTES))
 def test_boundaries_leave_what_a_tokenizer_says_alone(kinds: Kinds, kind: str, text: bytes) -> None:
     """But for what it cannot say, which is spelled, and so never merged, up to the boundary."""
     if is_sayable(kind, text):

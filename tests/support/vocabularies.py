@@ -240,6 +240,12 @@ SHAPES = {
     ),
     "no shared control": Pair(_toy(b"a", b"b", ends=()), _toy(b"a", b"b", b"ab", ends=ENDS)),
     "no foreign control": Pair(_toy(b"a", b"b", ends=ENDS), _toy(b"a", b"b", b"ab", ends=())),
+    "no end of turn": Pair(
+        _toy(b"a", b"b", ends=ENDS), _toy(b"a", b"ab", b"b", ends=("other_end", "end_of_text"))
+    ),
+    "no end of text": Pair(
+        _toy(b"a", b"b", ends=ENDS), _toy(b"a", b"ab", b"b", ends=("other_end", "end_of_turn"))
+    ),
     "all control": Pair(
         _toy(b"a", b"b", ends=ENDS, begin=True),
         _toy(b"a", b"ba", b"b", ends=ENDS[::-1], begin=True),
