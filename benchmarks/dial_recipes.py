@@ -50,7 +50,7 @@ RECIPES = (
         reward="flesch",
         golds=("dale-chall", "coleman-liau"),
         system="Use plain language: short sentences, and everyday words that a child knows.",
-        margin=10.0,
+        margin=25.0,
     ),
     Recipe(
         name="concise",
@@ -67,7 +67,7 @@ RECIPES = (
         reward="formality",
         golds=("f-score",),
         system="Write in a formal style, as in an official letter or an encyclopaedia.",
-        margin=0.05,
+        margin=0.1,
     ),
     Recipe(
         name="cautious",
@@ -75,6 +75,8 @@ RECIPES = (
         reward="caution",
         golds=("possibility",),
         system="Be careful with what you claim: say how sure you are, and what may be otherwise.",
-        margin=2.0,
+        margin=1.0,
+        max_tokens=96,  # hedges are rare: one in two hundred words
+        prompts=2_000,
     ),
 )
