@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # No test reaches the real hub, not even by mistake: huggingface_hub reads this when imported.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
+# Nor does any see the dials of whoever runs it.
+os.environ["REWARDSHIFT_DIALS_DIR"] = os.devnull
+
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that: the tests of
 # signals would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,7 +24,7 @@ import rewardshift
 from rewardshift import Decoder, NgramTable
 from rewardshift.cli import doctor, render
 from rewardshift.cli.app import app
-from rewardshift.cli.demo import PROMPTS, Demo, heading
+from rewardshift.cli.demo import PROMPTS, Demo, heading, on_your_own
 from rewardshift.cli.file_types import file_type
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
@@ -1033,10 +1033,28 @@ def test_the_demo_shows_both_answers_everywhere(trio: Trio, files: Files) -> Non
     assert [e.plain.text for e in shown.play(screen)] == [e.plain.text for e in exchanges]
     for text in ("ab cd", "plain", "aligned", "tokens/s", "accepted", "+0.50", "Best-of-8"):
         assert text in printed(log)
+    assert "chat -m your.gguf --shift positive" in printed(log)
     assert "\x1b" not in printed(log)
     picture = shown.picture(exchanges)
     assert picture.startswith("<svg")
     assert "font-face" not in picture
+
+
+def test_the_demo_ends_with_a_command_that_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def told() -> str:
+        log = Console(file=io.StringIO(), width=200)
+        log.print(on_your_own())
+        return printed(log).splitlines()[0].strip()
+
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "env" / "bin" / "rewardshift"
+    monkeypatch.setattr("sys.argv", [str(program), "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert told() == f"{Path('env/bin/rewardshift')} chat -m your.gguf --shift positive"
+    (tmp_path / "rewardshift").touch(mode=0o755)
+    assert told() == "rewardshift chat -m your.gguf --shift positive"
 
 
 @pytest.mark.real_model

@@ -25,6 +25,7 @@ FLOORS = (
     {"loading"},
     {"chat"},
     {"engine", "models", "hub", "costs", "prompt_files"},
+    {"dials"},
     {"embedded", "asking"},
     {"decoder"},
     {"chat.turns"},  # the one file of its room that looks at a Decoder

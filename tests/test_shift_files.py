@@ -228,18 +228,6 @@ def test_the_vocabulary_of_every_pair_is_checked_by_its_names(kinds: Kinds, file
         Decoder(kinds.target.path, shifts=shifts, **EXACT)
 
 
-def test_the_shift_of_the_package_is_found_by_its_name() -> None:
-    from rewardshift.embedded import ready_made_shift
-
-    positive = ready_made_shift("positive")
-    assert [
-        str(path).rsplit("/", maxsplit=1)[-1] for path in (positive.reference, positive.lora)
-    ] == [
-        "reference.gguf",
-        "adapter.gguf",
-    ]
-
-
 def test_a_closed_decoder_has_no_shifts(kinds: Kinds) -> None:
     opened = Decoder(kinds.target.path, shifts=kinds.shifts, **EXACT)
     opened.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from .asking.conversing import Conversing
 from .asking.given import given_files, given_models
 from .asking.prompts import DraftPrompt, GivenPrompts, Prompt, many, many_of_role
 from .boundary import require_truth, shown
-from .embedded import default_roles, ready_made_shift
+from .dials.catalogue import ready_made_shift
+from .embedded import default_roles
 from .engine.lanes import CHUNK
 from .loading.contexts import Contexts
 from .loading.log import forward_log, show_log
@@ -89,8 +91,9 @@ class Decoder(Conversing):
             draft_lora: GGUF file of a LoRA adapter: the draft is then the reference (or the draft's
                 file, if only that is given) with the adapter, on one copy of the weights.
             draft_lora_scale: Factor on the adapter; 1 unless given.
-            shift: In place of draft and reference: "positive", the pair that comes with the
-                package, for any target; a ``Shift``, which is named "shift"; or several of these.
+            shift: In place of draft and reference: the name of a dial, such as "positive"
+                (``rewardshift shifts`` lists them); a ``Shift``, which is named "shift"; or
+                several of these.
             shifts: Likewise, ``Shift`` by name.
             base: GGUF file of a small model like the target, which drafts and shifts nothing.
             refined_tokens: How many of the target's most probable tokens models of other
@@ -149,7 +152,10 @@ class Decoder(Conversing):
         )
         panel = panel.refining(refined_tokens)
         self._models = {reader.name: reader.source for reader in panel.readers}
-        self._shifts = given.shifts
+        self._shifts = {
+            name: replace(shift, strength=panel.shifts[name].strength, foreign_strength=None)
+            for name, shift in given.shifts.items()
+        }
         self._seed = seed
         self._contexts = contexts = Contexts(panel, split_options[1])
         self._open(panel, contexts.shared(), lambda: contexts.apart(n_batch=CHUNK))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .loading.quantize import quantize
-from .sources.cache import cache_root
+from .sources.folders import cache_root
 from .sources.index import SMOLLM2, PackagedModel, fetch, smollm2
 
 if TYPE_CHECKING:

@@ -103,6 +103,11 @@ class Panel(Generic[Source]):
         """Whom "the reference" means: that of the only shift."""
         return None if self.only_shift is None else self.only_shift.reference
 
+    def at_strengths(self, strengths: Mapping[str, float]) -> Panel[Source]:
+        """The same with other defaults, by shift."""
+        shifts = {n: replace(shift, strength=strengths[n]) for n, shift in self.shifts.items()}
+        return replace(self, shifts=shifts)
+
     def refining(self, refined_tokens: int | None) -> Panel[Source]:
         """The same, weighing so many tokens by all of their pieces; None is the default.
 

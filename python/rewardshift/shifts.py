@@ -42,6 +42,8 @@ class Shift:
         lora_scale: Factor on the adapter.
         draft_system: The system message that the draft sees in ``chat``, in place of any other.
         strength: The exponent s of (q/r)^s where a request names none.
+        foreign_strength: The same for a target of another vocabulary than the reference's; None is
+            ``strength``.
 
     Raises:
         TypeError: For values of a wrong type.
@@ -59,13 +61,17 @@ class Shift:
     lora_scale: float = 1.0
     draft_system: str | None = None
     strength: float = 1.0
+    foreign_strength: float | None = None
 
     def __post_init__(self) -> None:
         """Checks that it is a pair."""
         require_files(draft=self.draft, reference=self.reference, lora=self.lora)
         require_number(lora_scale=self.lora_scale, strength=self.strength)
-        if not math.isfinite(self.strength):
-            raise ValueError(f"strength must be finite, not {self.strength!r}")
+        if self.foreign_strength is not None:
+            require_number(foreign_strength=self.foreign_strength)
+        for name in ("strength", "foreign_strength"):
+            if not math.isfinite(value := getattr(self, name) or 0.0):
+                raise ValueError(f"{name} must be finite, not {value!r}")
         if self.draft_system is not None:
             require_text(draft_system=self.draft_system)
         if self.lora is None and self.lora_scale != 1:
@@ -78,6 +84,12 @@ class Shift:
             "a Shift needs a draft and a reference, or one of them with a lora, or one of them "
             f"with a draft_system, not {self._given}"
         )
+
+    def usual_strength(self, *, is_foreign: bool) -> float:
+        """Where a request names none, by whether the target has another vocabulary."""
+        if is_foreign and self.foreign_strength is not None:
+            return self.foreign_strength
+        return self.strength
 
     @property
     def _given(self) -> str:
@@ -101,7 +113,7 @@ def shifts_by_name(
     """What ``shift=`` or ``shifts=`` give.
 
     Args:
-        shift: The name of one that is ready made, a Shift, or several of these.
+        shift: The name of a dial, a Shift, or several of these.
         shifts: By name.
         ready_made: Finds one by its name.
 

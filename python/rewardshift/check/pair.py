@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rewardshift.embedded import ready_made_shift
+from rewardshift.dials.catalogue import ready_made_shift
 from rewardshift.shifts import CLASSIC, Shift, classic_pair, shifts_by_name
 
 if TYPE_CHECKING:

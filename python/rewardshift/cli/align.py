@@ -1,5 +1,6 @@
 """``rewardshift align``."""
 
+import shlex
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ _SAMPLING = "Sampling preferences"
 _USUAL_REWARD = "vader"
 
 _option = partial(option, panel=_SAMPLING)
+_dial_option = partial(option, panel="A dial")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,69 @@ class PairFlags:
         return {name: value for name, value in given.items() if value is not None}
 
 
+@dataclass(frozen=True, kw_only=True)
+class DialFlags:
+    """What else a dial needs than an adapter."""
+
+    dial: Annotated[
+        str | None,
+        _dial_option(
+            "--dial",
+            text="Make a dial of that name, in the folder of yours (`rewardshift shifts` says "
+            "where), in place of ADAPTER.",
+            metavar="NAME",
+        ),
+    ] = None
+    does: Annotated[
+        str | None,
+        _dial_option(
+            "--does",
+            text='What a target does more with it, as in "sounds positive".',
+            metavar="TEXT",
+        ),
+    ] = None
+    licence: Annotated[
+        str | None,
+        _dial_option("--licence", text="Of its files; the card says so.", metavar="TEXT"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuses what is said of no dial."""
+        if self.dial is None and (self.does or self.licence):
+            flag = "--does" if self.does else "--licence"
+            raise ValueError(f"{flag} is for a dial: --dial NAME")
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What is aligned, and where the adapter and the run go."""
+
+    reference: StrPath
+    adapter: Path
+    run: Path
+
+    @classmethod
+    def of(
+        cls, reference: StrPath | None, adapter: Path | None, run: Path | None, dial: str | None
+    ) -> "_Places":
+        """What the user's words come to.
+
+        Raises:
+            ValueError: If they do not go together.
+        """
+        if dial is None:
+            if reference is None or adapter is None:
+                raise ValueError("align takes REFERENCE and ADAPTER, or --dial NAME")
+            return cls(reference, adapter, run or adapter.with_name(f"{adapter.stem}-run"))
+        if adapter is not None:
+            raise ValueError("--dial puts the adapter among your dials: leave out ADAPTER")
+        from rewardshift.dials.references import OURS
+        from rewardshift.train.dial import ADAPTER, folders_of
+
+        folder, usual_run = folders_of(dial)
+        return cls(reference or OURS, folder / ADAPTER, run or usual_run)
+
+
 def add_to(app: typer.Typer) -> None:
     """Registers the command."""
     app.command()(align)
@@ -109,10 +174,21 @@ def add_to(app: typer.Typer) -> None:
 
 @command
 def align(
-    reference: Annotated[StrPath, typer.Argument(help="GGUF to align.", metavar="REFERENCE")],
-    destination: Annotated[Path, typer.Argument(help="Adapter to write.", metavar="ADAPTER")],
     log: LogFlags,
     flags: PairFlags,
+    about: DialFlags,
+    reference: Annotated[
+        StrPath | None,
+        typer.Argument(
+            help="GGUF to align; for a dial, the package's unless given.",
+            metavar="REFERENCE",
+            show_default=False,
+        ),
+    ] = None,
+    destination: Annotated[
+        Path | None,
+        typer.Argument(help="Adapter to write.", metavar="ADAPTER", show_default=False),
+    ] = None,
     beta: Annotated[
         float, typer.Option(help="DPO's beta: smaller shifts further.", metavar="X")
     ] = 0.1,
@@ -121,12 +197,14 @@ def align(
     run: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the run; ADAPTER-run unless given.", metavar="DIR", show_default=False
+            help="Folder of the run; ADAPTER-run, or runs/NAME among your dials, unless given.",
+            metavar="DIR",
+            show_default=False,
         ),
     ] = None,
     seed: Annotated[int, typer.Option("-s", "--seed", help="Of everything.", metavar="N")] = 1,
 ) -> None:
-    """Align a small model by DPO: an adapter that prefers what a reward prefers.
+    """Align a small model by DPO: an adapter, or a dial, that prefers what a reward prefers.
 
     Several responses to each prompt are sampled and scored; the best and the worst make a pair. The
     same command again goes on where it was stopped. Needs the extra train.
@@ -139,26 +217,68 @@ def align(
         from rewardshift.train.align import AlignOptions
         from rewardshift.train.align import align as train
         from rewardshift.train.corpus import everyday_prompts
+        from rewardshift.train.dial import Facts, write_user_dial
         from rewardshift.train.pairs import PairOptions, as_tokens, sample_pairs
 
+    places = _Places.of(reference, destination, run, about.dial)
     reward = flags.reward or _USUAL_REWARD
     require_judge(flags.question, reward)
     preferred = None if flags.preferences is None else read_preferences(flags.preferences)
     asked = None if flags.prompts is None else read_prompts(flags.prompts)
-    folder = run or destination.with_name(f"{destination.stem}-run")
-    path = local_path(reference)
+    path = local_path(places.reference)
+    sampling = PairOptions(seed=seed, **flags.sampling())
     if preferred is not None:
         with Decoder(path, n_ctx=256) as decoder:
             pairs = as_tokens(preferred, decoder)
     else:
         scored_by = reward_named(reward, flags.question, flag="--reward")
-        sampling = PairOptions(seed=seed, **flags.sampling())
         if asked is None:
             asked = everyday_prompts(sampling.prompts, seed)
-        pairs = sample_pairs(path, asked, scored_by, folder / "pairs.jsonl", sampling)
+        pairs = sample_pairs(path, asked, scored_by, places.run / "pairs.jsonl", sampling)
     options = replace(AlignOptions(), beta=beta, rank=rank, epochs=epochs, seed=seed)
-    accuracy = train(path, pairs, folder, destination, options)
-    size = amount(destination.stat().st_size, "B")
-    stdout().print(f"{destination}: {size}, from {len(pairs)} pairs")
+    places.adapter.parent.mkdir(parents=True, exist_ok=True)
+    accuracy = train(path, pairs, places.run, places.adapter, options)
+    size = amount(places.adapter.stat().st_size, "B")
+    stdout().print(f"{places.adapter}: {size}, from {len(pairs)} pairs")
     stdout().print(f"held-out preference accuracy: {accuracy:.3f}")
-    stdout().print(f"curves and figures: {folder}")
+    stdout().print(f"curves and figures: {places.run}")
+    if about.dial is None:
+        return
+    file = flags.preferences
+    facts = Facts(
+        command=_command_of(flags, about, places, beta=beta, rank=rank, epochs=epochs, seed=seed),
+        preferred_by=reward if file is None else file.name,
+        asked="the package's everyday ones" if flags.prompts is None else flags.prompts.name,
+        sampling=sampling if file is None else None,
+        pairs=pairs,
+        training=options,
+        accuracy=accuracy,
+    )
+    dial, card = write_user_dial(
+        places.adapter.parent,
+        path,
+        does=about.does or f"is preferred by {facts.preferred_by}",
+        licence=about.licence or "not stated",
+        facts=facts,
+    )
+    stdout().print(f"the dial {dial.name}: --shift {dial.name}; its card: {card}", soft_wrap=True)
+
+
+def _command_of(flags: PairFlags, about: DialFlags, places: _Places, **options: float | int) -> str:
+    """What made a dial."""
+    given = {
+        "--dial": about.dial,
+        "--does": about.does,
+        "--licence": about.licence,
+        "--preferences": flags.preferences,
+        "--reward": flags.reward or (None if flags.preferences else _USUAL_REWARD),
+        "--question": flags.question,
+        "--prompts": flags.prompts,
+        "--num-prompts": flags.num_prompts,
+        "--samples": flags.samples,
+        "-n": flags.max_tokens,
+        "--margin": flags.margin,
+        **{f"--{name}": f"{value:g}" for name, value in options.items()},
+    }
+    words = [part for pair in given.items() if pair[1] is not None for part in pair]
+    return shlex.join(["rewardshift", "align", Path(str(places.reference)).name, *map(str, words)])

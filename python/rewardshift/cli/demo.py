@@ -5,7 +5,10 @@ positive words, aligns it while it decodes, and drafts for it.
 """
 
 import io
+import os
 import re
+import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +44,7 @@ PROMPTS = (
     "My code finally works.",
     "It is raining again.",
 )
-STRENGTH = 1.0
+DIAL, STRENGTH = "positive", 1.0
 SAMPLING: SamplingOptions = {"max_tokens": 64, "temperature": 0.8, "seed": 1}
 BEST_OF = 8
 """What the cost is compared with."""
@@ -358,6 +361,24 @@ def closing(exchanges: Sequence[Exchange]) -> Sequence[RenderableType]:
         Text(),
         Rule("speed on this machine", align="left", style="dim"),
         speeds(exchanges),
+        Text(),
+        Rule("the same on a model of yours", align="left", style="dim"),
+        on_your_own(),
+    )
+
+
+def on_your_own() -> RenderableType:
+    """What does the same on the reader's own file, as it can be typed here."""
+    program = "rewardshift"
+    called = Path(sys.argv[0])
+    if called.name == program and shutil.which(program) is None:  # in an environment of its own
+        program = os.path.relpath(called)
+    return Group(
+        Text(f"{program} chat -m your.gguf --shift {DIAL}", "bold"),
+        Text(
+            "Any GGUF with a chat template will do, of any vocabulary. --strength turns it up and "
+            f"down; {program} shifts lists what else there is."
+        ),
     )
 
 

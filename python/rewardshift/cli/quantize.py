@@ -15,7 +15,7 @@ from rewardshift.costs import measure_costs
 from rewardshift.hub import local_path
 from rewardshift.loading.quantize import quantize as write_quantised
 from rewardshift.loading.quantize import type_named
-from rewardshift.sources.cache import cache_root
+from rewardshift.sources.folders import cache_root
 from rewardshift.sources.hub import StrPath
 
 from .command import command

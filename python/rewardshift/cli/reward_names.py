@@ -1,10 +1,45 @@
 """Rewards as users name them."""
 
+from __future__ import annotations
+
+from functools import partial
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from rewardshift.rewards import AfinnReward, GGUFRewardModel, JudgeReward, Reward, VaderReward
+from rewardshift.rewards import (
+    AfinnReward,
+    CautionReward,
+    ConcisenessReward,
+    FormalityReward,
+    FScoreReward,
+    GGUFRewardModel,
+    JudgeReward,
+    LexicalDensityReward,
+    PossibilityReward,
+    ReadabilityReward,
+    VaderReward,
+)
 
-REWARDS = "vader, afinn, judge:FILE.gguf, classifier:FILE.gguf or module:function"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rewardshift.rewards import Reward
+
+_BY_NAME: dict[str, Callable[[], Reward]] = {
+    "vader": VaderReward,
+    "afinn": AfinnReward,
+    "flesch": partial(ReadabilityReward, "flesch"),
+    "dale-chall": partial(ReadabilityReward, "dale-chall"),
+    "coleman-liau": partial(ReadabilityReward, "coleman-liau"),
+    "conciseness": ConcisenessReward,
+    "lexical-density": LexicalDensityReward,
+    "formality": FormalityReward,
+    "f-score": FScoreReward,
+    "caution": CautionReward,
+    "possibility": PossibilityReward,
+}
+
+REWARDS = f"{', '.join(_BY_NAME)}, judge:FILE.gguf, classifier:FILE.gguf or module:function"
 
 
 def reward_named(name: str, question: str | None, *, flag: str) -> Reward:
@@ -19,11 +54,9 @@ def reward_named(name: str, question: str | None, *, flag: str) -> Reward:
         ValueError: If there is no such reward.
         Error: If its package is missing, or its model cannot be loaded.
     """
+    if name in _BY_NAME:
+        return _BY_NAME[name]()
     kind, _, rest = name.partition(":")
-    if name == "vader":
-        return VaderReward()
-    if name == "afinn":
-        return AfinnReward()
     if kind == "judge" and rest:
         return JudgeReward(rest, question or JudgeReward.QUESTION)
     if kind == "classifier" and rest:

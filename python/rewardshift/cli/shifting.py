@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rewardshift.embedded import ready_made_shift
+from rewardshift.dials.catalogue import ready_made_shift
 from rewardshift.shifts import Shift
 from rewardshift.sources.hub import named_file
 

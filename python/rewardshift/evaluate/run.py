@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rewardshift import _core
 from rewardshift.chat.turns import prompt_tokens
 from rewardshift.decoder import Decoder
-from rewardshift.embedded import ready_made_shift
+from rewardshift.dials.catalogue import ready_made_shift
 from rewardshift.files.atomic import replacing
 from rewardshift.files.paths import given_path
 from rewardshift.files.run_options import keep_options

@@ -72,6 +72,14 @@ def load_panel(
         q, r = panel.readers[shift.draft], panel.readers[shift.reference]
         _core.require_same_vocabulary(q.source, q.name, r.source, r.name)
     panel = with_vocabularies(panel)
+    panel = panel.at_strengths(
+        {
+            name: shift.usual_strength(
+                is_foreign=panel.readers[panel.shifts[name].reference].vocabulary is not None
+            )
+            for name, shift in shifts.items()
+        }
+    )
     _warn_of_size(panel, context_options)
     return panel
 

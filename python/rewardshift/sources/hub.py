@@ -24,7 +24,7 @@ from rewardshift.errors import ModelLoadError
 from rewardshift.files.paths import given_path
 from rewardshift.progress import bars, is_shown
 
-from .cache import cache_root
+from .folders import cache_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

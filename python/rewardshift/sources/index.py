@@ -12,7 +12,7 @@ from pathlib import Path
 from rewardshift.errors import Error
 from rewardshift.files.atomic import replacing
 
-from .cache import cache_root
+from .folders import cache_root
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def _pairs_of(
 def _pair(
     text: str, ids: Sequence[int], best: Completion, worst: Completion, margin: float
 ) -> Pair:
-    return Pair(text, best.text, worst.text, ids, best.tokens, worst.tokens, margin)
+    return Pair(text, best.text, worst.text, tuple(ids), best.tokens, worst.tokens, margin)
 
 
 def as_tokens(preferences: Sequence[Preference], decoder: Decoder) -> list[Pair]:
@@ -157,7 +157,7 @@ def as_tokens(preferences: Sequence[Preference], decoder: Decoder) -> list[Pair]
             prompt=p.prompt,
             chosen=p.chosen,
             rejected=p.rejected,
-            prompt_ids=prompt_tokens(decoder, p.prompt),
+            prompt_ids=tuple(prompt_tokens(decoder, p.prompt)),
             chosen_ids=ids(p.chosen),
             rejected_ids=ids(p.rejected),
         )
