@@ -40,6 +40,7 @@ PUBLIC_MODULES = (
     "rewardshift.prompt_files",
     "rewardshift.results",
     "rewardshift.rewards",
+    "rewardshift.text.chat_prompt",
     "rewardshift.text.spelling",
 )
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from rewardshift._core import DraftKind
 
 from rewardshift import Decoder, NgramTable, TableModel, _core
-from rewardshift._core import DraftKind
 
 LENGTHS = range(9)
 
