@@ -398,7 +398,7 @@ def test_a_run_that_was_killed_goes_on(roles: dict[str, Any], tmp_path: Path) ->
     folder, whole = tmp_path / "killed", tmp_path / "whole"
     path = folder / "samples.jsonl"
     code = f"""
-import sys; sys.path[:0] = {[str(Path(rewardshift.__file__).parents[1]), str(ROOT)]!r}
+import sys; sys.path[:0] = {[str(ROOT), str(Path(rewardshift.__file__).parents[1])]!r}
 from pathlib import Path
 from tests.test_evaluate import ASKED, JUDGES, METHODS, QUICK, evaluate
 from tests.support.own_methods import Own

@@ -73,6 +73,7 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "draft_prompts": ("prompt", "text"),
     "reference_prompts": ("prompt", "text"),
     "tools": ("tool ",),
+    "shift": ("dial",),
     "draft_lora": NO_FILE,
     "draft": NO_FILE,
     "reference": NO_FILE,

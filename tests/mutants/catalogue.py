@@ -180,8 +180,8 @@ MUTANTS = (
     Mutant(
         "one shift's row used for another",
         JUDGE,
-        "terms_.push_back({judged.rows[part], request.goal[part].weight});",
-        "terms_.push_back({judged.rows[part == 3 ? 2 : part], request.goal[part].weight});",
+        "panel_->term(reader, judged.rows[part], weight)",
+        "panel_->term(reader, judged.rows[part == 3 ? 2 : part], weight)",
     ),
     Mutant(
         "a reference's weight not shared among its shifts",
@@ -298,14 +298,14 @@ MUTANTS = (
     Mutant(
         "reference row off by one",
         VERIFIER,
-        "scored[row], static_cast",
-        "scored[part > 1 && row > 0 ? row - 1 : row], static_cast",
+        "request.round.read[part.reader][row]",
+        "request.round.read[part.reader][part.reader > 1 && row > 0 ? row - 1 : row]",
     ),
     Mutant(
         "target row off by one",
         VERIFIER,
-        "scored[row], static_cast",
-        "scored[part == 0 && row > 0 ? row - 1 : row], static_cast",
+        "request.round.read[part.reader][row]",
+        "request.round.read[part.reader][part.reader == 0 && row > 0 ? row - 1 : row]",
     ),
     Mutant(
         "reported proposal is not the one drawn from",
@@ -511,7 +511,7 @@ MUTANTS = (
     Mutant(
         "scores shifted by one",
         "decode/scorer.cpp",
-        "rows_[part.reader][i], vocab_size",
-        "rows_[part.reader][i > 0 ? i - 1 : 0], vocab_size",
+        "at.push_back(rows_[part.reader][i]);",
+        "at.push_back(rows_[part.reader][i > 0 ? i - 1 : 0]);",
     ),
 )
