@@ -1,0 +1,1 @@
+"""The tests, by this name even where an installed package calls its own tests so."""
