@@ -111,7 +111,7 @@ def build() -> None:
 def failure_of(*tests: str) -> str | None:
     """What fails in these tests, None if nothing does."""
     limit = f'ulimit -t {PROCESSOR_SECONDS}; exec "$@"'
-    pytest = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
+    pytest = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=0")
     try:
         done = run("sh", "-c", limit, "sh", *pytest, *(f"tests/{test}" for test in tests))
     except subprocess.TimeoutExpired:
