@@ -290,6 +290,14 @@ def test_cancel_in_any_phase_leaves_the_others_alone(steps):
             assert done[request].text == pieces  # held text is given out too
 
 
+def test_the_place_of_a_cancelled_request_is_free_at_once():
+    d = decoder(end=-20, max_sequences=2)  # one for requests, one for scores
+    first, second = (d.submit([1, 2], max_tokens=1000, num_draft_tokens=2) for _ in range(2))
+    assert {chunk.id for chunk in d.step()} == {first}
+    d.cancel(first)
+    assert {chunk.id for chunk in d.step()} == {first, second}
+
+
 def test_closing_a_stream_cancels_its_request():
     d = decoder(end=-20)
     other = d.submit([2], max_tokens=10, seed=1)
