@@ -39,6 +39,7 @@ TESTS = (
     "test_block_law.py",
     "test_mask_law.py",
     "test_tree_law.py",
+    "test_draft_policy.py",
 )
 PROCESSOR_SECONDS = 600  # of one run of the tests, then a mutant counts as killed
 WALL_SECONDS = 3600  # the same, of one that hangs
