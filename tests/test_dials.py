@@ -217,7 +217,7 @@ def test_unknown_names_are_told_what_there_is(root: Path, make: Callable[..., Di
     ("platform", "variables", "expected"),
     [
         ("linux", {"XDG_DATA_HOME": "/data"}, "/data/rewardshift/dials"),
-        ("linux", {"HOME": "/home/me"}, "/home/me/.local/share/rewardshift/dials"),
+        ("linux", {"HOME": "/me"}, "/me/.local/share/rewardshift/dials"),
         ("darwin", {"HOME": "/me"}, "/me/Library/Application Support/rewardshift/dials"),
         ("win32", {"LOCALAPPDATA": "/local"}, "/local/rewardshift/dials"),
         ("linux", {"REWARDSHIFT_DIALS_DIR": "/mine"}, "/mine"),
