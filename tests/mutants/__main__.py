@@ -40,6 +40,7 @@ TESTS = (
     "test_mask_law.py",
     "test_tree_law.py",
     "test_draft_policy.py",
+    "test_gguf_law.py::test_a_tree_costs_each_role_one_token_a_node_and_one_a_round",
 )
 PROCESSOR_SECONDS = 600  # of one run of the tests, then a mutant counts as killed
 WALL_SECONDS = 3600  # the same, of one that hangs
