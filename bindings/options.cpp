@@ -127,6 +127,8 @@ void register_options(nb::module_& m) {
           "refined_tokens", &DecoderOptions::refined_tokens,
           "How many of the target's most probable tokens readers of another vocabulary weigh by "
           "all of their pieces in it; others that it lacks count by their first piece.")
+      .def_rw("refined_share", &DecoderOptions::refined_share,
+              "Of these, only such as have at least this share of the target's mass.")
       .def_rw("n_threads", &DecoderOptions::n_threads,
               "Threads for our own work on the rows of several requests.");
 

@@ -59,6 +59,7 @@ PANELS = {
     "crossing": pair(CROSSING, seed=3, likely=1),
     "none in common": pair(FINER, words=NO_LETTERS, order=2, seed=4, likely=3),
     "first pieces only": pair(FINER, words=NO_LETTERS, seed=7, likely=0),
+    "only what the target has half of": pair(FINER, words=NO_LETTERS, seed=4, likely=4, share=0.5),
     "beside a native one": MIXED,
     "with a base of a third vocabulary": BASED,
 }
@@ -101,8 +102,15 @@ def test_the_law_is_another_where_fewer_tokens_are_refined() -> None:
     """Or the tests above could not tell whether any were."""
     wish = Wish({"max_tokens": 4}, prompt=(1, 2, 1))
     panels = [pair(FINER, words=NO_LETTERS, seed=4, likely=k) for k in (0, 1, 2, 4)]
+    panels.append(pair(FINER, words=NO_LETTERS, seed=4, likely=4, share=0.5))
     laws = [readers.law(wish) for readers in panels]
     assert min(distance(a, b) for i, a in enumerate(laws) for b in laws[:i]) > 0.02
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+def test_a_least_share_is_one(share: float) -> None:
+    with pytest.raises(ValueError, match="refined_share must be between 0 and 1"):
+        PANELS["finer"].decoder(refined_share=share)
 
 
 @pytest.mark.parametrize("strength", [-1.0, 0.5, 2.5])

@@ -97,8 +97,9 @@ class Decoder(Conversing):
             shifts: Likewise, ``Shift`` by name.
             base: GGUF file of a small model like the target, which drafts and shifts nothing.
             refined_tokens: How many of the target's most probable tokens models of other
-                vocabularies weigh by all of their pieces there; other tokens that they lack count
-                by their first piece. Part of the law; None is 16.
+                vocabularies weigh by all of their pieces there, as far as each has a share of 0.003
+                of the target's mass; other tokens that they lack count by their first piece. Part
+                of the law; None is 16.
             seed: For requests that name none; None draws one for each.
             progress: Whether to show progress bars on stderr; None shows them on a terminal.
             verbose: Whether to show llama.cpp's log on stderr. It goes to the logger

@@ -204,7 +204,8 @@ class ShiftStatistics:
         twins: The target's mass on tokens that the shift's vocabulary has as well, mean over the
             positions; None where that is the target's own.
         refined_tokens: How many of the target's most probable tokens were weighed by all of their
-            pieces in that vocabulary; others that it lacks, by their first.
+            pieces in that vocabulary, as far as each has a share of 0.003 of the target's mass;
+            others that it lacks, by their first.
     """
 
     implicit_reward: float

@@ -54,6 +54,7 @@ class ForeignReaders(Readers):
     words: Words = (b"", b"a", b"b", b"ab")
     others: Mapping[str, Words] = field(default_factory=dict)
     likely: int = 2
+    share: float = 0.0
 
     @cached_property
     def tables(self) -> dict[str, np.ndarray]:
@@ -86,7 +87,8 @@ class ForeignReaders(Readers):
         return made
 
     def decoder(self, models: Any = None, **options: Any) -> _core.Decoder:
-        return super().decoder(models, **{"refined_tokens": self.likely, **options})
+        law = {"refined_tokens": self.likely, "refined_share": self.share}
+        return super().decoder(models, **{**law, **options})
 
     # --- the law of math.md, "Pairs of another vocabulary", naively
 
@@ -126,8 +128,9 @@ class ForeignReaders(Readers):
         if reader not in self.others:
             return self.row(reader, history)
         p = self.row(self.names[0], wish.of(self.names[0]) + prefix)
-        order = np.argsort(-p, kind="stable")
-        return self.foreign_row(reader, history, {int(x) for x in order[: self.likely]})
+        order = np.argsort(-p, kind="stable")[: self.likely]
+        likely = {int(x) for x in order[np.exp(log_softmax(p)[order]) >= self.share]}
+        return self.foreign_row(reader, history, likely)
 
     def logits(self, wish: Wish, prefix: Response) -> Probs:
         z = np.zeros(self.vocab)

@@ -76,6 +76,8 @@ void validate(const DecoderOptions& options) {
           "max_draft_tokens", "between 0 and 64", options.max_draft_tokens);
   require(options.prefill_chunk >= 1, "prefill_chunk", "at least 1", options.prefill_chunk);
   require(options.refined_tokens >= 0, "refined_tokens", "at least 0", options.refined_tokens);
+  require(options.refined_share >= 0.0 && options.refined_share <= 1.0, "refined_share",
+          "between 0 and 1", options.refined_share);
   require(options.n_threads >= 1, "n_threads", "at least 1", options.n_threads);
 }
 

@@ -82,6 +82,10 @@ struct DecoderOptions {
   /// their pieces in it, one by one, and others that it lacks by their first piece. Part of the
   /// law.
   int refined_tokens = 16;
+  /// Of these, only such as have at least this share of the target's mass, at temperature 1: also
+  /// part of the law. Of less likely ones the first piece says nearly the same: see "What another
+  /// vocabulary costs" in docs/performance.md.
+  double refined_share = 0.003;
   /// Threads for our own work on the rows of several requests. Texts do not depend on it.
   int n_threads = 1;
 };

@@ -1,6 +1,7 @@
 #include "rewardshift/decode/refiner.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace rewardshift {
 
@@ -58,9 +59,21 @@ std::size_t Refiner::likely_of(std::span<const float> target) {
   const auto number = static_cast<std::size_t>(known - targets_.begin());
   if (known == targets_.end()) {
     targets_.push_back(target.data());
-    largest(target, likely_, workspace_, likelies_.emplace_back());
+    list_likely(target, likelies_.emplace_back());
   }
   return number;
+}
+
+/// Nothing, where the row is no distribution.
+void Refiner::list_likely(std::span<const float> target, std::vector<Token>& out) {
+  largest(target, most_likely_, workspace_, out);
+  if (out.empty()) return;
+  const double normaliser = log_normalisers(target, 1.0, out.front()).at_one;
+  const double least = std::log(least_share_);
+  const auto is_likely = [&](Token token) {
+    return log_probability(target, token, normaliser) >= least;
+  };
+  out.erase(std::ranges::find_if_not(out, is_likely), out.end());
 }
 
 void Refiner::refine_noted() {

@@ -20,7 +20,9 @@ class Refiner {
  public:
   /// The panel is borrowed and must outlive the refiner.
   Refiner(Panel& panel, const DecoderOptions& options)
-      : panel_(&panel), likely_(static_cast<std::size_t>(std::max(options.refined_tokens, 0))) {}
+      : panel_(&panel),
+        most_likely_(static_cast<std::size_t>(std::max(options.refined_tokens, 0))),
+        least_share_(options.refined_share) {}
 
   /// Forgets all copies, and what a failure left to be refined.
   void start();
@@ -49,11 +51,13 @@ class Refiner {
   void forget_notes();
   void note_block(Request& request, std::size_t reader);
   std::size_t likely_of(std::span<const float> target);
+  void list_likely(std::span<const float> target, std::vector<Token>& out);
   std::span<const float> corrected(std::span<const float> row,
                                    std::span<const Correction> corrections);
 
   Panel* panel_;
-  std::size_t likely_;
+  std::size_t most_likely_;  ///< tokens of a row
+  double least_share_;       ///< of the target's mass, that each of them has
   Workspace workspace_;
   std::vector<Noted> noted_;
   std::vector<const float*> targets_;         ///< rows whose likely tokens are known
