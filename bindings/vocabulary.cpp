@@ -85,7 +85,7 @@ std::vector<std::vector<std::pair<Token, float>>> refine(
   std::vector<std::vector<std::pair<Token, float>>> all;
   for (const auto& corrections : run_interruptibly([&] { return model.refine(requests); })) {
     auto& pairs = all.emplace_back();
-    for (const auto& [token, value] : corrections) pairs.emplace_back(token, value);
+    for (const auto& [token, more] : corrections) pairs.emplace_back(token, more);
   }
   return all;
 }
@@ -229,8 +229,8 @@ void register_vocabulary(nb::module_& m) {
            "map"_a, "spare"_a = 0, nb::keep_alive<1, 2>(),
            "The model's last `spare` sequences are kept for refining many tokens at once.")
       .def("refine", refine, "histories"_a,
-           "For each (sequence, tokens, likely tokens): pairs of those tokens and what the row "
-           "after the history should say of them, where logits() is rough.");
+           "For each (sequence, tokens, likely tokens): pairs of those tokens and what is to be "
+           "added to what the row after the history says of them, where logits() is rough.");
 }
 
 }  // namespace rewardshift::bindings

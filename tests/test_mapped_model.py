@@ -54,6 +54,16 @@ def mapped(shape: str, *, spare: int = 0, **facts: object) -> _core.MappedModel:
     return _core.MappedModel(inner(shape, **facts), core_map(shape), spare=spare)
 
 
+def refined(
+    model: _core.MappedModel, history: Sequence[int], likely: Sequence[int]
+) -> dict[int, float]:
+    """What the row after a history says of tokens, with what refining adds."""
+    (row,) = model.logits([(0, list(history), 1)])
+    (found,) = model.refine([(0, list(history), list(likely))])
+    assert len(dict(found)) == len(found)
+    return {token: float(row[token]) + more for token, more in found}
+
+
 def everything(pair: Pair) -> int:
     """Ids that histories may hold: the target's, then foreign ones as they are."""
     return len(pair.target) + len(pair.foreign)
@@ -83,10 +93,8 @@ def test_refined_rows_are_those_of_the_definition(shape: str) -> None:
     pair, model, after = SHAPES[shape], mapped(shape), table(shape).after
     tokens = list(range(len(pair.target)))
     for history in vocabularies.histories(everything(pair), 2):
-        (found,) = model.refine([(0, list(history), tokens)])
         expected = vocabularies.refined(pair, after, history)
-        assert dict(found) == pytest.approx(expected, rel=0, abs=TOLERANCE)
-        assert len(found) == len(expected)
+        assert refined(model, history, tokens) == pytest.approx(expected, rel=0, abs=TOLERANCE)
 
 
 def test_only_likely_tokens_are_refined() -> None:
@@ -142,7 +150,7 @@ def test_rows_depend_on_the_history_alone(shape: str, spare: int) -> None:
     histories = some_histories(shape, 12, 40)
     expected = [asked_alone(shape, history) for history in histories]
     likely = list(range(len(SHAPES[shape].target)))
-    refined = [mapped(shape).refine([(0, history, likely)])[0] for history in histories]
+    added = [mapped(shape).refine([(0, history, likely)])[0] for history in histories]
     for _ in range(30):
         chosen = draw.sample(range(len(histories)), k=draw.randint(1, 5))
         ask = []
@@ -160,7 +168,7 @@ def test_rows_depend_on_the_history_alone(shape: str, spare: int) -> None:
         found = model.refine(
             [(p, histories[i], likely) for p, i in zip(places, chosen, strict=True)]
         )
-        assert found == [refined[i] for i in chosen]
+        assert found == [added[i] for i in chosen]
 
 
 def test_refining_leaves_rows_as_they_are() -> None:
@@ -303,8 +311,7 @@ def rewards(shape: str) -> NDArray[np.float64]:
         for i, token in enumerate(text):
             history = [len(pair.target) + prompt, *text[:i]]
             (row,) = model.logits([(0, history, 1)])
-            (exact,) = model.refine([(0, history, [token])])
-            total += dict(exact).get(token, float(row[token]))
+            total += refined(model, history, [token]).get(token, float(row[token]))
         return total
 
     def mass(table: Table, text: Sequence[int]) -> float:
@@ -428,9 +435,8 @@ def test_over_files_rows_are_those_of_numpy_and_plain_merging(
             for some in (*(history[: len(history) - i] for i in (2, 1, 0)), history[:2])
         ]
         np.testing.assert_allclose(rows[:, letters], expected, rtol=0, atol=2 * LOGITS)
-        (found,) = seen.refine([(0, history, letters)])
         reading = pair.reading(history)
-        assert dict(found) == pytest.approx(
+        assert refined(seen, history, letters) == pytest.approx(
             {
                 t: sum(
                     after([*reading, *pair.pieces(t)[:i]])[piece]
@@ -480,6 +486,9 @@ def test_refining_in_spare_sequences_leaves_what_rows_go_on_from(files: Files) -
         context = open_context(models[1])
         seen = _core.MappedModel(context, built, spare=spare)
         seen.logits([(0, text[:5], 1)])
+        before = context.evaluated_tokens
+        seen.refine([(0, text[:5], [several])])  # the row tells of the first piece
+        assert context.evaluated_tokens - before == len(built.pieces(several)) - 1
         seen.refine([(0, text[:3], [several])])
         before = context.evaluated_tokens
         seen.logits([(0, text[:6], 1)])

@@ -33,10 +33,10 @@ struct Refinement {
   std::span<const Token> likely;  ///< tokens of the vocabulary, in any order
 };
 
-/// What a row should say of one token.
+/// What a row does not say of one token yet: to be added to its value.
 struct Correction {
   Token token;
-  float value;
+  float more;
 };
 
 /// A causal language model, seen as a pure function from histories to logits.
@@ -90,10 +90,10 @@ class LanguageModel {
   /// Whether rows are rough about some tokens until refine() is asked about them.
   virtual bool is_rough() const { return false; }
 
-  /// By request, what its row must say instead of what logits() says of the `likely` tokens; empty
-  /// where that is right. Several requests may be of one sequence. Values are NaN where the model's
-  /// own rows are no distribution. They live until the next call of refine(); rows of logits() stay
-  /// as they are. Throws as logits() does.
+  /// By request, what its row must say beyond what logits() says of the `likely` tokens; empty
+  /// where that is right. Several requests may be of one sequence. What is to be added is NaN where
+  /// the model's own rows are no distribution. It lives until the next call of refine(); rows of
+  /// logits() stay as they are. Throws as logits() does.
   virtual std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) {
     static_cast<void>(requests);
     throw std::logic_error("the rows of this model are not rough: there is nothing to refine");

@@ -99,7 +99,7 @@ std::span<const float> Refiner::corrected(std::span<const float> row,
   if (used_ == copies_.size()) copies_.emplace_back();
   auto& copy = copies_[used_++];
   copy.assign(row.begin(), row.end());
-  for (const auto& [token, value] : corrections) copy[static_cast<std::size_t>(token)] = value;
+  for (const auto& [token, more] : corrections) copy[static_cast<std::size_t>(token)] += more;
   return copy;
 }
 

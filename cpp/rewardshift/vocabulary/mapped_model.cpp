@@ -177,8 +177,8 @@ std::span<const float* const> MappedModel::logits(std::span<const LogitsRequest>
   return rows_;
 }
 
-/// Every piece's value has a place of its own, so that their sums do not depend on the order in
-/// which the model is asked.
+/// The first piece's value is in the row. Each other's has a place of its own, so that sums do not
+/// depend on the order in which the model is asked.
 std::span<const std::vector<Correction>> MappedModel::refine(std::span<const Refinement> requests) {
   struct Term {
     Token piece;
@@ -195,12 +195,13 @@ std::span<const std::vector<Correction>> MappedModel::refine(std::span<const Ref
     if (before.empty()) continue;
     for (const Token token : requests[i].likely) {
       require(token >= 0 && token < vocab_size(), "a likely token", "in the vocabulary", token);
-      if (map_->pieces(token).size() < 2) continue;
+      const auto pieces = map_->pieces(token);
+      if (pieces.size() < 2) continue;
       std::vector<Token> tokens = before;
-      for (const Token piece : map_->pieces(token)) {
-        wanted[requests[i].sequence][tokens].push_back({piece, values.size()});
+      for (std::size_t next = 1; next < pieces.size(); ++next) {
+        tokens.push_back(pieces[next - 1]);
+        wanted[requests[i].sequence][tokens].push_back({pieces[next], values.size()});
         values.push_back(0.0);
-        tokens.push_back(piece);
       }
       corrections_[i].push_back({token, 0.0F});
     }
@@ -224,8 +225,9 @@ std::span<const std::vector<Correction>> MappedModel::refine(std::span<const Ref
   auto value = values.cbegin();
   for (auto& corrections : corrections_) {
     for (Correction& correction : corrections) {
-      const auto end = value + static_cast<std::ptrdiff_t>(map_->pieces(correction.token).size());
-      correction.value = static_cast<float>(std::accumulate(value, end, 0.0));
+      const auto end =
+          value + static_cast<std::ptrdiff_t>(map_->pieces(correction.token).size()) - 1;
+      correction.more = static_cast<float>(std::accumulate(value, end, 0.0));
       value = end;
     }
   }
