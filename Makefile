@@ -78,7 +78,7 @@ fuzz: $(VENV)/test.stamp
 # Trains the package's dials that are not there yet, chooses strengths, measures; hours, and resumable.
 TARGETS ?= smollm2
 dials: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/dials.py train calibrate measure report --targets $(TARGETS)
+	$(BIN)/python benchmarks/dials.py train calibrate choose measure time report --targets $(TARGETS)
 
 # llama.cpp's own programs, for benchmarks/peers.py.
 peers: $(VENV)/build.stamp

@@ -85,19 +85,29 @@ def test_a_recipe_becomes_a_dial_that_is_calibrated_and_measured(
     program.train(recipe, reference, tmp_path, licence="MIT")
     assert dial.adapter.stat().st_mtime_ns == written  # nothing is done twice
 
-    how = program.How(**FEW)
-    program.calibrate([recipe], reference, {"own": own, "other": other}, tmp_path, how)
+    how = program.How(**FEW, at_once=2)
+    targets = {"own": own, "other": other}
+    works = [
+        program.Work(recipe, name, target, reference, tmp_path, how)
+        for name, target in targets.items()
+    ]
+    for work in works:
+        program.calibrate(work)
+    program.choose(recipe, targets, reference, tmp_path)
     dial = read_dial(tmp_path / "long")
-    assert dial.strengths.same_vocabulary in program.CANDIDATES[True]
-    assert dial.strengths.other_vocabulary in program.CANDIDATES[False]
+    assert dial.strengths.same_vocabulary in program.STRENGTHS[True]
+    assert dial.strengths.other_vocabulary in program.STRENGTHS[False]
 
-    answers = program.measure(recipe, dial, reference, other, tmp_path / "measured" / "other", how)
-    usual = dial.strengths.other_vocabulary
-    ways = {program.TARGET, program.SYSTEM, program.POLICY, "best-of-n:n=8"}
-    ways |= {program.method_of(usual * times) for times in program.REPORTED}
+    answers = program.measure(works[1])
+    ways = {program.TARGET, program.SYSTEM, "best-of-n:n=8"}
+    ways |= {program.method_of(s) for s in (*program.STRENGTHS[False], program.TURNED[False])}
     assert {answer.method for answer in answers} == ways
-    assert all(a.drafted == 0 for a in answers if a.method != program.POLICY)
-    shown = program.report(recipe, "other", answers)
+    assert not any(answer.drafted for answer in answers)
+    program.measure_time(works[1])
+    program.report_all([recipe], targets, tmp_path)
+    shown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "3 prompts one by one" in shown
+    assert "## long on own" not in shown  # which was not measured
     rows = [line for line in shown.splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + len(ways)
     assert len({line.count("|") for line in rows}) == 1

@@ -191,6 +191,31 @@ def test_every_sample_says_what_the_method_said(roles: dict[str, Any], tmp_path:
 
 
 @pytest.mark.numeric
+def test_answers_together_are_those_of_one_by_one(roles: dict[str, Any], tmp_path: Path) -> None:
+    """With less in a batch the logits are rounded otherwise, which here changes no token."""
+    apart = evaluate(roles, METHODS, ASKED, tmp_path / "apart", JUDGES, QUICK)
+    together = evaluate(roles, METHODS, ASKED, tmp_path / "both", JUDGES, QUICK, at_once=5)
+    assert [(s.key, s.text, s.gold) for s in together] == [(s.key, s.text, s.gold) for s in apart]
+    tolerance = precision.of_logprobs(TINY)
+    for one, other in zip(together, apart, strict=True):
+        assert one.target_nats == pytest.approx(other.target_nats, abs=tolerance)
+    with pytest.raises(ValueError, match="answers_at_once = 5, not None"):
+        evaluate(roles, METHODS, ASKED, tmp_path / "both", JUDGES, QUICK)
+
+
+def test_a_method_that_fails_ends_the_answers_beside_it(
+    roles: dict[str, Any], tmp_path: Path
+) -> None:
+    def refuse(_: Sequence[Exchange]) -> list[float]:
+        raise OSError("no judge")
+
+    methods: dict[str, Method] = {"target": TargetOnly(), "best": BestOfN(refuse, n=2)}
+    with pytest.raises(OSError, match="no judge"):
+        evaluate(roles, methods, ASKED, tmp_path, JUDGES, QUICK, at_once=4)
+    assert not read_samples(tmp_path / "samples.jsonl")
+
+
+@pytest.mark.numeric
 def test_the_target_does_not_diverge_from_itself_and_a_shift_does(
     roles: dict[str, Any], tmp_path: Path
 ) -> None:

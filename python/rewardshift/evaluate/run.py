@@ -25,9 +25,10 @@ from rewardshift.shifts import shifts_by_name
 
 from .prompts import evaluation_prompts
 from .samples import Sample, drop_half_line, read_samples, write_sample
+from .together import answered_together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rewardshift.methods import Answer, Method
     from rewardshift.rewards import Reward
@@ -106,6 +107,7 @@ def evaluate(
     judges: Judges,
     options: EvaluateOptions,
     *,
+    at_once: int = 1,
     progress: bool | None = None,
 ) -> list[Sample]:
     """Answers every prompt by every method, ``options.seeds`` times, and scores the answers.
@@ -126,6 +128,8 @@ def evaluate(
             if it is not there.
         judges: The rewards.
         options: How.
+        at_once: Answers that are sampled together: the same laws in less time, but what each of
+            them took is not known then.
         progress: Whether to show progress; None shows it on a terminal.
 
     Returns:
@@ -143,6 +147,7 @@ def evaluate(
     drop_half_line(path)
     done: dict[Key, Sample] = {sample.key: sample for sample in read_samples(path)}
     begun_with = _begun_with(roles, methods, prompts, judges, options)
+    begun_with["answers_at_once"] = at_once if at_once > 1 else None
     if not done:
         _drop_options(folder, like=begun_with)
     keep_options(folder / OPTIONS, begun_with, may_change=MAY_CHANGE)
@@ -150,7 +155,9 @@ def evaluate(
     _require_same_methods(methods, done.values(), path)
     missing = [job for job in planned if job not in done]
     if missing:
-        done |= _sample_all(missing, roles, methods, path, judges, options, progress=progress)
+        done |= _sample_all(
+            missing, roles, methods, path, judges, options, at_once=at_once, progress=progress
+        )
     return [done[job] for method in methods for job in planned if job.method == method]
 
 
@@ -283,6 +290,7 @@ def _sample_all(
     judges: Judges,
     options: EvaluateOptions,
     *,
+    at_once: int,
     progress: bool | None,
 ) -> dict[Key, Sample]:
     found: dict[Key, Sample] = {}
@@ -296,13 +304,13 @@ def _sample_all(
             spec: _ready(spec, methods[spec], decoder, path.parent, options) for spec in needed
         }
         task = display.add_task("evaluating", total=len(missing))
-        for job in missing:
-            method = ready[job.method]
-            display.update(task, description=f"evaluating, now {method.name}")
-            sample = _sample(decoder, method, job, judges, options)
-            write_sample(file, sample)
-            found[sample.key] = sample
-            display.advance(task)
+        for start in range(0, len(missing), at_once):
+            group = [(job, ready[job.method]) for job in missing[start : start + at_once]]
+            display.update(task, description=f"evaluating, now {group[0][1].name}")
+            for sample in _samples(decoder, group, judges, options):
+                write_sample(file, sample)
+                found[sample.key] = sample
+                display.advance(task)
     return found
 
 
@@ -326,16 +334,34 @@ def _ready(
     return found
 
 
-def _sample(
-    decoder: Decoder, method: Method, job: Job, judges: Judges, options: EvaluateOptions
-) -> Sample:
+def _samples(
+    decoder: Decoder,
+    group: Sequence[tuple[Job, Method]],
+    judges: Judges,
+    options: EvaluateOptions,
+) -> Iterator[Sample]:
+    """What methods answer: together, if there are several."""
+    questions = [_question(decoder, job, options) for job, _ in group]
+    decoder.forget()
+    if len(group) == 1:
+        first = questions[0]
+        decoder.score(first.tokens, first.tokens[-1:], draft_prompt=first.draft_tokens)
+        answers = [group[0][1].answer(decoder, first)]  # all have seen the prompt now
+    else:
+        asked = [(method, q) for (_, method), q in zip(group, questions, strict=True)]
+        answers = answered_together(decoder, asked)
+    for (job, method), question, answer in zip(group, questions, answers, strict=True):
+        yield _sample(decoder, method, job, question, answer, judges)
+
+
+def _question(decoder: Decoder, job: Job, options: EvaluateOptions) -> Question:
     tokens, by_draft = decoder.chat_prompts_by_shift(
         [{"role": "user", "content": job.prompt}], draft_system=options.draft_system
     )
     draft_tokens: Any = by_draft or None
     if len(decoder.shifts) < 2:
         draft_tokens = next(iter(by_draft.values()), None)
-    question = Question(
+    return Question(
         job.prompt,
         tokens,
         seed=seed_of(job),
@@ -343,9 +369,11 @@ def _sample(
         temperature=options.temperature,
         draft_tokens=draft_tokens,
     )
-    decoder.forget()
-    decoder.score(tokens, tokens[-1:], draft_prompt=draft_tokens)  # all have seen the prompt now
-    answer = method.answer(decoder, question)
+
+
+def _sample(
+    decoder: Decoder, method: Method, job: Job, question: Question, answer: Answer, judges: Judges
+) -> Sample:
     exchange = [(job.prompt, answer.text)]
     target_nats, kl = _under_the_target(decoder, question, answer)
     return Sample(

@@ -61,7 +61,7 @@ def write_student(student: LlamaForCausalLM, target: Path, path: Path, kind: str
         for name, tensor in student.state_dict().items():
             if name == "lm_head.weight":
                 continue  # the embedding again
-            values = names.rearranged(name, tensor.float().numpy())
+            values = names.rearranged(name, tensor.float().cpu().numpy())
             _add(writer, names.gguf(name), values, kind)
         _finish(writer)
 
@@ -93,8 +93,8 @@ def write_adapter(model: PeftModel, base: Path, path: Path) -> None:
             if not hasattr(module, "lora_A"):
                 continue
             weight = f"{name}.weight"
-            down = module.lora_A["default"].weight.detach().float().numpy()
-            up = module.lora_B["default"].weight.detach().float().numpy()
+            down = module.lora_A["default"].weight.detach().float().cpu().numpy()
+            up = module.lora_B["default"].weight.detach().float().cpu().numpy()
             _add(writer, f"{names.gguf(weight)}.lora_a", down, "F16")
             _add(writer, f"{names.gguf(weight)}.lora_b", names.rearranged(weight, up), "F16")
         _finish(writer)
