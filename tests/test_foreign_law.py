@@ -253,6 +253,23 @@ def test_a_foreign_base_proposes_nothing_that_its_vocabulary_lacks() -> None:
     assert oracle.chi_square(seen.counts, lossless.law(wish), N) > P_VALUE
 
 
+def test_fewer_tokens_are_drafted_where_each_row_has_to_be_refined() -> None:
+    """Batches cost the same whatever their rows, so that drafts are cheap but for refining. As good
+    as no strength: drafts are accepted as often either way.
+    """
+    drafted = []
+    for likely in (0, 4):
+        readers = pair(FINER, words=NO_LETTERS, seed=4, likely=likely)
+        core = readers.decoder(readers.models(batch_seconds=3e-4))
+        core.calibrate()
+        told = []
+        for seed in range(8):
+            submit(core, readers, Wish({"max_tokens": 100}, (1e-9,), (1, 2)), seed)
+            told += [last.statistics for _, last in play(core).values()]
+        drafted.append(sum(t.drafted for t in told) / sum(t.rounds for t in told))
+    assert drafted[1] < 0.7 * drafted[0], drafted
+
+
 def test_greedy_is_the_argmax_however_it_is_drafted() -> None:
     for readers in (PANELS["coarser"], PANELS["none in common"], MIXED):
         wishes = []

@@ -171,6 +171,14 @@ def test_rows_depend_on_the_history_alone(shape: str, spare: int) -> None:
         assert found == [added[i] for i in chosen]
 
 
+def test_costs_are_measured_of_as_many_tokens_as_rows() -> None:
+    """They are read one by one: of the target's tokens these would be twice as many."""
+    model = mapped("finer")
+    _core.measure_costs(model, [4, 1, 2], 3)
+    assert model.evaluated_tokens == 4 + 3 * (4 + 1 + 2)
+    assert model.evaluated_batches == 1 + 3 * 3
+
+
 def test_refining_leaves_rows_as_they_are() -> None:
     """The readings asked about do not disturb what the model goes on with."""
     model, history = mapped("finer"), [2, 0, 3, 1]

@@ -159,15 +159,17 @@ std::vector<Event> Decoder::step() {
   const Exclusive exclusive(busy_);
   const double start = clock_();
   const std::vector<double> seconds_before = panel_.seconds();
+  const double refining_before = panel_.refining_seconds();
   scheduler_.admit();
   for (Request* request : scheduler_.active()) take_forced(*request);
   scheduler_.drop_finished();
-  planner_.plan(scheduler_.active(), own_seconds_);
+  planner_.plan(scheduler_.active(), row_seconds_);
   scheduler_.prefill();
   const auto players = scheduler_.players();
   player_.play(players);
   for (Request* request : players) emit(*request);
-  share_time(clock_() - start, seconds_before);
+  const double own = share_time(clock_() - start, seconds_before);
+  learn_row_cost(own + panel_.refining_seconds() - refining_before);
   return collect_events();
 }
 
@@ -227,8 +229,9 @@ void Decoder::commit(Request& request, EmittedToken&& token) {
   }
 }
 
-/// Divides the step's time equally among the requests that were under way.
-void Decoder::share_time(double step_seconds, std::span<const double> before) {
+/// Divides the step's time equally among the requests that were under way; returns what was spent
+/// on our own work.
+double Decoder::share_time(double step_seconds, std::span<const double> before) {
   const auto active = scheduler_.active();
   const auto& after = panel_.seconds();
   const double sharers = static_cast<double>(std::max<std::size_t>(active.size(), 1));
@@ -240,14 +243,19 @@ void Decoder::share_time(double step_seconds, std::span<const double> before) {
       request->statistics.reader_seconds[reader] += seconds / sharers;
     }
   }
+  for (Request* request : active) request->statistics.own_seconds += own / sharers;
+  return own;
+}
+
+/// Notes what a step spent beside the models' batches.
+void Decoder::learn_row_cost(double seconds) {
   std::size_t rows = 0;
-  for (Request* request : active) {
-    request->statistics.own_seconds += own / sharers;
+  for (const Request* request : scheduler_.active()) {
     rows += request->round.emitted.empty() ? 0 : request->block.tokens.size() + 1;
   }
   if (rows == 0) return;
-  const double per_row = own / static_cast<double>(rows);
-  own_seconds_ = own_seconds_ == 0.0 ? per_row : std::lerp(own_seconds_, per_row, 0.1);
+  const double per_row = seconds / static_cast<double>(rows);
+  row_seconds_ = row_seconds_ == 0.0 ? per_row : std::lerp(row_seconds_, per_row, 0.1);
 }
 
 /// Hands out what is new and lets go of what is finished.

@@ -71,7 +71,8 @@ class Decoder {
   void take_forced(Request& request);
   void emit(Request& request);
   void commit(Request& request, EmittedToken&& token);
-  void share_time(double step_seconds, std::span<const double> before);
+  double share_time(double step_seconds, std::span<const double> before);
+  void learn_row_cost(double seconds);
   std::vector<Event> collect_events();
 
   Panel panel_;
@@ -82,7 +83,7 @@ class Decoder {
   RoundPlayer player_;
   Scorer scorer_;
   RequestId next_id_ = 0;
-  double own_seconds_ = 0.0;  ///< our own work for each row of the target, lately
+  double row_seconds_ = 0.0;  ///< our own work and refining, for each row of the target, lately
   std::atomic<bool> has_work_ = false;
   std::atomic_flag busy_;
 };

@@ -12,12 +12,16 @@ constexpr double kOwnNews = 0.2;         // of a batch's surprise, how much its 
 constexpr double kOthersNews = 0.1;      // and how much that of other batches
 constexpr double kMostSurprise = 0.693;  // a logarithm: one hiccup must not ruin the curve
 
-/// Histories that differ from one another right after a common beginning.
-std::vector<Token> history(std::size_t length, std::size_t variant, int vocab_size) {
+/// Histories that differ from one another right after a common beginning. Where only histories know
+/// some tokens, they are of these: a model of another vocabulary reads its own one by one, and of
+/// others may make fewer or more, and read some again.
+std::vector<Token> history(std::size_t length, std::size_t variant, const LanguageModel& model) {
+  const int end = model.history_vocab_size();
+  const int begin = end > model.vocab_size() ? model.vocab_size() : 0;
   std::vector<Token> tokens(length);
   for (std::size_t i = 0; i < length; ++i) {
     const std::size_t mixed = (i < kHistory ? i : i + variant) * 7919 + 1;
-    tokens[i] = static_cast<Token>(mixed % static_cast<std::size_t>(vocab_size));
+    tokens[i] = begin + static_cast<Token>(mixed % static_cast<std::size_t>(end - begin));
   }
   return tokens;
 }
@@ -36,7 +40,7 @@ std::vector<Cost> measure_costs(LanguageModel& model, const CostMeasurement& how
 
   std::size_t variant = 0;
   const auto run = [&](std::size_t rows) {
-    const auto tokens = history(prefix + rows, ++variant, model.vocab_size());
+    const auto tokens = history(prefix + rows, ++variant, model);
     const LogitsRequest request{0, tokens, static_cast<int>(rows)};
     const double start = clock();
     model.logits({&request, 1});

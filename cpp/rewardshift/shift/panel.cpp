@@ -119,6 +119,7 @@ std::span<const std::vector<Correction>> Panel::refine(std::span<const Doubt> do
     refinements_.push_back({sequence_of(doubt.reader, doubt.place), doubt.tokens, doubt.likely});
   }
   const auto corrections = model.refine(refinements_);
+  refining_seconds_ += model.last_seconds();
   const double share = model.last_seconds() / static_cast<double>(doubts.size());
   for (const Doubt& doubt : doubts) seconds_[doubt.reader] += share;
   return corrections;

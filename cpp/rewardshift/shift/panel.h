@@ -143,6 +143,9 @@ class Panel {
   /// Seconds spent on each reader's questions so far; those of a batch are divided by rows.
   const std::vector<double>& seconds() const { return seconds_; }
 
+  /// Of these, seconds spent on refining.
+  double refining_seconds() const { return refining_seconds_; }
+
  private:
   void assign_models(Clock clock);
   void measure_room();
@@ -160,6 +163,7 @@ class Panel {
   std::size_t context_size_ = 0;
   std::size_t capacity_ = 0;
   std::vector<double> seconds_;
+  double refining_seconds_ = 0.0;
   std::vector<LogitsRequest> batch_;
   std::vector<Refinement> refinements_;
 };
