@@ -89,6 +89,34 @@ def no_tokenizer(file: GgufFile, size: int) -> None:
     file.put("llama.vocab_size", U32, size)
 
 
+def heads_in_windows(file: GgufFile, size: int) -> None:
+    """Heads of another size in layers with a window."""
+    for name in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
+        file.put(f"{file.architecture}.{name}_swa", U32, size)
+
+
+def heads_of(file: GgufFile, size: int) -> None:
+    """Heads of another size in all layers."""
+    for name in ("attention.key_length", "attention.value_length"):
+        file.put(f"{file.architecture}.{name}", U32, size)
+
+
+def widened(file: GgufFile, rows: int) -> None:
+    """More rows of a feed-forward network, and biases for them."""
+    for name in ("blk.0.ffn_up.weight", "blk.0.ffn_up.bias"):
+        tensor = of(file, name)
+        tensor.shape[-1] = rows
+        tensor.data = bytes(4 * rows * (tensor.shape[0] if len(tensor.shape) > 1 else 1))
+
+
+def normed_in_one(file: GgufFile) -> None:
+    """Queries and keys in one matrix, and norms for each."""
+    for part in "qkv":
+        file.tensors.remove(of(file, f"blk.0.attn_{part}.weight"))
+    file.add("blk.0.attn_qkv.weight", 16, 48)
+    file.add("blk.0.attn_q_norm.weight", 16)
+
+
 PUT = GgufFile.put
 WINDOWS = "olmo2.attention.sliding_window_pattern"
 REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
@@ -256,6 +284,71 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
         *("granitehybrid", lambda f: retyped(f, "blk.0.ssm_conv1d.weight", 1, 2)),
         "ssm_conv1d.weight' of type f16",
     ),
+    "heads that differ by layer": (
+        *("bert", lambda f: PUT(f, "bert.attention.head_count", U32, [2, 1], is_array=True)),
+        "head_count and head_count_kv are not the same number in all layers",
+    ),
+    "an encoder's shared keys": (
+        *("modern-bert", lambda f: PUT(f, "modern-bert.attention.head_count_kv", U32, 1)),
+        "head_count and head_count_kv are not the same number",
+    ),
+    "an encoder's small heads": (
+        *("neo-bert", lambda f: heads_of(f, 4)),
+        r"head_count is 2, .* make up embedding_length \(16\)",
+    ),
+    "small heads in windows": (
+        *("modern-bert", lambda f: heads_in_windows(f, 4)),
+        r"key_length_swa is 4, .* the size of a head \(8\)",
+    ),
+    "a window for every layer": (
+        *("modern-bert", lambda f: PUT(f, "modern-bert.attention.sliding_window_pattern", U32, 0)),
+        "gives every layer a window",
+    ),
+    "a flag for every layer": (
+        *(
+            "modern-bert",
+            lambda f: PUT(
+                f,
+                "modern-bert.attention.sliding_window_pattern",
+                GGUFValueType.BOOL,
+                [1, 1],
+                is_array=True,
+            ),
+        ),
+        "gives every layer a window",
+    ),
+    "gates of an activation that has none": (
+        *("modern-bert", lambda f: PUT(f, "modern-bert.hidden_activation", STRING, b"relu")),
+        "hidden_activation is 'relu'",
+    ),
+    "labels for one output": (
+        *(
+            "jina-bert-v2",
+            lambda f: PUT(
+                f, "jina-bert-v2.classifier.output_labels", STRING, [b"a", b"b"], is_array=True
+            ),
+        ),
+        "names 2 outputs of a head that has one",
+    ),
+    "a stray width": ("jina-bert-v2", lambda f: widened(f, 40), "ffn_up.weight' of 40 rows"),
+    "gates twice": ("jina-bert-v2", lambda f: widened(f, 64), "ffn_up.weight' of 64 rows"),
+    "norms for parts of a matrix": ("jina-bert-v2", normed_in_one, "in one matrix in layer 0"),
+    "an encoder that predicts": (
+        *("neo-bert", lambda f: PUT(f, "neo-bert.nextn_predict_layers", U32, 1)),
+        "nextn_predict_layers is 1",
+    ),
+    "states of another width": (
+        *("bert", lambda f: PUT(f, "bert.embedding_length_out", U32, 1 << 30)),
+        "embedding_length_out is 1073741824",
+    ),
+    "segments in halves": (
+        *("bert", lambda f: retyped(f, "token_types.weight", 1, 2)),
+        "token_types.weight' of type f16",
+    ),
+    "no separator": (
+        *("bert", lambda f: f.entries.remove(f.find("tokenizer.ggml.seperator_token_id"))),
+        "wants a token for the end",
+    ),
     "an adapter's numbered type": (
         *("llama-lora", lambda f: PUT(f, "general.type", U32, 3)),
         "no text under general.type",
@@ -334,7 +427,10 @@ def test_what_llama_cpp_would_abort_on_is_refused_with_the_reason(
     [
         (("deepseek4", "arwkv7", "kimi-k3"), "is a .*recurrent model of a kind .*rejected draft"),
         (("dream", "llada"), "is a diffusion model"),
-        (("bert", "t5", "clip"), "is not a decoder-only language model"),
+        (("t5", "clip"), "is not a decoder-only language model"),
+        (("nomic-bert", "eurobert"), "llama.cpp reads no classification head of"),
+        (("bert", "modern-bert"), r"is an encoder without a .* head \(cls.output.weight\)"),
+        (("jina-bert-v2",), r"is an encoder without a classification head \(cls.weight\)"),
     ],
 )
 def test_what_cannot_be_decoded_with_is_refused_with_the_reason(
