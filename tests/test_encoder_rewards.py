@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from rewardshift import (
@@ -21,7 +22,7 @@ from rewardshift.rewards import GGUFRewardModel
 from tests.support import precision
 from tests.support.numpy_encoder import head_outputs
 from tests.support.tiny_encoder import ENCODERS, EncoderSpec, write_encoder
-from tests.support.tiny_gguf import bpe_vocab, spm_vocab, wordpiece_vocab
+from tests.support.tiny_gguf import bpe_vocab, spm_vocab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,20 @@ def test_embeddings_looked_up_for_two_segments_are_llama_cpps(
     assert found[0] != pytest.approx(GGUFRewardModel(one.path, **LOADING)(EXCHANGES))
 
 
+@pytest.mark.parametrize("arch", ENCODERS)
+def test_a_head_of_one_output_may_be_in_halves(tmp_path: Path, arch: Encoder) -> None:
+    """A matrix of one row, which llama.cpp's converter takes for a matrix."""
+    whole = write_encoder(tmp_path / "whole.gguf", EncoderSpec(arch=arch))
+    weights: dict[str, Any] = dict(whole.weights)
+    head = "cls.weight" if arch == "jina-bert-v2" else "cls.output.weight"
+    weights[head] = weights[head].astype(np.float16)
+    halves = write_encoder(tmp_path / "halves.gguf", whole.spec, weights)
+    found = GGUFRewardModel(halves.path, **LOADING)(EXCHANGES)
+    expected = GGUFRewardModel(whole.path, **LOADING)(EXCHANGES)
+    close = precision.of_encoder_scores(whole.spec)
+    assert found == pytest.approx(expected, abs=close + precision.SIGMAS * precision.FLOAT16 * 1.5)
+
+
 def test_the_response_alone_is_read_by_a_form(tmp_path: Path) -> None:
     model = write_encoder(tmp_path / "reward.gguf", EncoderSpec())
     close = precision.of_encoder_scores(model.spec)
@@ -201,54 +216,18 @@ def test_an_encoder_without_a_head_is_refused(tmp_path: Path) -> None:
 # --- against transformers -----------------------------------------------------------------------
 
 
-def test_bert_scores_are_those_of_transformers(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    spec = EncoderSpec(classes=("no", "yes", "maybe"), vocab=wordpiece_vocab())
-    model = write_encoder(tmp_path / "reward.gguf", spec)
-    config = transformers.BertConfig(
-        vocab_size=len(spec.vocab.tokens),
-        hidden_size=32,
-        num_hidden_layers=spec.n_layer,
-        num_attention_heads=4,
-        intermediate_size=48,
-        hidden_act="gelu_new",
-        max_position_embeddings=spec.n_ctx_train,
-        type_vocab_size=spec.segments,
-        layer_norm_eps=1e-5,
-        num_labels=3,
-    )
-    bert = transformers.BertForSequenceClassification(config).double().eval()
-    names = {
-        "token_embd.weight": "bert.embeddings.word_embeddings.weight",
-        "token_types.weight": "bert.embeddings.token_type_embeddings.weight",
-        "position_embd.weight": "bert.embeddings.position_embeddings.weight",
-        "token_embd_norm": "bert.embeddings.LayerNorm",
-        "attn_q.": "attention.self.query.",
-        "attn_k.": "attention.self.key.",
-        "attn_v.": "attention.self.value.",
-        "attn_output.": "attention.output.dense.",
-        "attn_output_norm": "attention.output.LayerNorm",
-        "ffn_up": "intermediate.dense",
-        "ffn_down": "output.dense",
-        "layer_output_norm": "output.LayerNorm",
-        "blk.": "bert.encoder.layer.",
-        "cls.output": "classifier",
-        "cls.": "bert.pooler.dense.",
-    }
-    state = {}
-    for name, value in model.weights.items():
-        theirs = name
-        for ours, their in names.items():
-            if ours in theirs and not (ours == "cls." and "classifier" in theirs):
-                theirs = theirs.replace(ours, their, 1)
-        state[theirs] = torch.from_numpy(value).double()
-    bert.load_state_dict(state, strict=True)
-    for label in range(3):
-        found = GGUFRewardModel(model.path, label=label, **LOADING)(EXCHANGES)
-        for value, exchange in zip(found, EXCHANGES, strict=True):
-            tokens, segments = pair(model, *exchange)
-            with torch.no_grad():
-                said = bert(torch.tensor([tokens]), token_type_ids=torch.tensor([segments]))
-            close = precision.of_encoder_scores(spec)
-            assert value == pytest.approx(float(said.logits[0, label]), abs=close)
+@pytest.mark.parametrize(
+    "name",
+    ["BERT", "BERT of one segment", "RoBERTa", "ModernBERT", "ModernBERT by its first token"],
+)
+def test_scores_are_those_of_transformers(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("transformers")
+    from tests.support.torch_encoders import TorchEncoder
+
+    model = write_encoder(tmp_path / "reward.gguf", replace(SPECS[name], n_ctx_train=128))
+    theirs = TorchEncoder(model)
+    expected = [theirs(*pair(model, *exchange)) for exchange in EXCHANGES]
+    close = precision.of_encoder_scores(model.spec)
+    for output in range(model.spec.outputs):
+        found = GGUFRewardModel(model.path, label=output, **LOADING)(EXCHANGES)
+        assert found == pytest.approx([row[output] for row in expected], abs=close)

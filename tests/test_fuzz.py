@@ -89,16 +89,19 @@ def no_tokenizer(file: GgufFile, size: int) -> None:
     file.put("llama.vocab_size", U32, size)
 
 
-def heads_in_windows(file: GgufFile, size: int) -> None:
-    """Heads of another size in layers with a window."""
-    for name in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
-        file.put(f"{file.architecture}.{name}_swa", U32, size)
+def narrow_keys(file: GgufFile, **sizes: int) -> None:
+    """Keys and values of 8 numbers, by other hyper-parameters."""
+    for name, value in sizes.items():
+        file.put(f"{file.architecture}.attention.{name}", U32, value)
+    for tensor in file.tensors:
+        if b"attn_k." in tensor.name or b"attn_v." in tensor.name:
+            tensor.shape[-1], tensor.data = 8, tensor.data[: len(tensor.data) // 2]
 
 
-def heads_of(file: GgufFile, size: int) -> None:
-    """Heads of another size in all layers."""
-    for name in ("attention.key_length", "attention.value_length"):
-        file.put(f"{file.architecture}.{name}", U32, size)
+def fewer_keys(file: GgufFile) -> None:
+    """Keys for one of two heads, and a norm for those of both."""
+    narrow_keys(file, head_count_kv=1)
+    file.add("blk.0.attn_k_norm.weight", 16)
 
 
 def widened(file: GgufFile, rows: int) -> None:
@@ -288,17 +291,10 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
         *("bert", lambda f: PUT(f, "bert.attention.head_count", U32, [2, 1], is_array=True)),
         "head_count and head_count_kv are not the same number in all layers",
     ),
-    "an encoder's shared keys": (
-        *("modern-bert", lambda f: PUT(f, "modern-bert.attention.head_count_kv", U32, 1)),
-        "head_count and head_count_kv are not the same number",
-    ),
+    "an encoder's shared keys": ("jina-bert-v2", fewer_keys, "are not the same number"),
     "an encoder's small heads": (
-        *("neo-bert", lambda f: heads_of(f, 4)),
+        *("bert", lambda f: narrow_keys(f, key_length=4, value_length=4)),
         r"head_count is 2, .* make up embedding_length \(16\)",
-    ),
-    "small heads in windows": (
-        *("modern-bert", lambda f: heads_in_windows(f, 4)),
-        r"key_length_swa is 4, .* the size of a head \(8\)",
     ),
     "a window for every layer": (
         *("modern-bert", lambda f: PUT(f, "modern-bert.attention.sliding_window_pattern", U32, 0)),
@@ -333,10 +329,6 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
     "a stray width": ("jina-bert-v2", lambda f: widened(f, 40), "ffn_up.weight' of 40 rows"),
     "gates twice": ("jina-bert-v2", lambda f: widened(f, 64), "ffn_up.weight' of 64 rows"),
     "norms for parts of a matrix": ("jina-bert-v2", normed_in_one, "in one matrix in layer 0"),
-    "an encoder that predicts": (
-        *("neo-bert", lambda f: PUT(f, "neo-bert.nextn_predict_layers", U32, 1)),
-        "nextn_predict_layers is 1",
-    ),
     "states of another width": (
         *("bert", lambda f: PUT(f, "bert.embedding_length_out", U32, 1 << 30)),
         "embedding_length_out is 1073741824",

@@ -17,7 +17,6 @@ class EncoderCheck {
       : file_(file), architecture_(file.architecture()), layers_(value("block_count", 1)) {}
 
   void require_sound() const {
-    require(value("nextn_predict_layers", 0) == 0, "nextn_predict_layers", "0");
     require_whole_heads();
     const std::int64_t width = value("embedding_length", 1);
     require(value("embedding_length_out", width) == width, "embedding_length_out",
@@ -30,7 +29,7 @@ class EncoderCheck {
   }
 
  private:
-  /// Matrices are square here, whatever the file says of heads.
+  /// Matrices are taken apart, or normalised, as if there were as many heads of keys as of queries.
   void require_whole_heads() const {
     const auto all = file_.naturals(file_.key("attention.head_count"));
     const auto stored = file_.naturals(file_.key("attention.head_count_kv"));
@@ -44,9 +43,6 @@ class EncoderCheck {
     const std::int64_t size = value("attention.key_length", width / heads);
     require(size * heads == width, "attention.head_count",
             "as many as make up embedding_length (" + std::to_string(width) + ")");
-    for (const char* name : {"attention.key_length_swa", "attention.value_length_swa"}) {
-      require(value(name, size) == size, name, "the size of a head (" + std::to_string(size) + ")");
-    }
   }
 
   /// llama.cpp fills a mask for layers with a window and one for those without, and asserts that
