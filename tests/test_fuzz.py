@@ -283,6 +283,10 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
         *("kimi-linear", lambda f: PUT(f, "kimi-linear.attention.key_length", U32, 16)),
         r"key_length is 16, .*\(12\)",
     ),
+    "keys of no size": (
+        *("kimi-linear", lambda f: f.entries.remove(f.find("kimi-linear.attention.key_length"))),
+        r"key_length is 0, .*\(12\)",
+    ),
     "a convolution in halves": (
         *("granitehybrid", lambda f: retyped(f, "blk.0.ssm_conv1d.weight", 1, 2)),
         "ssm_conv1d.weight' of type f16",
