@@ -1,7 +1,6 @@
 #include "rewardshift/llama/gguf_encoder.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
