@@ -163,20 +163,12 @@ void register_language_model(nb::module_& m) {
           },
           "model"_a, "options"_a, "pool"_a, "Raises ModelLoadError or OutOfMemoryError.")
       .def_prop_ro("outputs", &Classifier::outputs, "Outputs of the head, at least 1.")
-      .def_prop_ro(
-          "labels",
-          [](const Classifier& self) {
-            nb::typed<nb::list, nb::str> names;
-            for (const std::string& label : self.labels()) names.append(to_str(label));
-            return names;
-          },
-          "Their names; empty where the file has none.")
       .def(
           "classify",
           [](Classifier& self, const std::vector<std::vector<Token>>& texts) {
             return run_interruptibly([&] { return self.classify(texts); });
           },
-          "texts"_a, "The head's outputs for each text of token ids, at its last token.");
+          "texts"_a, "The head's outputs for each text of token ids.");
 }
 
 }  // namespace rewardshift::bindings

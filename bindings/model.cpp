@@ -92,7 +92,24 @@ void register_model(nb::module_& m) {
                      return source ? std::optional<nb::str>(to_str(*source)) : std::nullopt;
                    })
       .def_prop_ro("is_on_cpu", &Model::is_on_cpu, "Whether no layer is on another device.")
+      .def_prop_ro("is_encoder", &Model::is_encoder,
+                   "Whether it is an encoder with a classification head.")
+      .def_prop_ro("has_dense_head", &Model::has_dense_head,
+                   "Whether a classification head has a dense layer before its outputs.")
+      .def_prop_ro("second_separator", &Model::second_separator,
+                   "What stands before the second of two texts besides the end of the first.")
+      .def_prop_ro("class_outputs", &Model::class_outputs,
+                   "Outputs of the classification head, where there is one.")
+      .def_prop_ro(
+          "class_labels",
+          [](const Model& model) {
+            nb::typed<nb::list, nb::str> names;
+            for (const std::string& label : model.class_labels()) names.append(to_str(label));
+            return names;
+          },
+          "Their names; empty where the file has none.")
       .def("require_decodable", &Model::require_decodable)
+      .def("require_classifying", &Model::require_classifying)
       .def(
           "tokenize",
           [](const Model& model, std::string_view text, bool add_special, bool parse_special) {

@@ -25,6 +25,7 @@ from support.engine import SANITIZED
 from support.mutate_gguf import Seed, mutant, write_seeds
 
 import rewardshift
+from rewardshift.rewards import GGUFRewardModel
 
 CPU_SECONDS, SECONDS = 20, 120
 """A mutant that takes more, of the processor or by the clock, hangs."""
@@ -36,7 +37,7 @@ PER_BYTE = 16
 `SLACK` + `PER_BYTE` × the file's size, in resident memory."""
 
 ADDRESS_SPACE = 8 << 30
-OPTIONS = {"n_threads": 1, "n_ctx": 64, "progress": False}
+OPTIONS = {"n_threads": 1, "n_ctx": 64}
 TEXTS = ("", "ab cd a", "a\n\u00e9\u4e2d\U0001f600 <|im_start|>b</s>", "  12 don't\tx" * 5)
 
 
@@ -55,11 +56,29 @@ class Outcome:
         return self.kind.startswith("FAILED")
 
 
-def exercise(path: Path, base: Path | None) -> None:
-    """Loads a model, or an adapter of `base`, and does with it whatever a caller can."""
+def exercise(path: Path, seed: Seed) -> None:
+    """Loads what a seed became, and does with it whatever a caller can."""
+    if seed.is_reward:
+        score(path)
+    else:
+        decode(path, seed.base)
+
+
+def score(path: Path) -> None:
+    """Loads a reward model, and asks it about exchanges."""
+    reward = GGUFRewardModel(path, **OPTIONS)
+    str(reward.labels)
+    for text in TEXTS:
+        accept(reward, [("ab", text)])
+    accept(reward, [(text, "cd ab") for text in TEXTS])
+    accept(GGUFRewardModel(path, form="{response} {prompt}", **OPTIONS), [("ab cd", "a")])
+
+
+def decode(path: Path, base: Path | None) -> None:
+    """Loads a model, or an adapter of `base`, and decodes with it."""
     roles = [path, path, path] if base is None else [base, None, base]
     lora = None if base is None else path
-    with rewardshift.Decoder(*roles, draft_lora=lora, **OPTIONS) as decoder:
+    with rewardshift.Decoder(*roles, draft_lora=lora, progress=False, **OPTIONS) as decoder:
         ids = [token % decoder.vocab_size for token in (1, 3, 4)]
         facts = decoder._models["target"].facts
         str(facts), decoder._models["target"].metadata
@@ -85,10 +104,10 @@ def accept(call: object, *arguments: object, **options: object) -> None:
         pass
 
 
-def verdict(path: Path, base: Path | None) -> tuple[str, str]:
+def verdict(path: Path, seed: Seed) -> tuple[str, str]:
     """Runs in the child."""
     try:
-        exercise(path, base)
+        exercise(path, seed)
     except UnicodeError:
         return "FAILED untyped", traceback.format_exc()
     except (rewardshift.Error, ValueError) as error:
@@ -112,7 +131,7 @@ def how_it_died(status: int) -> str:
     return "hang" if -status in (signal.SIGALRM, signal.SIGXCPU) else signal.Signals(-status).name
 
 
-def run(number: int, path: Path, base: Path | None, what: str) -> Outcome:
+def run(number: int, path: Path, seed: Seed, what: str) -> Outcome:
     """Loads one file in a forked child."""
     receive, send = os.pipe()
     last_words = path.with_name("stderr")
@@ -126,7 +145,7 @@ def run(number: int, path: Path, base: Path | None, what: str) -> Outcome:
             resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         before = resident()
-        kind, said = verdict(path, base)
+        kind, said = verdict(path, seed)
         os.write(send, json.dumps([kind, said[-3000:], resident() - before]).encode())
         os._exit(0)
     os.close(send)
@@ -158,7 +177,7 @@ def run_share(arguments: argparse.Namespace, share: int, folder: Path) -> list[O
     for number in range(arguments.first + share, arguments.first + arguments.n, arguments.jobs):
         made = mutant(seeds, arguments.seed, number)
         path.write_bytes(made.content)
-        outcome = run(number, path, made.seed.base, made.what)
+        outcome = run(number, path, made.seed, made.what)
         outcomes.append(outcome)
         if outcome.failed:
             arguments.save.mkdir(parents=True, exist_ok=True)
@@ -170,7 +189,7 @@ def run_share(arguments: argparse.Namespace, share: int, folder: Path) -> list[O
 def require_working(seed: Seed, path: Path) -> None:
     """A seed that is refused would make every mutant of it worthless."""
     path.write_bytes(seed.content)
-    outcome = run(-1, path, seed.base, seed.name)
+    outcome = run(-1, path, seed, seed.name)
     if outcome.kind != "working":
         raise RuntimeError(f"the valid file {seed.name} does not work: {outcome}")
 

@@ -30,6 +30,7 @@ from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
 from tests.support.mutate_gguf import GgufFile
 from tests.support.precision import DOUBLE
+from tests.support.tiny_encoder import EncoderSpec, write_encoder
 from tests.support.tiny_gguf import (
     CHATML_TEMPLATE,
     TinySpec,
@@ -685,6 +686,23 @@ def test_inspect_says_what_a_rejected_draft_costs(
     assert outcome.code == 0
     assert memory in outcome.out
     assert "checkpoints" in outcome.out
+
+
+def test_inspect_says_what_can_be_a_reward(
+    run: Callable[..., Outcome], trio: Trio, files: Files, tmp_path: Path
+) -> None:
+    encoder = write_encoder(tmp_path / "reward.gguf", EncoderSpec(classes=("no", "yes"))).path
+    decoder = files.model(arch="qwen3", classes=("a", "b"), vocab=bpe_vocab()).path
+    told = run("inspect", encoder)
+    assert told.code == 0
+    for fact in ("no: ", "is an encoder", "yes: 2 outputs, no, yes", "WordPiece"):
+        assert fact in " ".join(told.out.split())
+    outcome = run("inspect", trio.target, encoder, decoder, "--json")
+    result = json.loads(outcome.out)
+    said = [(f["usable"], f["usable_as_reward"], f["reward_labels"]) for f in result["files"]]
+    assert said == [(True, False, []), (False, True, ["no", "yes"]), (True, True, ["a", "b"])]
+    assert outcome.code == 1
+    assert [other["path"] for other in result["other_vocabularies"]] == [str(decoder)]
 
 
 def test_inspect_of_what_is_no_gguf_fails(

@@ -89,6 +89,37 @@ def no_tokenizer(file: GgufFile, size: int) -> None:
     file.put("llama.vocab_size", U32, size)
 
 
+def narrow_keys(file: GgufFile, **sizes: int) -> None:
+    """Keys and values of 8 numbers, by other hyper-parameters."""
+    for name, value in sizes.items():
+        file.put(f"{file.architecture}.attention.{name}", U32, value)
+    for tensor in file.tensors:
+        if b"attn_k." in tensor.name or b"attn_v." in tensor.name:
+            tensor.shape[-1], tensor.data = 8, tensor.data[: len(tensor.data) // 2]
+
+
+def fewer_keys(file: GgufFile) -> None:
+    """Keys for one of two heads, and a norm for those of both."""
+    narrow_keys(file, head_count_kv=1)
+    file.add("blk.0.attn_k_norm.weight", 16)
+
+
+def widened(file: GgufFile, rows: int) -> None:
+    """More rows of a feed-forward network, and biases for them."""
+    for name in ("blk.0.ffn_up.weight", "blk.0.ffn_up.bias"):
+        tensor = of(file, name)
+        tensor.shape[-1] = rows
+        tensor.data = bytes(4 * rows * (tensor.shape[0] if len(tensor.shape) > 1 else 1))
+
+
+def normed_in_one(file: GgufFile) -> None:
+    """Queries and keys in one matrix, and norms for each."""
+    for part in "qkv":
+        file.tensors.remove(of(file, f"blk.0.attn_{part}.weight"))
+    file.add("blk.0.attn_qkv.weight", 16, 48)
+    file.add("blk.0.attn_q_norm.weight", 16)
+
+
 PUT = GgufFile.put
 WINDOWS = "olmo2.attention.sliding_window_pattern"
 REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
@@ -252,9 +283,67 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
         *("kimi-linear", lambda f: PUT(f, "kimi-linear.attention.key_length", U32, 16)),
         r"key_length is 16, .*\(12\)",
     ),
+    "keys of no size": (
+        *("kimi-linear", lambda f: f.entries.remove(f.find("kimi-linear.attention.key_length"))),
+        r"key_length is 0, .*\(12\)",
+    ),
     "a convolution in halves": (
         *("granitehybrid", lambda f: retyped(f, "blk.0.ssm_conv1d.weight", 1, 2)),
         "ssm_conv1d.weight' of type f16",
+    ),
+    "heads that differ by layer": (
+        *("bert", lambda f: PUT(f, "bert.attention.head_count", U32, [2, 1], is_array=True)),
+        "head_count and head_count_kv are not the same number in all layers",
+    ),
+    "an encoder's shared keys": ("jina-bert-v2", fewer_keys, "are not the same number"),
+    "an encoder's small heads": (
+        *("bert", lambda f: narrow_keys(f, key_length=4, value_length=4)),
+        r"head_count is 2, .* make up embedding_length \(16\)",
+    ),
+    "a window for every layer": (
+        *("modern-bert", lambda f: PUT(f, "modern-bert.attention.sliding_window_pattern", U32, 0)),
+        "gives every layer a window",
+    ),
+    "a flag for every layer": (
+        *(
+            "modern-bert",
+            lambda f: PUT(
+                f,
+                "modern-bert.attention.sliding_window_pattern",
+                GGUFValueType.BOOL,
+                [1, 1],
+                is_array=True,
+            ),
+        ),
+        "gives every layer a window",
+    ),
+    "gates of an activation that has none": (
+        *("modern-bert", lambda f: PUT(f, "modern-bert.hidden_activation", STRING, b"relu")),
+        "hidden_activation is 'relu'",
+    ),
+    "labels for one output": (
+        *(
+            "jina-bert-v2",
+            lambda f: PUT(
+                f, "jina-bert-v2.classifier.output_labels", STRING, [b"a", b"b"], is_array=True
+            ),
+        ),
+        "names 2 outputs of a head that has one",
+    ),
+    "a stray width": ("jina-bert-v2", lambda f: widened(f, 40), "ffn_up.weight' of 40 rows"),
+    "gates twice": ("jina-bert-v2", lambda f: widened(f, 64), "ffn_up.weight' of 64 rows"),
+    "norms for parts of a matrix": ("jina-bert-v2", normed_in_one, "in one matrix in layer 0"),
+    "states of another width": (
+        *("bert", lambda f: PUT(f, "bert.embedding_length_out", U32, 1 << 30)),
+        "embedding_length_out is 1073741824",
+    ),
+    "segments in halves": (
+        *("bert", lambda f: retyped(f, "token_types.weight", 1, 2)),
+        "token_types.weight' of type f16",
+    ),
+    "no separator": (
+        *("bert", lambda f: f.entries.remove(f.find("tokenizer.ggml.seperator_token_id"))),
+        "wants a token for the end",
     ),
     "an adapter's numbered type": (
         *("llama-lora", lambda f: PUT(f, "general.type", U32, 3)),
@@ -334,7 +423,10 @@ def test_what_llama_cpp_would_abort_on_is_refused_with_the_reason(
     [
         (("deepseek4", "arwkv7", "kimi-k3"), "is a .*recurrent model of a kind .*rejected draft"),
         (("dream", "llada"), "is a diffusion model"),
-        (("bert", "t5", "clip"), "is not a decoder-only language model"),
+        (("t5", "clip"), "is not a decoder-only language model"),
+        (("nomic-bert", "eurobert"), "llama.cpp reads no classification head of"),
+        (("bert", "modern-bert"), r"is an encoder without a .* head \(cls.output.weight\)"),
+        (("jina-bert-v2",), r"is an encoder without a classification head \(cls.weight\)"),
     ],
 )
 def test_what_cannot_be_decoded_with_is_refused_with_the_reason(

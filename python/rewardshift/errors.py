@@ -63,5 +63,9 @@ class VocabularyWarning(UserWarning):
     """A model of another vocabulary lacks many of the tokens that the target usually says."""
 
 
+class HeadWarning(UserWarning):
+    """A classification head lacks a layer that such a model has."""
+
+
 class ChatTemplateError(Error):
     """The model has no chat template, or it cannot render these messages."""

@@ -16,6 +16,7 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType
 
+from .tiny_encoder import ENCODERS, EncoderSpec, write_encoder
 from .tiny_gguf import CHATML_TEMPLATE, TinySpec, bpe_vocab, spm_vocab, write_lora, write_model
 from .tiny_recurrent import ARCHITECTURES as RECURRENT
 from .tiny_recurrent import RecurrentSpec, write_recurrent
@@ -58,8 +59,20 @@ ARCHITECTURES = (
         "granite",
     ),
     *("smollm3", "cohere2", "exaone4", "starcoder2", "stablelm", "internlm2", "arwkv7"),
-    *("bert", "t5", "clip", "gpt2", "qwen3moe", "llama4", "deepseek2", "dream", "qwen2vl"),
+    *(
+        "nomic-bert",
+        "eurobert",
+        "t5",
+        "clip",
+        "gpt2",
+        "qwen3moe",
+        "llama4",
+        "deepseek2",
+        "dream",
+        "qwen2vl",
+    ),
     *RECURRENT,
+    *ENCODERS,
 )
 TOKENIZERS = ("llama", "gpt2", "bert", "t5", "rwkv", "plamo2", "gemma4", "test", "no_vocab", "none")
 PRE_TOKENIZERS = (
@@ -89,6 +102,7 @@ HYPERPARAMETERS = (
     *("final_logit_softcapping", "full_attention_interval", "ssm.inner_size", "n_deepstack_layers"),
     *("ssm.conv_kernel", "ssm.state_size", "ssm.time_step_rank", "ssm.group_count"),
     *("wkv.head_size", "token_shift_count", "rescale_every_n_layers", "shortconv.l_cache"),
+    *("classifier.pooling_type", "hidden_activation"),
     *("kda.head_dim", "attention.kv_lora_rank", "time_mix_extra_dim", "attention.iclr_lora_rank"),
 )
 GENERAL = (
@@ -294,11 +308,12 @@ def _as_float(code: str, value: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A valid file: a model, or an adapter of the model at `base`."""
+    """A valid file: a model, an adapter of the model at `base`, or a reward."""
 
     name: str
     content: bytes
     base: Path | None = None
+    is_reward: bool = False
 
 
 def write_seeds(folder: Path) -> list[Seed]:
@@ -326,12 +341,27 @@ def write_seeds(folder: Path) -> list[Seed]:
             folder / f"{arch}.gguf", RecurrentSpec(arch=arch, vocab=spm_vocab(24))
         )
         seeds.append(Seed(arch, model.path.read_bytes()))
+    for name, spec in REWARDS.items():
+        encoder = write_encoder(folder / f"{name}.gguf", spec)
+        seeds.append(Seed(name, encoder.path.read_bytes(), is_reward=True))
     llama = next(seed.content for seed in seeds if seed.name == "llama")
     for name, alter in RELATIVES.items():
         file = GgufFile.parse(llama)
         alter(file)
         seeds.append(Seed(name, bytes(file)))
     return seeds
+
+
+ROBERTA = replace(spm_vocab(24, add_eos=True), model="t5", add_sep=True)
+SMALL = {"n_embd": 16, "n_head": 2, "n_ff": 32, "n_layer": 2}
+MODERN = replace(bpe_vocab(add_bos=True), eos=2, add_eos=True)
+REWARDS = {
+    "bert": EncoderSpec(**SMALL, classes=("no", "yes")),
+    "roberta": EncoderSpec(**SMALL, vocab=ROBERTA, segments=1),
+    "jina-bert-v2": EncoderSpec(**SMALL, arch="jina-bert-v2"),
+    "modern-bert": EncoderSpec(**SMALL, arch="modern-bert", vocab=MODERN),
+    "neo-bert": EncoderSpec(**SMALL, arch="neo-bert", classes=("no", "yes", "maybe")),
+}
 
 
 def _per_layer(file: GgufFile, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -636,6 +666,8 @@ def _add_tensor(m: Mutation) -> None:
         "blk.7.attn_q.weight",
         "output.bias",
         "blk.0.attn_output.bias",
+        *("cls.weight", "cls.bias", "cls.norm.weight", "cls.output.bias", "token_types.weight"),
+        *("blk.0.attn_q_norm.weight", "blk.0.attn_norm_2.weight", "blk.1.ffn_gate.weight"),
     )
     shape = [m.random.choice((1, 2, 4, 8, 16, 24, 32)) for _ in range(m.random.choice((1, 1, 2)))]
     name = m.random.choice(names)
@@ -691,7 +723,7 @@ def _reshape_model(m: Mutation) -> None:
             tensor.shape[-1] = head if arch != "olmo2" else widths[part[:6]]
         elif part == "attn_qkv":
             tensor.shape[-1] = sum(widths.values())
-        elif arch == "phi3" and part == "ffn_up":
+        elif arch in ("phi3", "modern-bert", "neo-bert") and part == "ffn_up":
             tensor.shape[-1] = 2 * n_ff
         _fit_data(tensor)
     m.note("model", sizes)

@@ -29,6 +29,7 @@ from rewardshift import _core
 
 if TYPE_CHECKING:
     from .enumerate_law import Probs
+    from .tiny_encoder import EncoderSpec
     from .tiny_gguf import TinySpec
 
 FLOAT64 = 2.0**-53
@@ -76,6 +77,22 @@ def of_recurrent_logits(scale: float, length: int) -> float:
     if not _multiplies_on_gpu():
         return of_adding
     return of_adding + of_sums(sums, 2, TF32) * scale
+
+
+def of_encoder_scores(spec: EncoderSpec) -> float:
+    """Of what the head of a tiny encoder says.
+
+    Its layers have the sums of `of_logits`, of at most 64 terms, and their scores are of the size
+    of 1.5. ggml looks GELU up in a table of float16: it rounds what goes in and what comes out, in
+    each layer and in the head.
+    """
+    sums = 8 * spec.n_layer + 3
+    of_adding = of_sums(sums, 64) * 1.5
+    if spec.arch != "neo-bert":  # it has another activation
+        of_adding += SIGMAS * FLOAT16 * sqrt(2 * spec.n_layer + 2) * 1.5
+    if not _multiplies_on_gpu():
+        return of_adding
+    return of_adding + of_sums(sums, 2, TF32) * 1.5
 
 
 @cache

@@ -37,7 +37,7 @@ class TinyVocab:
     Texts must be distinct: llama.cpp aborts the process on a duplicate.
     """
 
-    model: Literal["llama", "gpt2", "bert", "none"]
+    model: Literal["llama", "gpt2", "bert", "t5", "none"]
     tokens: tuple[str, ...]
     types: tuple[TokenType, ...]
     bos: int
@@ -46,6 +46,7 @@ class TinyVocab:
     pre: str = "gpt-2"
     add_bos: bool = True
     add_eos: bool = False
+    add_sep: bool = False
     add_space_prefix: bool = False
 
     @property
@@ -362,8 +363,10 @@ def add_vocab(writer: GGUFWriter, vocab: TinyVocab) -> None:
     else:
         writer.add_token_scores([-float(i) for i in range(len(vocab.tokens))])
         writer.add_unk_token_id(0)
-    if vocab.model == "bert":
+    if vocab.model == "bert" or vocab.add_sep:
         writer.add_sep_token_id(vocab.eos)
+    if vocab.add_sep:
+        writer.add_add_sep_token(vocab.add_sep)
     writer.add_bos_token_id(vocab.bos)
     writer.add_eos_token_id(vocab.eos)
     writer.add_add_bos_token(vocab.add_bos)

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <new>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -13,7 +12,6 @@
 #include "rewardshift/history.h"
 #include "rewardshift/llama/cell_cache.h"
 #include "rewardshift/llama/context_needs.h"
-#include "rewardshift/llama/log.h"
 #include "rewardshift/llama/snapshot_cache.h"
 #include "rewardshift/llama/state_cache.h"
 #include "rewardshift/require.h"
@@ -32,10 +30,6 @@ constexpr const char* kMixesSequences = "plamo2";
 
 std::size_t rounded_up(std::size_t value, std::size_t multiple) {
   return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
-}
-
-bool should_abort(void* interrupt) {
-  return static_cast<const std::atomic<bool>*>(interrupt)->load(std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -93,7 +87,8 @@ void validate(const ContextOptions& o) {
 
 Context::Context(std::shared_ptr<const Model> model, const ContextOptions& options,
                  std::shared_ptr<Threadpool> pool, const std::atomic<bool>* interrupt)
-    : model_(std::move(model)), pool_(std::move(pool)), interrupt_(interrupt) {
+    : model_(std::move(model)),
+      evaluator_(model_, std::move(pool), {options.n_threads, options.n_threads_batch}, interrupt) {
   validate(options);
   model_->require_decodable();
   classifies_ = options.classifies;
@@ -128,14 +123,9 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     params.pooling_type = LLAMA_POOLING_TYPE_RANK;
     params.n_outputs_max = params.n_batch;  // whatever is asked for
   }
-  threads_ = options.n_threads > 0 ? options.n_threads : pool_->size();
-  threads_batch_ = options.n_threads_batch > 0 ? options.n_threads_batch : threads_;
-  is_on_cpu_ = model_->is_on_cpu();
-  params.n_threads = threads_;
-  params.n_threads_batch = threads_batch_;
   params.type_k = *cache_type(options.type_k);
   params.type_v = *cache_type(options.type_v);
-  choose_attention(options.flash_attn, is_on_cpu_, params);
+  choose_attention(options.flash_attn, model_->is_on_cpu(), params);
   params.kv_unified = is_unified_;  // then sequences share cells: a common prompt is stored once
   params.n_ctx = cells_apart(params, facts);
   params.swa_full = true;  // a pruned sliding window could not be rolled back
@@ -144,26 +134,10 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
         SnapshotCache::snapshots_for(facts.state_bytes, params.n_seq_max, params.n_ubatch));
   }
   require_fitting_cache(params, facts);
-  if (interrupt_ != nullptr) {
-    params.abort_callback = should_abort;
-    params.abort_callback_data = const_cast<std::atomic<bool>*>(interrupt_);
-  }
-
   const std::size_t bytes = needed_bytes(facts, params);
   const std::string needs = "n_ctx " + std::to_string(cells_) + " needs " + std::to_string(bytes) +
                             " bytes of cache and buffers for " + model_->path();
-  require_memory(needs, bytes);
-  const ErrorScope errors;
-  try {
-    context_.reset(llama_init_from_model(model_->model_.get(), params));
-  } catch (const std::bad_alloc&) {
-  }
-  if (context_ == nullptr) {
-    throw OutOfMemoryError(
-        needs + ", and the context could not be made: " + errors.reason("llama.cpp gave no reason"),
-        bytes);
-  }
-  llama_attach_threadpool(context_.get(), pool_->get(), pool_->get());
+  evaluator_.open(params, needs, bytes);
   batch_ = std::make_unique<Batch>(batch_tokens_, is_unified_ ? sequences_ : 1);
   cache_ = make_cache();
 }
@@ -171,26 +145,22 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
 std::unique_ptr<HistoryCache> Context::make_cache() {
   if (model_->memory() == MemoryKind::attention) {
     const CellCache::Layout layout{sequences_, cells_, is_unified_, window_};
-    return std::make_unique<CellCache>(context_.get(), layout);
+    return std::make_unique<CellCache>(evaluator_.get(), layout);
   }
   // A state alone takes no cells, however long its history is.
   if (model_->memory() == MemoryKind::recurrent) cells_ = cells_each_ * sequences_;
-  const std::size_t snapshots = llama_n_rs_seq(context_.get());  // 0 where llama.cpp has none
-  if (snapshots == 0) return std::make_unique<StateCache>(context_.get(), sequences_, cells_);
-  return std::make_unique<SnapshotCache>(context_.get(), sequences_, cells_, snapshots);
+  const std::size_t snapshots = llama_n_rs_seq(evaluator_.get());  // 0 where llama.cpp has none
+  if (snapshots == 0) return std::make_unique<StateCache>(evaluator_.get(), sequences_, cells_);
+  return std::make_unique<SnapshotCache>(evaluator_.get(), sequences_, cells_, snapshots);
 }
 
 Context::~Context() = default;
 
-void Context::Free::operator()(llama_context* context) const {
-  if (home.is_here()) llama_free(context);
-}
-
 void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
-  context_.get_deleter().home.require();
+  evaluator_.require_home();
   require(std::isfinite(scale), "draft_lora_scale", "finite", std::to_string(scale));
   llama_adapter_lora* raw = adapter->adapter_.get();
-  if (llama_set_adapters_lora(context_.get(), &raw, 1, &scale) != 0) {
+  if (llama_set_adapters_lora(evaluator_.get(), &raw, 1, &scale) != 0) {
     throw ModelLoadError("the adapter " + adapter->path() + " cannot be applied");
   }
   adapter_ = std::move(adapter);
@@ -198,14 +168,14 @@ void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
 }
 
 std::size_t Context::keep(std::span<const Token> tokens) {
-  context_.get_deleter().home.require();
+  evaluator_.require_home();
   return cache_->keep(tokens);
 }
 
 /// A NaN that one history left in a state may be in the rows of the next that gets its place: rows
 /// with one are believed when nothing was there before.
 std::span<const float* const> Context::logits(std::span<const LogitsRequest> requests) {
-  context_.get_deleter().home.require();
+  evaluator_.require_home();
   check_requests(requests, *this);
   const bool is_used = cache_->may_pass_on_nan();
   answer(requests);
@@ -309,31 +279,6 @@ std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std:
   return most;
 }
 
-/// Evaluates the batch with as many threads as are worth using.
-int Context::decode() {
-  if (!is_on_cpu_) return llama_decode(context_.get(), batch_->raw);
-  ThreadGovernor& governor = pool_->governor();
-  const ProcessorTimes before = ProcessorTimes::now();
-  const int allowed = governor.threads(before.wall);
-  if (allowed != threads_allowed_) use_threads(allowed);
-  const int status = llama_decode(context_.get(), batch_->raw);
-  const int used = std::min(allowed, batch_->raw.n_tokens > 1 ? threads_batch_ : threads_);
-  governor.observe(used, before, ProcessorTimes::now());
-  return status;
-}
-
-/// A pool wakes its idle threads too, for each graph; one thread alone had better have no pool.
-void Context::use_threads(int allowed) {
-  if (allowed == 1) {
-    llama_detach_threadpool(context_.get());
-  } else {
-    llama_attach_threadpool(context_.get(), pool_->get(), pool_->get());
-  }
-  llama_set_n_threads(context_.get(), std::min(allowed, threads_),
-                      std::min(allowed, threads_batch_));
-  threads_allowed_ = allowed;
-}
-
 /// One call of llama.cpp. The rows it yields live until the next.
 void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens) {
   batch_->raw.n_tokens = 0;
@@ -343,16 +288,11 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
     batch_->share(request.sequence);
     for (const std::size_t sharer : token.sharers) batch_->share(requests[sharer].sequence);
   }
-  const ErrorScope errors;
-  int status = 0;
-  std::string thrown;
-  try {
-    status = interrupt_ != nullptr && *interrupt_ ? 2 : decode();
-  } catch (const std::exception& error) {
-    status = -4;
-    thrown = error.what();
+  const Evaluation done = evaluator_.run(batch_->raw);
+  if (done.status != 0) {  // takes back whatever it left in the cache
+    cache_->recover(requests);
+    done.fail(model_->path());
   }
-  if (status != 0) fail(requests, status, errors.reason(thrown));
 
   cache_->begin_batch();
   evaluated_ += tokens.size();
@@ -372,17 +312,8 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
 
 /// The row of the batch's i-th token, which is of that sequence.
 const float* Context::row_of(int sequence, std::size_t i) const {
-  return classifies_ ? llama_get_embeddings_seq(context_.get(), sequence)
-                     : llama_get_logits_ith(context_.get(), static_cast<std::int32_t>(i));
-}
-
-/// Takes back whatever a failed call left in the cache, then says what happened.
-void Context::fail(std::span<const LogitsRequest> requests, int status, const std::string& reason) {
-  cache_->recover(requests);
-  if (status == 2) throw CancelledError("the evaluation was interrupted");
-  const std::string what = status == 1 ? "its context is full" : "llama.cpp could not evaluate it";
-  throw EvaluationError(model_->path() + ": " + what + " (status " + std::to_string(status) +
-                        (reason.empty() ? "" : ": " + reason) + ")");
+  return classifies_ ? llama_get_embeddings_seq(evaluator_.get(), sequence)
+                     : llama_get_logits_ith(evaluator_.get(), static_cast<std::int32_t>(i));
 }
 
 }  // namespace rewardshift::llama

@@ -8,13 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "rewardshift/home_process.h"
 #include "rewardshift/language_model.h"
+#include "rewardshift/llama/evaluator.h"
 #include "rewardshift/llama/history_cache.h"
 #include "rewardshift/llama/model.h"
 #include "rewardshift/llama/system.h"
-
-struct llama_context;
 
 namespace rewardshift::llama {
 
@@ -92,43 +90,29 @@ class Context final : public LanguageModel {
     std::vector<std::size_t> sharers = {};  ///< other requests that have it in common
   };
   struct Batch;
-  struct Free {
-    void operator()(llama_context* context) const;
-    HomeProcess home;
-  };
 
   std::unique_ptr<HistoryCache> make_cache();
   void answer(std::span<const LogitsRequest> requests);
   bool has_nan() const;
-  int decode();
   const float* row_of(int sequence, std::size_t i) const;
-  void use_threads(int allowed);
   void list_pending(std::span<const LogitsRequest> requests);
   std::size_t share_pending(std::span<const LogitsRequest> requests, std::size_t i);
   std::size_t held(const LogitsRequest& request) const { return cache_->held(request.sequence); }
   void evaluate_all(std::span<const LogitsRequest> requests, std::span<const Pending> rest);
   void evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens);
-  [[noreturn]] void fail(std::span<const LogitsRequest> requests, int status,
-                         const std::string& reason);
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<const Adapter> adapter_;
-  std::shared_ptr<Threadpool> pool_;
-  const std::atomic<bool>* interrupt_;
+  Evaluator evaluator_;
   bool is_unified_;
   bool classifies_;
-  bool is_one_at_a_time_;    ///< no batch has tokens of two sequences
-  std::size_t cells_;        ///< of all sequences together
-  std::size_t cells_each_;   ///< that one sequence can have
-  std::size_t sequences_;    ///< that can be asked for
-  std::size_t window_;       ///< of sliding attention; 0 is none
-  int threads_;              ///< most for single rows
-  int threads_batch_;        ///< and for batches
-  int threads_allowed_ = 0;  ///< by the pool's governor, lately
-  bool is_on_cpu_;           ///< all of the model: its threads are worth governing
+  bool is_one_at_a_time_;   ///< no batch has tokens of two sequences
+  std::size_t cells_;       ///< of all sequences together
+  std::size_t cells_each_;  ///< that one sequence can have
+  std::size_t sequences_;   ///< that can be asked for
+  std::size_t window_;      ///< of sliding attention; 0 is none
   std::size_t batch_tokens_;
   std::size_t batch_rows_;
-  std::unique_ptr<llama_context, Free> context_;
   std::unique_ptr<Batch> batch_;
   std::unique_ptr<HistoryCache> cache_;  ///< of the context's memory
   std::vector<Pending> pending_;

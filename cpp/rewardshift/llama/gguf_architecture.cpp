@@ -2,14 +2,29 @@
 
 #include <algorithm>
 #include <initializer_list>
-#include <string_view>
+#include <string>
 
 namespace rewardshift::llama {
+namespace {
 
-void require_decodable_architecture(const GgufFile& file) {
+bool is_among(std::string_view architecture, std::initializer_list<std::string_view> names) {
+  return std::ranges::find(names, architecture) != names.end();
+}
+
+}  // namespace
+
+bool is_classifying_encoder(std::string_view architecture) {
+  return is_among(architecture, {"bert", "jina-bert-v2", "modern-bert", "neo-bert"});
+}
+
+std::string_view head_tensor(std::string_view architecture) {
+  return architecture == "jina-bert-v2" ? "cls.weight" : "cls.output.weight";
+}
+
+void require_usable_architecture(const GgufFile& file) {
   const std::string architecture = file.architecture();
   const auto refuse_if = [&](std::initializer_list<std::string_view> names, const char* why) {
-    if (std::find(names.begin(), names.end(), architecture) != names.end()) file.refuse(why);
+    if (is_among(architecture, names)) file.refuse(why);
   };
   refuse_if({"arwkv7", "bailingmoe3", "deepseek4", "glm5-next", "kimi-k3", "minimax-01", "qwen4exp",
              "rwkv6qwen2"},
@@ -17,11 +32,18 @@ void require_decodable_architecture(const GgufFile& file) {
             "rejected draft");
   refuse_if({"dream", "llada", "llada-moe", "rnd1"},
             "is a diffusion model: it has no next-token law");
-  refuse_if(
-      {"clip", "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2",
-       "jina-bert-v3", "eurobert", "gemma-embedding", "llama-embed", "t5", "t5encoder",
-       "wavtokenizer-dec", "pockettts", "qwen3tts", "eagle3", "dflash", "gemma4-assistant"},
-      "is not a decoder-only language model");
+  refuse_if({"nomic-bert", "nomic-bert-moe", "jina-bert-v3", "eurobert", "gemma-embedding",
+             "llama-embed", "t5encoder"},
+            "is an encoder of an architecture that llama.cpp reads no classification head of: it "
+            "can be neither a target nor a reward");
+  refuse_if({"clip", "t5", "wavtokenizer-dec", "pockettts", "qwen3tts", "eagle3", "dflash",
+             "gemma4-assistant"},
+            "is not a decoder-only language model");
+  if (is_classifying_encoder(architecture) && !file.has_tensor(head_tensor(architecture))) {
+    file.refuse("is an encoder without a classification head (" +
+                std::string(head_tensor(architecture)) +
+                "): it can be neither a target nor a reward");
+  }
 }
 
 }  // namespace rewardshift::llama

@@ -17,6 +17,7 @@
 
 #include "rewardshift/error.h"
 #include "rewardshift/llama/gguf_architecture.h"
+#include "rewardshift/llama/gguf_encoder.h"
 #include "rewardshift/llama/gguf_file.h"
 #include "rewardshift/llama/gguf_hyperparameters.h"
 #include "rewardshift/llama/gguf_recurrent.h"
@@ -49,8 +50,10 @@ void require_usable_tensors(const GgufFile& file) {
     if (*std::min_element(tensor.shape.begin(), tensor.shape.end()) < 1) {
       file.refuse("has the empty tensor '" + tensor.name + "'");
     }
-    const bool elementwise = tensor.is_vector() || name.ends_with("_norm.weight") ||
-                             name.ends_with(".bias") || is_elementwise_in_states(name);
+    const bool is_head = name == "cls.weight" || name == "cls.output.weight";  // of one output, too
+    const bool elementwise = (tensor.is_vector() && !is_head) || name == "token_types.weight" ||
+                             name.ends_with("_norm.weight") || name.ends_with(".bias") ||
+                             is_elementwise_in_states(name);
     if (elementwise ? tensor.type != GGML_TYPE_F32 : !multiplies(tensor.type)) {
       file.refuse("has the " + described(tensor) +
                   (elementwise ? ", where only f32 can be computed with"
@@ -150,12 +153,13 @@ void require_loadable_model(const std::string& path) {
   if (file.text("general.type") == "adapter") {
     file.refuse("cannot be loaded: it is an adapter, not a model");
   }
-  require_decodable_architecture(file);
+  require_usable_architecture(file);
   require_unicode(file);
   require_usable_tensors(file);
   require_loadable_parts(file);
   require_sound_hyperparameters(file);
   require_sound_states(file);
+  require_sound_encoder(file);
   require_projections(file);
   require_sound_vocabulary(file);
 }

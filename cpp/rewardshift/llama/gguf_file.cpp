@@ -46,9 +46,13 @@ GgufFile::GgufFile(const std::string& path) : path_(path) {
     throw ModelLoadError(
         path + " cannot be loaded: it is damaged: " + errors.reason("llama.cpp gave no reason"));
   }
+  const std::size_t data = gguf_get_data_offset(gguf_.get());
+  std::int64_t index = 0;
   for (ggml_tensor* t = ggml_get_first_tensor(tensors); t != nullptr;
        t = ggml_get_next_tensor(tensors, t)) {
-    tensors_.push_back({ggml_get_name(t), t->type, {t->ne[0], t->ne[1], t->ne[2], t->ne[3]}});
+    const std::size_t offset = data + gguf_get_tensor_offset(gguf_.get(), index++);
+    tensors_.push_back(
+        {ggml_get_name(t), t->type, {t->ne[0], t->ne[1], t->ne[2], t->ne[3]}, offset});
   }
 }
 
@@ -56,6 +60,11 @@ void GgufFile::refuse(const std::string& why) const { throw ModelLoadError(path_
 
 std::string GgufFile::architecture() const {
   return std::string(text("general.architecture").value_or(""));
+}
+
+const GgufTensor* GgufFile::tensor(std::string_view name) const {
+  const auto found = std::ranges::find(tensors_, name, &GgufTensor::name);
+  return found == tensors_.end() ? nullptr : &*found;
 }
 
 std::size_t GgufFile::end_of_tensors() const {

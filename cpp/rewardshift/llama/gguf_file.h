@@ -22,6 +22,7 @@ struct GgufTensor {
   std::string name;
   ggml_type type;
   std::array<std::int64_t, GGML_MAX_DIMS> shape;  ///< unused dimensions are 1
+  std::size_t offset;                             ///< of its bytes in the file
 
   bool is_vector() const { return shape[1] == 1 && shape[2] == 1 && shape[3] == 1; }
 };
@@ -36,6 +37,10 @@ class GgufFile {
   const std::string& path() const { return path_; }
   std::string architecture() const;
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
+
+  /// The tensor of a name; null where there is none. It lives as long as the file.
+  const GgufTensor* tensor(std::string_view name) const;
+  bool has_tensor(std::string_view name) const { return tensor(name) != nullptr; }
 
   /// Bytes that a file with these tensors has at least.
   std::size_t end_of_tensors() const;

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "rewardshift/llama/gguf_architecture.h"
 #include "rewardshift/llama/gguf_recurrent.h"
 
 namespace rewardshift::llama {
@@ -89,7 +90,8 @@ class Hyperparameters {
       require(width >= 0 && width <= kMostAnything, "feed_forward_length", width,
               "a positive number of 31 bits");
     }
-    if (file_.flag(file_.key("attention.causal")) == false) {
+    if (file_.flag(file_.key("attention.causal")) == false &&
+        !is_classifying_encoder(file_.architecture())) {
       file_.refuse("is no causal model: it has no next-token law");
     }
   }

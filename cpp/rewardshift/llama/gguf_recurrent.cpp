@@ -103,12 +103,11 @@ class States {
             "less than attention.key_length_mla");
     const std::int64_t key = value("attention.kv_lora_rank") + rotated;
     require(
-        !has("attention.key_length") || value("attention.key_length") == key,
-        "attention.key_length",
+        value("attention.key_length") == key, "attention.key_length",
         "attention.kv_lora_rank and rope.dimension_count together (" + std::to_string(key) + ")");
     const std::int64_t rank = value("attention.kv_lora_rank");
-    require(!has("attention.value_length") || value("attention.value_length") == rank,
-            "attention.value_length", "attention.kv_lora_rank (" + std::to_string(rank) + ")");
+    require(value("attention.value_length") == rank, "attention.value_length",
+            "attention.kv_lora_rank (" + std::to_string(rank) + ")");
   }
 
   /// llama.cpp divides by how many experts a layer uses, where it does not say how wide they are.

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "rewardshift/error.h"
+#include "rewardshift/llama/gguf_architecture.h"
 #include "rewardshift/llama/gguf_check.h"
 #include "rewardshift/llama/gguf_file.h"
 #include "rewardshift/llama/log.h"
@@ -176,8 +177,9 @@ ModelFacts Model::facts() const {
   facts.sliding_window = llama_model_n_swa(m);
   facts.memory = memory();
   const bool is_usual = facts.memory == MemoryKind::attention;
-  const std::size_t usual =
-      static_cast<std::size_t>(facts.kv_heads) * static_cast<std::size_t>(facts.layers);
+  const std::size_t usual = is_encoder() ? 0
+                                         : static_cast<std::size_t>(facts.kv_heads) *
+                                               static_cast<std::size_t>(facts.layers);
   const MemoryShape shape = is_usual ? MemoryShape{usual, 0} : memory_shape(GgufFile(path_));
   facts.stored_heads = shape.kv_heads;
   facts.state_bytes = shape.state_bytes;
@@ -214,9 +216,16 @@ MemoryKind Model::memory() const {
   return llama_model_is_hybrid(m) ? MemoryKind::hybrid : MemoryKind::attention;
 }
 
+bool Model::is_encoder() const { return is_classifying_encoder(architecture(model_.get())); }
+
 void Model::require_decodable() const {
   const llama_model* m = model_.get();
   const auto refuse = [this](const char* why) { throw ModelLoadError(path_ + " " + why); };
+  if (is_encoder()) {
+    refuse(
+        "is an encoder with a classification head, which has no next-token law: it is a reward "
+        "(classifier:FILE on the command line, GGUFRewardModel in Python), no target and no draft");
+  }
   if (llama_model_is_diffusion(m)) refuse("is a diffusion model: it has no next-token law");
   if (llama_model_has_encoder(m) || !llama_model_has_decoder(m)) {
     refuse("is not a decoder-only language model");
@@ -224,9 +233,9 @@ void Model::require_decodable() const {
 }
 
 void Model::require_classifying() const {
-  const auto is_head = [](const GgufTensor& tensor) { return tensor.name == "cls.output.weight"; };
-  if (std::ranges::none_of(GgufFile(path_).tensors(), is_head)) {
-    throw ModelLoadError(path_ + " has no classification head (cls.output.weight)");
+  const std::string_view head = head_tensor(architecture(model_.get()));
+  if (!GgufFile(path_).has_tensor(head)) {
+    throw ModelLoadError(path_ + " has no classification head (" + std::string(head) + ")");
   }
   const bool is_softmax = architecture(model_.get()).starts_with("qwen3");  // llama.cpp adds it
   if (is_softmax && class_outputs() == 1) {
@@ -234,6 +243,17 @@ void Model::require_classifying() const {
                          " has a classification head of one output, after which llama.cpp puts a "
                          "softmax for this architecture: it would say 1 of every text");
   }
+}
+
+bool Model::has_dense_head() const { return GgufFile(path_).has_tensor("cls.weight"); }
+
+std::optional<Token> Model::second_separator() const {
+  const llama_vocab* vocab = llama_model_get_vocab(model_.get());
+  // llama.cpp's converter says of ModernBERT what is so of RoBERTa only.
+  const bool is_one = llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_WPM ||
+                      architecture(model_.get()) == "modern-bert";
+  if (is_one || !llama_vocab_get_add_sep(vocab)) return std::nullopt;
+  return token_or_none(llama_vocab_sep(vocab));
 }
 
 int Model::class_outputs() const { return static_cast<int>(llama_model_n_cls_out(model_.get())); }

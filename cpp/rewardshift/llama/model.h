@@ -44,7 +44,7 @@ struct ModelFacts {
   int value_size;      ///< values of a head's value
   int sliding_window;  ///< tokens; 0 is none
   MemoryKind memory;
-  std::size_t stored_heads;  ///< that store a key and a value of each token, in all layers
+  std::size_t stored_heads;  ///< that store a key and a value of each token; an encoder has none
   std::size_t state_bytes;   ///< of one history's recurrent state; 0 is none
   std::optional<Token> bos;
   std::optional<Token> eos;
@@ -74,11 +74,21 @@ class Model {
 
   MemoryKind memory() const;
 
+  /// Whether it is an encoder with a classification head: a reward, and nothing else.
+  bool is_encoder() const;
+
   /// Throws ModelLoadError unless the model can be decoded with.
   void require_decodable() const;
 
   /// Throws ModelLoadError unless the model has a classification head that tells texts apart.
   void require_classifying() const;
+
+  /// Whether a classification head has a dense layer before its outputs.
+  bool has_dense_head() const;
+
+  /// What stands before the second of two texts besides the token that ends the first, as in
+  /// RoBERTa; none elsewhere.
+  std::optional<Token> second_separator() const;
 
   /// Outputs of the classification head, where there is one.
   int class_outputs() const;
@@ -88,7 +98,7 @@ class Model {
 
  private:
   friend class Adapter;
-  friend class Context;
+  friend class Evaluator;
   struct Free {
     void operator()(llama_model* model) const;
     HomeProcess home;

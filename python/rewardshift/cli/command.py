@@ -21,6 +21,7 @@ from rewardshift.errors import (
     ChatTemplateError,
     Error,
     GrammarError,
+    HeadWarning,
     LengthWarning,
     OutOfMemoryError,
     VocabularyMismatchError,
@@ -171,7 +172,7 @@ def _exit_on_error(run: Callable[[], None], names: Names) -> None:
         raise typer.Exit(WRONG_USAGE) from None
 
 
-_OUR_WARNINGS = (LengthWarning, VocabularyWarning)
+_OUR_WARNINGS = (HeadWarning, LengthWarning, VocabularyWarning)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """``rewardshift inspect``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +43,13 @@ def inspect(
     output.set_up_log()
     models = [_Inspected.of(Path(path)) for path in files]
     misfits = [f"{model.path}: {model.unusable}" for model in models if model.unusable is not None]
-    others = [_Other.of(models[0], m) for m in models[1:] if different(models[0].model, m.model)]
+    others = [
+        _Other.of(models[0], other)
+        for other in models[1:]
+        if models[0].unusable is None
+        and other.unusable is None
+        and different(models[0].model, other.model)
+    ]
     if output.json:
         print_json(
             {
@@ -66,17 +72,15 @@ class _Inspected:
     path: Path
     model: _core.Model
     unusable: str | None
+    is_reward: bool
 
     @classmethod
     def of(cls, path: Path) -> "_Inspected":
         on_cpu = _core.ModelOptions()  # mapped, not read, and no GPU's business
         on_cpu.n_gpu_layers = 0
         model = load_model(path, on_cpu)
-        try:
-            model.require_decodable()
-        except ModelLoadError as error:
-            return cls(path, model, str(error))
-        return cls(path, model, None)
+        refusal = _refusal(model.require_classifying)
+        return cls(path, model, _refusal(model.require_decodable), is_reward=refusal is None)
 
     def as_object(self) -> dict[str, object]:
         facts = self.model.facts
@@ -90,6 +94,8 @@ class _Inspected:
             "has_chat_template": self.model.chat_template is not None,
             "usable": self.unusable is None,
             "problem": self.unusable,
+            "usable_as_reward": self.is_reward,
+            "reward_labels": list(self.model.class_labels) if self.is_reward else [],
         }
 
     def rows(self) -> Iterator[tuple[str, str]]:
@@ -116,10 +122,21 @@ class _Inspected:
         if licence := metadata.get("general.license"):
             yield "licence", licence
         yield "usable", "yes" if self.unusable is None else f"no: {self.unusable}"
+        if self.is_reward:
+            labels = ", ".join(self.model.class_labels) or "without names"
+            yield "as a reward", f"yes: {self.model.class_outputs} outputs, {labels}"
 
     def _end_texts(self) -> list[str]:
         tokens = self.model.facts.end_of_generation
         return [self.model.detokenize([t], special=True).decode(errors="replace") for t in tokens]
+
+
+def _refusal(require: Callable[[], None]) -> str | None:
+    try:
+        require()
+    except ModelLoadError as error:
+        return str(error)
+    return None
 
 
 _GOES_BACK = "a state of {} a history, which goes back to checkpoints: a rejected draft costs more"

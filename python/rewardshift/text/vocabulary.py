@@ -47,6 +47,21 @@ class Vocabulary:
             ids = [*ids, end]
         return ids
 
+    def pair(self, first: str, second: str) -> list[int] | None:
+        """Token ids of two texts as cross-encoders read them: ``[CLS] first [SEP] second [SEP]``.
+
+        RoBERTa's kin have two separators in the middle. None if the model wants no token at a
+        text's end, by which the two could be told apart.
+        """
+        _require_unicode(first + second)
+        begin, end = self._added
+        if end is None:
+            return None
+        doubled = self.model.second_separator
+        ids = [] if begin is None else [begin]
+        ids += [*self._plain(first), end] + ([] if doubled is None else [doubled])
+        return [*ids, *self._plain(second), end]
+
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """The text of token ids; bytes that are no UTF-8 show as U+FFFD."""
         return self.model.detokenize(tokens, special).decode(errors="replace")
