@@ -85,8 +85,8 @@ class Batch:
 
     Attributes:
         ids: Tokens, padded at the end, [responses, length].
-        rows: Which positions (of the flattened ids) come before a token that has a label, [n].
-        starts: Whether the position before is none of these, [n].
+        rows: Which positions (of the flattened ids) come before a response's token, [n].
+        starts: Whether a response begins after the position, [n].
         next_place: Where the token that follows is among the most probable; their number if it is
             not, [n].
         top_ids: The most probable tokens, [n, k].
@@ -112,7 +112,7 @@ class Batch:
         for i, x in enumerate(lessons):
             ids[i, : len(x.tokens) - 1] = x.tokens[:-1]
         rows = np.concatenate([i * length + x.rows for i, x in enumerate(lessons)])
-        starts = [np.diff(x.rows, prepend=-2) != 1 for x in lessons]
+        starts = [np.arange(len(x.rows)) == 0 for x in lessons]
         following = np.concatenate([x.tokens[x.rows + 1] for x in lessons])
         top_ids = np.concatenate([x.top_ids for x in lessons]).astype(np.int64)
         log_p = np.concatenate([x.top_logprobs for x in lessons]).astype(np.float32)

@@ -35,7 +35,7 @@ class Lesson:
 
     Attributes:
         tokens: Prompt and response, [n].
-        rows: The positions of which it is known what should follow, ascending, [m].
+        rows: The positions of which it is said what should follow, ascending, [m].
         top_ids: The most probable tokens that should, [m, k]; of a test, also the one behind the
             student's last, for whatever it has no token for.
         top_logprobs: Their natural logarithms at temperature 1, [m, k]. What is only there to fill
@@ -72,9 +72,9 @@ class PartReader(Reader):
     tokens that begin with it. Inside of one, it is the mass of those that begin with the pieces
     read so far and go on with this one, divided by that of all that go on. Positions of both kinds
     come as often as the target says such tokens, so that over the corpus a piece is learned with
-    its marginal probability. Of two kinds of position nothing is known, and nothing learned: those
-    behind a piece that reached over the end of a token, up to the next token that a piece begins
-    with; and those inside of a token where none of the likely ones goes on.
+    its marginal probability. Where nothing of the kind is known, the piece that follows is the
+    label, as the sample that it is: inside of an unlikely token, and behind a piece that reached
+    over the end of a token, up to the next one that begins with a piece.
     """
 
     def __init__(self, target: Path, student: Path, kept: Ids) -> None:
@@ -110,27 +110,26 @@ class PartReader(Reader):
         """To learn from: the ``top_k`` most probable pieces, half the vocabulary at most."""
         prompt, said = self._read(response)
         token, depth = self._places(response.tokens[response.prompt_length :], said)
-        known = np.flatnonzero(depth >= 0)
-        token, depth = token[known], depth[known]
         likely = response.top_ids[token]
         mass = np.exp(response.top_logprobs[token].astype(np.float64))
         ids = self._piece_at(likely, depth)
         for back in range(1, 1 + max(depth, default=0)):
-            went_before = self._piece_at(likely, depth - back) == said[known - back][:, None]
+            went_before = self._piece_at(likely, depth - back) == np.roll(said, back)[:, None]
             ids = np.where((depth < back)[:, None] | went_before, ids, _NO_PIECE)
+        ids[depth < 0] = _NO_PIECE
         mass[ids == _NO_PIECE] = 0.0
-        rest = mass.sum(1)
-        mass[depth > 0] /= np.where(rest > 0, rest, 1.0)[depth > 0, None]
+        total = mass.sum(1)
+        mass[depth > 0] /= np.where(total > 0, total, 1.0)[depth > 0, None]
+        ids[total == 0, 0], mass[total == 0, 0] = said[total == 0], 1.0
         top_k = min(top_k, ids.shape[1], self._part_size // 2)
         top_ids, mass = _most_probable(ids, mass, top_k)
         with np.errstate(divide="ignore"):
             logprobs = np.log(mass).astype(np.float32)
-        told = rest > 0
         return Lesson(
             tokens=np.concatenate([prompt, said]),
-            rows=(len(prompt) - 1 + known)[told],
-            top_ids=top_ids[told],
-            top_logprobs=logprobs[told],
+            rows=len(prompt) - 1 + np.arange(len(said)),
+            top_ids=top_ids,
+            top_logprobs=logprobs,
         )
 
     def test(self, response: Response) -> Lesson:
