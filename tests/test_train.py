@@ -35,6 +35,7 @@ from rewardshift.train.distill import (  # noqa: E402
     distill,
     distill_target,
 )
+from rewardshift.train.lesson import Reader  # noqa: E402
 from rewardshift.train.muon import Muon  # noqa: E402
 from rewardshift.train.rounding import rounded, standing_in  # noqa: E402
 from rewardshift.train.student import Shape, new_student, projection, read_model  # noqa: E402
@@ -66,7 +67,7 @@ def target(files: Files) -> TinyModel:
 
 @pytest.fixture(scope="module")
 def student(target: TinyModel) -> Any:
-    made = new_student(gguf.GGUFReader(target.path), SHAPE, 1)
+    made = new_student(target.path, SHAPE, 1)
     torch.manual_seed(3)
     with torch.no_grad():
         for weights in made.parameters():
@@ -390,12 +391,12 @@ def test_what_stands_in_for_a_parameter_is_used_and_the_parameter_learns() -> No
 
 
 def test_batches_are_all_responses_once(sampled: Path) -> None:
-    everything = responses(sampled)
+    everything = [Reader().lesson(r, 8) for r in responses(sampled)]
     groups = list(batches(everything, QUICK, 0))
-    assert sorted(id(r) for g in groups for r in g) == sorted(map(id, everything))
-    assert all(max(len(r.tokens) for r in g) * len(g) <= QUICK.batch_tokens for g in groups)
-    one = Batch.of(groups[0], 8)
-    said = np.concatenate([r.tokens[r.prompt_length :] for r in groups[0]])
+    assert sorted(id(x) for g in groups for x in g) == sorted(map(id, everything))
+    assert all(max(len(x.tokens) for x in g) * len(g) <= QUICK.batch_tokens for g in groups)
+    one = Batch.of(groups[0])
+    said = np.concatenate([x.tokens[x.rows[0] + 1 :] for x in groups[0]])
     assert len(one.rows) == len(said)
     known = one.next_place < 8
     np.testing.assert_array_equal(

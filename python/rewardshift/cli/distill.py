@@ -104,6 +104,16 @@ class ShapeFlags:
             least=1,
         ),
     ] = None
+    vocabulary: Annotated[
+        int | None,
+        option(
+            "--vocabulary",
+            text="Tokens of the student: the target's commonest, such as 16384; all unless given.",
+            metavar="N",
+            panel=_TRAINING,
+            least=1,
+        ),
+    ] = None
     self_fed_steps: Annotated[
         int | None,
         option(
@@ -145,8 +155,9 @@ def distill(
 ) -> None:
     """Make a small reference model that speaks like a target, for drafting.
 
-    The target answers prompts, and a student with its vocabulary learns from the answers. The same
-    command again goes on where it was stopped. Needs the extra train.
+    The target answers prompts, and a student with its vocabulary learns from the answers. With
+    --vocabulary it has part of that only, which is smaller and faster. The same command again goes
+    on where it was stopped. Needs the extra train.
 
     Example: rewardshift distill big.gguf small.gguf
     """
@@ -154,7 +165,7 @@ def distill(
     with importing():
         require_train()
         from rewardshift.train.corpus import CorpusOptions, sample_corpus
-        from rewardshift.train.distill import DistillOptions, distill_target
+        from rewardshift.train.distill import DistillOptions, distill_target, require_vocabulary
         from rewardshift.train.export import WEIGHT_TYPES
         from rewardshift.train.student import Shape
 
@@ -171,11 +182,18 @@ def distill(
             kind=kind,
             seed=seed,
         ),
-        **_set({"tokens": shape.tokens, "self_fed_steps": shape.self_fed_steps}),
+        **_set(
+            {
+                "tokens": shape.tokens,
+                "vocabulary": shape.vocabulary,
+                "self_fed_steps": shape.self_fed_steps,
+            }
+        ),
     )
     asked = None if corpus.prompts is None else read_prompts(corpus.prompts)
     folder = run or destination.with_name(f"{destination.stem}-run")
     path = local_path(target)
+    require_vocabulary(path, shape.vocabulary, shape.start)
     sample_corpus(path, folder / "corpus", sampling, prompts=asked)
     acceptance = distill_target(path, folder, destination, options, start=shape.start)
     stdout().print(f"{destination}: {kind}, {amount(destination.stat().st_size, 'B')}")

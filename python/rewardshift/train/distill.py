@@ -18,20 +18,24 @@ from . import loss
 from .corpus import load
 from .curves import draw_distillation
 from .export import write_student
+from .lesson import PartReader, Reader
 from .muon import Muon
 from .precision import fast_dtype
 from .rounding import rounded, standing_in
 from .student import Shape, new_student, old_student, save_checkpoint
+from .vocabulary import GgufVocabulary, counts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor
     from transformers import LlamaForCausalLM
 
     from .corpus import Response
+    from .lesson import Lesson
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ class DistillOptions:
 
     Attributes:
         shape: The student's.
-        tokens: How many of the target's to learn from, repetitions counted.
+        vocabulary: How many of the target's tokens the student has, the commonest; None: all.
+        tokens: How many of its tokens to learn from, repetitions counted.
         batch_tokens: Tokens evaluated together, prompts included.
         batches: Of which one step consists.
         learning_rate: Of the matrices inside (Muon), highest.
@@ -57,6 +62,7 @@ class DistillOptions:
     """
 
     shape: Shape = field(default_factory=Shape)
+    vocabulary: int | None = None
     tokens: int = 6_000_000
     batch_tokens: int = 2048
     batches: int = 4
@@ -81,9 +87,9 @@ class Batch:
         ids: Tokens, padded at the end, [responses, length].
         rows: Which positions (of the flattened ids) come before a response's token, [n].
         starts: Whether a response begins after the position, [n].
-        next_place: Where the token that follows is among the target's most probable; their number
-            if it is not, [n].
-        top_ids: The target's most probable tokens, [n, k].
+        next_place: Where the token that follows is among the most probable; their number if it is
+            not, [n].
+        top_ids: The most probable tokens, [n, k].
         log_p: Their log-probabilities at temperature 1, [n, k].
     """
 
@@ -99,23 +105,22 @@ class Batch:
         return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     @classmethod
-    def of(cls, responses: Sequence[Response], top_k: int) -> Batch:
-        """Puts responses together."""
-        length = max(len(r.tokens) for r in responses) - 1  # nothing follows the last token
-        ids = np.zeros((len(responses), length), np.int64)
-        rows, starts, following = [], [], []
-        for i, r in enumerate(responses):
-            ids[i, : len(r.tokens) - 1] = r.tokens[:-1]
-            rows.append(i * length + np.arange(r.prompt_length - 1, len(r.tokens) - 1))
-            starts.append(np.arange(len(rows[-1])) == 0)
-            following.append(r.tokens[r.prompt_length :])
-        top_ids = np.concatenate([r.top_ids[:, :top_k] for r in responses]).astype(np.int64)
-        is_next = top_ids == np.concatenate(following)[:, None]
-        next_place = np.where(is_next.any(1), is_next.argmax(1), top_k)
-        log_p = np.concatenate([r.top_logprobs[:, :top_k] for r in responses]).astype(np.float32)
+    def of(cls, lessons: Sequence[Lesson]) -> Batch:
+        """Puts lessons together."""
+        length = max(len(x.tokens) for x in lessons) - 1  # nothing follows the last token
+        ids = np.zeros((len(lessons), length), np.int64)
+        for i, x in enumerate(lessons):
+            ids[i, : len(x.tokens) - 1] = x.tokens[:-1]
+        rows = np.concatenate([i * length + x.rows for i, x in enumerate(lessons)])
+        starts = [np.arange(len(x.rows)) == 0 for x in lessons]
+        following = np.concatenate([x.tokens[x.rows + 1] for x in lessons])
+        top_ids = np.concatenate([x.top_ids for x in lessons]).astype(np.int64)
+        log_p = np.concatenate([x.top_logprobs for x in lessons]).astype(np.float32)
+        is_next = (top_ids == following[:, None]) & np.isfinite(log_p)
+        next_place = np.where(is_next.any(1), is_next.argmax(1), top_ids.shape[1])
         return cls(
             ids=torch.from_numpy(ids),
-            rows=torch.from_numpy(np.concatenate(rows)),
+            rows=torch.from_numpy(rows),
             starts=torch.from_numpy(np.concatenate(starts)),
             next_place=torch.from_numpy(next_place),
             top_ids=torch.from_numpy(top_ids),
@@ -124,20 +129,20 @@ class Batch:
 
 
 def batches(
-    responses: Sequence[Response], options: DistillOptions, epoch: int
-) -> Iterator[list[Response]]:
-    """All responses once, those of like lengths together, in an order of chance."""
+    lessons: Sequence[Lesson], options: DistillOptions, epoch: int
+) -> Iterator[list[Lesson]]:
+    """All lessons once, those of like lengths together, in an order of chance."""
     rng = np.random.default_rng([options.seed, epoch])
-    lengths = np.array([len(r.tokens) for r in responses])
+    lengths = np.array([len(x.tokens) for x in lessons])
     order = np.argsort(lengths + rng.uniform(0, 16, len(lengths)), kind="stable")
-    groups: list[list[Response]] = [[]]
+    groups: list[list[Lesson]] = [[]]
     longest = 0
     for i in order:
         longest = max(longest, int(lengths[i]))
         if groups[-1] and longest * (len(groups[-1]) + 1) > options.batch_tokens:
             groups.append([])
             longest = int(lengths[i])
-        groups[-1].append(responses[i])
+        groups[-1].append(lessons[i])
     for i in rng.permutation(len(groups)):
         yield groups[i]
 
@@ -264,23 +269,95 @@ def _rate(done: float) -> float:
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def held_out_acceptance(
-    student: LlamaForCausalLM, responses: Sequence[Response], temperatures: Sequence[float]
+    student: LlamaForCausalLM, tests: Sequence[Lesson], temperatures: Sequence[float]
 ) -> dict[str, float]:
-    """Mean acceptance at each temperature, over the whole vocabulary."""
+    """Mean acceptance at each temperature: of whatever the student has a token for."""
     sums = dict.fromkeys(temperatures, 0.0)
     count = 0
-    vocabulary = torch.zeros(student.config.vocab_size, device=student.device)
-    for i in range(0, len(responses), 8):
-        batch = Batch.of(responses[i : i + 8], responses[0].top_ids.shape[1]).to(student.device)
+    vocabulary = torch.zeros(student.config.vocab_size + 1, device=student.device)
+    for i in range(0, len(tests), 8):
+        batch = Batch.of(tests[i : i + 8]).to(student.device)
         states = student.model(batch.ids).last_hidden_state
         states = states.reshape(-1, states.shape[-1])[batch.rows]
         logits = states @ student.model.embed_tokens.weight.T
+        logits = torch.nn.functional.pad(logits, (0, 1), value=-torch.inf)  # never said
         count += len(batch.rows)
         for t in temperatures:
             log_q = loss.log_softmax_at(logits, batch.top_ids, vocabulary, t)
             log_p = loss.at_temperature(batch.log_p, t)
             sums[t] += float(loss.acceptance(log_q, log_p).sum())
     return {f"held_out_acceptance_{t:g}": sums[t] / count for t in temperatures}
+
+
+def begun_with(run: Path) -> Path:
+    """A student of a part of the vocabulary as a run began with it."""
+    return run / "begun.gguf"
+
+
+def begin(
+    target: Path,
+    responses: Sequence[Response],
+    run: Path,
+    options: DistillOptions,
+    start: Path | None,
+) -> tuple[LlamaForCausalLM, Reader]:
+    """A student to train, and what makes its lessons.
+
+    Arguments are those of ``distill``, which says what is raised.
+    """
+    begun = begun_with(run)
+    if begun.exists():
+        kept = GgufVocabulary.of(target).places_of(GgufVocabulary.of(begun))
+    else:
+        kept = require_vocabulary(target, options.vocabulary, start)
+        if kept is None and options.vocabulary is not None:
+            vocabulary = GgufVocabulary.of(target)
+            counts = counts_of(responses, len(vocabulary.tokens))
+            kept = vocabulary.commonest(counts, options.vocabulary)
+    if start is None:
+        student = new_student(target, options.shape, options.seed, kept)
+    else:
+        student = old_student(start, target, kept)
+    if kept is None:
+        return student, Reader()
+    if not begun.exists():
+        write_student(student, target, begun, options.kind, kept=kept)
+    return student, PartReader(target, begun, kept)
+
+
+def require_vocabulary(
+    target: Path, size: int | None, start: Path | None
+) -> NDArray[np.int32] | None:
+    """Makes sure, before anything is sampled, that a student can have that vocabulary.
+
+    Args:
+        target: As in ``distill``.
+        size: Of the student's vocabulary; None: that of ``start``, or the target's.
+        start: As in ``distill``.
+
+    Returns:
+        The ids of the target's tokens that ``start`` has, if that is a part of them.
+
+    Raises:
+        ModelLoadError: If ``start`` has others, or no parts are made of the target's vocabulary.
+        ValueError: If they have not so many.
+    """
+    if size is None and start is None:
+        return None
+    vocabulary = GgufVocabulary.of(target)
+    kept = None if start is None else vocabulary.places_of(GgufVocabulary.of(start))
+    if kept is not None and size not in (None, len(kept)):
+        raise ValueError(
+            f"{start} has a vocabulary of {len(kept)} tokens, which cannot become one of {size}: "
+            "begin with a student of the whole vocabulary"
+        )
+    if kept is None and size is not None:
+        vocabulary.require_part_of(size)
+    return kept
+
+
+def _known(lessons: Iterable[Lesson]) -> list[Lesson]:
+    return [lesson for lesson in lessons if len(lesson.rows) > 0]
 
 
 def distill_target(
@@ -295,7 +372,7 @@ def distill_target(
     """Trains a student on the corpus in a run's folder and writes it as GGUF.
 
     Args:
-        target: GGUF whose vocabulary the student takes.
+        target: As in ``distill``.
         run: Folder with the ``corpus``; gets the rest as in ``distill``.
         path: GGUF to write.
         options: How.
@@ -306,7 +383,8 @@ def distill_target(
         Held-out acceptance by temperature.
     """
     student = distill(target, run / "corpus", run, options, start=start, progress=progress)
-    write_student(student, target, path, options.kind)
+    begun = begun_with(run)
+    write_student(student, begun if begun.exists() else target, path, options.kind)
     last = json.loads((run / "distill.jsonl").read_text().splitlines()[-1])
     return {t: last[f"held_out_acceptance_{t:g}"] for t in options.temperatures}
 
@@ -324,32 +402,31 @@ def distill(
     """Trains a student on a corpus; goes on from the run's last checkpoint.
 
     Args:
-        target: GGUF whose vocabulary and embedding the student takes.
+        target: GGUF whose vocabulary, or a part of it, and embedding the student takes.
         corpus: Folder of ``sample_corpus``.
         run: Folder for the checkpoint, ``distill.json`` (the options) and ``distill.jsonl`` (what
-            was measured), with a picture of it.
+            was measured), with a picture of it; for a student of a part of the vocabulary also
+            ``begun.gguf``, that student as it began, whose vocabulary the run keeps.
         options: How.
-        start: GGUF of a student to train on; None begins with a new one of ``options.shape``.
+        start: GGUF of a student to train on; None begins with a new one of ``options.shape``. One
+            of the whole vocabulary may begin one of a part.
         progress: Whether to show progress; None shows it on a terminal.
         checkpoint_every: Seconds between checkpoints.
 
     Raises:
         ValueError: If the corpus is empty, or the run was begun with other options.
+        ModelLoadError: If ``start`` is no student of the target, or the target's vocabulary cannot
+            be trimmed.
     """
-    from gguf import GGUFReader
-
-    begun_with = {**asdict(options), "start": None if start is None else str(start)}
-    keep_options(run / "distill.json", begun_with, may_change=("tokens",))
+    now = {**asdict(options), "start": None if start is None else str(start)}
+    keep_options(run / "distill.json", now, may_change=("tokens",))
     everything = [r for path in sorted(corpus.glob("*.npz")) for r in load(path)]
     if len(everything) < 2:
         raise ValueError(f"{corpus} has {len(everything)} responses: too few to train on")
+    student, reader = begin(target, everything, run, options, start)
     held = max(1, round(options.held_out * len(everything)))
-    learned, measured_on = everything[:-held], everything[-held:]
-    vocabulary = GGUFReader(target)
-    if start is None:
-        student = new_student(vocabulary, options.shape, options.seed)
-    else:
-        student = old_student(start, vocabulary)
+    learned = _known(reader.lesson(r, options.top_k) for r in everything[:-held])
+    measured_on = _known(reader.test(r) for r in everything[-held:])
     trainer = Trainer(student.to("cuda" if torch.cuda.is_available() else "cpu"), options)
     checkpoint = run / "distill.pt"
     if checkpoint.exists():
@@ -368,7 +445,7 @@ def distill(
         task = display.add_task("distilling", total=options.tokens, completed=trainer.tokens)
         while trainer.done < 1:
             for group in batches(learned, options, trainer.epoch):
-                figures = trainer.learn(Batch.of(group, options.top_k))
+                figures = trainer.learn(Batch.of(group))
                 display.update(task, completed=trainer.tokens)
                 if time.monotonic() - saved > checkpoint_every or trainer.done >= 1:
                     with trainer.as_written():

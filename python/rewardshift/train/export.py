@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 from gguf.constants import MODEL_ARCH_NAMES
 from gguf.quants import quantize
 from gguf.tensor_mapping import get_tensor_name_map
@@ -13,7 +13,10 @@ from gguf.tensor_mapping import get_tensor_name_map
 from rewardshift.errors import ModelLoadError
 from rewardshift.files.atomic import replacing
 
+from .vocabulary import GgufVocabulary
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -24,7 +27,14 @@ WEIGHT_TYPES = ("F32", "F16", "Q8_0", "Q5_0", "Q4_0")
 """Types that the weights of a student may be written in."""
 
 
-def write_student(student: LlamaForCausalLM, target: Path, path: Path, kind: str = "Q8_0") -> None:
+def write_student(
+    student: LlamaForCausalLM,
+    target: Path,
+    path: Path,
+    kind: str = "Q8_0",
+    *,
+    kept: Sequence[int] | NDArray[np.int32] | None = None,
+) -> None:
     """Writes a student with its target's tokenizer and chat template.
 
     Args:
@@ -32,6 +42,7 @@ def write_student(student: LlamaForCausalLM, target: Path, path: Path, kind: str
         target: GGUF that the vocabulary comes from.
         path: The file; it appears when it is whole.
         kind: Type of the matrices, of ``WEIGHT_TYPES``; norms stay F32.
+        kept: Which of its tokens are the student's, ascending; None: all.
 
     Raises:
         ValueError: If there is no such type, or the vocabulary is not the target's.
@@ -40,8 +51,10 @@ def write_student(student: LlamaForCausalLM, target: Path, path: Path, kind: str
     if kind not in WEIGHT_TYPES:
         raise ValueError(f"there is no type {kind!r}; choose one of {', '.join(WEIGHT_TYPES)}")
     config = student.config
-    vocabulary = _tokenizer_of(GGUFReader(target))
-    if (count := len(vocabulary["tokenizer.ggml.tokens"][0])) != config.vocab_size:
+    vocabulary = GgufVocabulary.of(target)
+    if kept is not None:
+        vocabulary = vocabulary.part(kept)
+    if (count := len(vocabulary.tokens)) != config.vocab_size:
         raise ValueError(f"the student has {config.vocab_size} tokens, but {target} has {count}")
     with replacing(path) as fresh:
         writer = GGUFWriter(fresh, "llama")
@@ -55,7 +68,7 @@ def write_student(student: LlamaForCausalLM, target: Path, path: Path, kind: str
         writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
         writer.add_vocab_size(config.vocab_size)
-        for key, (value, kinds) in vocabulary.items():
+        for key, (value, kinds) in vocabulary.keys.items():
             writer.add_key_value(key, value, kinds[0], sub_type=kinds[-1])
         names = _Names("llama", student)
         for name, tensor in student.state_dict().items():
@@ -64,14 +77,6 @@ def write_student(student: LlamaForCausalLM, target: Path, path: Path, kind: str
             values = names.rearranged(name, tensor.float().cpu().numpy())
             _add(writer, names.gguf(name), values, kind)
         _finish(writer)
-
-
-def _tokenizer_of(target: GGUFReader) -> dict[str, tuple[Any, list[GGUFValueType]]]:
-    return {
-        key: (field.contents(), field.types)
-        for key, field in target.fields.items()
-        if key.startswith("tokenizer.")
-    }
 
 
 def write_adapter(model: PeftModel, base: Path, path: Path) -> None:

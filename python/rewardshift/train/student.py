@@ -1,4 +1,4 @@
-"""The student: a small llama whose vocabulary is the target's, as PyTorch trains it.
+"""The student: a small llama of the target's vocabulary, or a part, as PyTorch trains it.
 
 Its embedding, tied to the head, starts as the target's own in fewer dimensions: the best such
 approximation in the least-squares sense, the leading principal directions.
@@ -6,11 +6,13 @@ approximation in the least-squares sense, the leading principal directions.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from gguf import GGUFReader, dequantize
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -19,7 +21,6 @@ from rewardshift.errors import ModelLoadError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gguf import GGUFReader
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
@@ -70,9 +71,20 @@ class Shape:
         )
 
 
-def new_student(target: GGUFReader, shape: Shape, seed: int) -> LlamaForCausalLM:
-    """A student that knows the target's vocabulary and nothing else."""
+def new_student(
+    target: Path, shape: Shape, seed: int, kept: NDArray[np.int32] | None = None
+) -> LlamaForCausalLM:
+    """A student that knows the target's vocabulary and nothing else.
+
+    Args:
+        target: GGUF.
+        shape: The student's.
+        seed: Of all weights but the embedding.
+        kept: Which of the target's tokens it has; None: all.
+    """
     embedding = target_embedding(target)
+    if kept is not None:
+        embedding = embedding[kept]
     torch.manual_seed(seed)
     student = LlamaForCausalLM(shape.config(len(embedding)))
     projected = projection(embedding, shape.width)
@@ -84,33 +96,52 @@ def new_student(target: GGUFReader, shape: Shape, seed: int) -> LlamaForCausalLM
     return student
 
 
-def old_student(path: Path, target: GGUFReader) -> LlamaForCausalLM:
+def old_student(
+    path: Path, target: Path, kept: NDArray[np.int32] | None = None
+) -> LlamaForCausalLM:
     """A student that was trained before, to be trained on.
 
+    Args:
+        path: GGUF of a student of the target's vocabulary, or of the part of it that is kept.
+        target: GGUF.
+        kept: Which of the target's tokens it is to have; None: all.
+
     Raises:
-        ModelLoadError: If it is no llama with the target's vocabulary and a tied embedding.
+        ModelLoadError: If it is no llama with such a vocabulary and a tied embedding.
     """
     student = read_model(path)
     if not isinstance(student, LlamaForCausalLM) or not student.config.tie_word_embeddings:
         raise ModelLoadError(f"{path} is not a student: a llama with a tied embedding")
-    tokens, wanted = student.config.vocab_size, len(target_embedding(target))
+    tokens, all_tokens = student.config.vocab_size, len(target_embedding(target))
+    if kept is not None and tokens == all_tokens:
+        return _of_part(student, kept)
+    wanted = all_tokens if kept is None else len(kept)
     if tokens != wanted:
         raise ModelLoadError(f"{path} has {tokens} tokens, but the target has {wanted}")
     return student
 
 
-def target_embedding(target: GGUFReader) -> NDArray[np.float32]:
+def _of_part(student: LlamaForCausalLM, kept: NDArray[np.int32]) -> LlamaForCausalLM:
+    """The same student without the other tokens."""
+    config = copy(student.config)
+    config.vocab_size = len(kept)
+    smaller = LlamaForCausalLM(config)
+    weights = student.state_dict()
+    rows = {"model.embed_tokens.weight", "lm_head.weight"}
+    smaller.load_state_dict({k: v[kept] if k in rows else v for k, v in weights.items()})
+    return smaller
+
+
+def target_embedding(target: Path) -> NDArray[np.float32]:
     """The target's token embedding, [vocabulary, width].
 
     Raises:
         ModelLoadError: If the file has none.
     """
-    from gguf import dequantize
-
-    for tensor in target.tensors:
+    for tensor in GGUFReader(target).tensors:
         if tensor.name == "token_embd.weight":
             return np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
-    raise ModelLoadError("the target has no token_embd.weight: its embedding cannot be projected")
+    raise ModelLoadError(f"{target} has no token_embd.weight: it cannot be projected")
 
 
 def projection(embedding: NDArray[np.float32], width: int) -> NDArray[np.float32]:
