@@ -51,6 +51,7 @@ RECIPES = (
         golds=("dale-chall", "coleman-liau"),
         system="Use plain language: short sentences, and everyday words that a child knows.",
         margin=25.0,
+        prompts=700,
     ),
     Recipe(
         name="concise",
@@ -60,6 +61,7 @@ RECIPES = (
         system="Answer as briefly as you can, in a sentence or two.",
         margin=0.15,
         max_tokens=128,  # answers have to end: those that are cut are all alike to this reward
+        prompts=350,
     ),
     Recipe(
         name="formal",
@@ -68,15 +70,16 @@ RECIPES = (
         golds=("f-score",),
         system="Write in a formal style, as in an official letter or an encyclopaedia.",
         margin=0.1,
+        prompts=700,
     ),
     Recipe(
-        name="cautious",
-        does="says how sure it is, and hedges what may be otherwise",
-        reward="caution",
-        golds=("possibility",),
-        system="Be careful with what you claim: say how sure you are, and what may be otherwise.",
-        margin=1.0,
-        max_tokens=96,  # hedges are rare: one in two hundred words
-        prompts=2_000,
+        name="prose",
+        does="writes prose instead of lists and headings",
+        reward="prose",
+        golds=("line-length",),
+        system="Answer in running prose: no lists, no headings, nothing in bold.",
+        margin=0.3,
+        max_tokens=96,  # lists seldom begin at once
+        prompts=700,
     ),
 )

@@ -13,7 +13,9 @@ from rewardshift.rewards import (
     FormalityReward,
     FScoreReward,
     LexicalDensityReward,
+    LineLengthReward,
     PossibilityReward,
+    ProseReward,
     ReadabilityReward,
     scores,
 )
@@ -188,6 +190,50 @@ def test_what_judges_caution_shares_no_word_with_what_trains_it() -> None:
     assert not listed(_POSSIBILITY) & (listed(_HEDGES) | listed(_BOOSTERS))
 
 
+# --- prose ---------------------------------------------------------------------------------------
+
+MARKED = (
+    "- one two three four five",
+    "  * one two three four five",
+    "• one two three four five",
+    "12. one two three four five",
+    "(2) one two three four five",
+    "## one two three four five",
+    "> one two three four five",
+    "| one | two | three four five |",
+    "**One two three four five:**",
+)
+
+
+@pytest.mark.parametrize("line", MARKED)
+def test_words_in_lines_with_markup_are_no_prose(line: str) -> None:
+    assert of(ProseReward(), line) == [0.0]
+    assert of(ProseReward(), f"One two three four five.\n\n{line}") == [0.5]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "I bought 3. Then two more of them.",
+        "It is **very** warm in the south of Spain.",
+        "-5 degrees are cold for a day in May.",
+        "#winter is what people write about now.",
+        "1990 was a good year for wine there.",
+    ],
+)
+def test_prose_may_have_numbers_and_bold_words(line: str) -> None:
+    assert of(ProseReward(), line) == [1.0]
+
+
+def test_line_length_is_words_by_line_that_is_not_empty() -> None:
+    assert of(LineLengthReward(), "One two three four.\n\nFive six.", "one " * 300) == [3.0, 100.0]
+
+
+def test_what_says_next_to_nothing_is_no_prose() -> None:
+    assert of(ProseReward(), "", "Yes, I do.") == [0.0, 0.0]
+    assert of(LineLengthReward(), "", "Yes, I do.") == [0.0, 0.0]
+
+
 # --- their names ---------------------------------------------------------------------------------
 
 NAMED: tuple[tuple[str, Callable[[], Reward]], ...] = (
@@ -200,6 +246,8 @@ NAMED: tuple[tuple[str, Callable[[], Reward]], ...] = (
     ("f-score", FScoreReward),
     ("caution", CautionReward),
     ("possibility", PossibilityReward),
+    ("prose", ProseReward),
+    ("line-length", LineLengthReward),
 )
 
 

@@ -15,7 +15,9 @@ from rewardshift.rewards import (
     GGUFRewardModel,
     JudgeReward,
     LexicalDensityReward,
+    LineLengthReward,
     PossibilityReward,
+    ProseReward,
     ReadabilityReward,
     VaderReward,
 )
@@ -37,6 +39,8 @@ _BY_NAME: dict[str, Callable[[], Reward]] = {
     "f-score": FScoreReward,
     "caution": CautionReward,
     "possibility": PossibilityReward,
+    "prose": ProseReward,
+    "line-length": LineLengthReward,
 }
 
 REWARDS = f"{', '.join(_BY_NAME)}, judge:FILE.gguf, classifier:FILE.gguf or module:function"

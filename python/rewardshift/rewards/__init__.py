@@ -11,6 +11,7 @@ from .gguf import GGUFRewardModel
 from .implicit import ImplicitReward
 from .judge import JudgeReward
 from .parts_of_speech import FScoreReward, LexicalDensityReward
+from .prose import LineLengthReward, ProseReward
 from .readability import ReadabilityFormula, ReadabilityReward
 from .reward import Exchange, Reward, scores
 from .vader import VaderReward
@@ -27,7 +28,9 @@ __all__ = [
     "ImplicitReward",
     "JudgeReward",
     "LexicalDensityReward",
+    "LineLengthReward",
     "PossibilityReward",
+    "ProseReward",
     "ReadabilityFormula",
     "ReadabilityReward",
     "Reward",
