@@ -22,31 +22,16 @@ from .demo_measures import measure_of
 from .demo_page import Page
 from .demo_picture import picture
 from .demo_runs import Exchange
-from .demo_target import Target, best_target, given_target, small_target
+from .demo_target import ASKED, Target, best_target, given_target, small_target
 from .encode import print_json
 from .options import OutputFlags, option
 from .render import stdout
 from .shifting import strength_of
 
-PROMPTS = {
-    "positive": (
-        "I baked my first bread.",
-        "I am moving to a new city.",
-        "What should I do this weekend?",
-        "How do I learn the piano?",
-    )
-}
-"""Chosen, for each dial, among everyday ones by how well the answers show it."""
-QUESTIONS = (
-    "What is a black hole?",
-    "What is photosynthesis?",
-    "How do I learn the piano?",
-    "Why is the sky blue?",
-)
-"""The same for any other dial."""
+QUESTIONS = ASKED["concise"]
+"""Asked with a dial that has no prompts of its own."""
 
 _DEMO = "What is shown"
-_ANSWERS = 4
 _TWO_COLUMNS = 90  # characters a terminal needs for them
 
 
@@ -148,8 +133,8 @@ def demo(flags: DemoFlags) -> None:
     """
     flags.set_up_log()
     target = flags.find_target()
-    dials = tuple(dict.fromkeys(flags.shift or target.dials))
-    shown = Demo(target, dials, flags.strengths(dials))
+    asked = {d: ASKED.get(d, QUESTIONS) for d in flags.shift} if flags.shift else target.asked
+    shown = Demo(target, asked, flags.strengths(tuple(asked)))
     page = shown.play(Console(quiet=True) if flags.json else stdout())
     if flags.svg is not None:
         flags.svg.write_text(picture(page.parts()), encoding="utf-8")
@@ -163,19 +148,17 @@ class Demo:
 
     Attributes:
         target: What the dials are shown on.
-        dials: Their names; each is shown for itself.
+        asked: Prompts by dial; each dial is shown for itself.
         strengths: By dial; of others the usual one.
-        prompts: Asked with each dial; None asks four in all, chosen for them.
     """
 
     target: Target
-    dials: Sequence[str]
+    asked: Mapping[str, Sequence[str]]
     strengths: Mapping[str, float] = field(default_factory=dict)
-    prompts: Sequence[str] | None = None
 
     def play(self, console: Console) -> Page:
         """Prints everything as it comes; returns what was printed."""
-        with Decoder(self.target.path, shift=self.dials, n_ctx=1024) as decoder:
+        with Decoder(self.target.path, shift=tuple(self.asked), n_ctx=1024) as decoder:
             page = self._page(decoder)
             console.print(page.heading())
             for exchange in page.exchanges:
@@ -187,17 +170,12 @@ class Demo:
     def _page(self, decoder: Decoder) -> Page:
         """With nothing answered yet."""
         exchanges = []
-        for dial in self.dials:
+        for dial, prompts in self.asked.items():
             strength = self.strengths.get(dial, decoder.shifts[dial].strength)
             measure = measure_of(dial)
-            exchanges += [Exchange(p, dial, strength, measure) for p in self._prompts_of(dial)]
+            exchanges += [Exchange(p, dial, strength, measure) for p in prompts]
         drafts = not any(map(decoder.has_own_vocabulary, decoder.work))
         return Page(self.target, exchanges, drafts=drafts)
-
-    def _prompts_of(self, dial: str) -> Sequence[str]:
-        if self.prompts is not None:
-            return self.prompts
-        return PROMPTS.get(dial, QUESTIONS)[: max(1, _ANSWERS // len(self.dials))]
 
 
 def _play_shown(decoder: Decoder, exchange: Exchange, page: Page, console: Console) -> None:

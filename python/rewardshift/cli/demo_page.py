@@ -84,7 +84,7 @@ class Page:
             yield "draft q, s", f"the same with a dial, {_size(dial.adapter)}; {does}"
         yield "temperature", f"{TEMPERATURE:g}; seed {SEED}"
         if any(e.dial == "positive" and e.measure is None for e in self.exchanges):
-            yield "scores", _NOT_SCORED
+            yield "scores", Text(_NOT_SCORED)  # whose brackets are no markup
         if self.drafts:
             yield (
                 "each token",

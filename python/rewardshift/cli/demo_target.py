@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rewardshift.errors import ModelLoadError
@@ -11,6 +11,7 @@ from rewardshift.sources.hub import HubFile, fetch, local_path, require_within_r
 from rewardshift.sources.index import smollm2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rewardshift.sources.hub import StrPath
@@ -25,6 +26,21 @@ PATIENCE = 3.0
 """Seconds in which the hub must answer; a first look should not begin with waiting."""
 
 
+ASKED = {
+    "positive": ("I baked my first bread.", "I am moving to a new city."),
+    "concise": ("What is a black hole?", "What is photosynthesis?"),
+}
+ASKED_OF_SMALL = {
+    "positive": (
+        "Tell me about the city of Paris.",
+        "What should I do this weekend?",
+        "Tell me about dogs.",
+        "Write about a walk in the park.",
+    )
+}
+"""Prompts by dial, chosen among everyday ones because their answers show it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A model to show dials on.
@@ -32,13 +48,13 @@ class Target:
     Attributes:
         name: As it is shown.
         path: Its file.
-        dials: Which to show, where the user names none.
+        asked: Dials to show where the user names none, and prompts for each.
         given: How the user named it; None if it is ours.
     """
 
     name: str
     path: Path
-    dials: tuple[str, ...] = ("positive", "concise")
+    asked: Mapping[str, Sequence[str]] = field(default_factory=lambda: ASKED)
     given: str | None = None
 
 
@@ -81,7 +97,7 @@ def small_target() -> Target:
     Raises:
         Error: If it cannot be had.
     """
-    return Target("SmolLM2-135M-Instruct", smollm2(), dials=("positive",))
+    return Target("SmolLM2-135M-Instruct", smollm2(), ASKED_OF_SMALL)
 
 
 def _tell(what: str) -> None:

@@ -261,14 +261,19 @@ def _require_published(wanted: HubFile, patience: float) -> None:
     hf_hub_download asks again and again, for 23 seconds, where nobody answers.
 
     Raises:
-        ModelLoadError: If the hub cannot be reached.
+        ModelLoadError: If the hub cannot be reached, or something else answers in its place.
         Exception: What huggingface_hub makes of its answer, if that is no.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     with _reaching_the_hub(wanted):
         url = hf_hub_url(wanted.repo, wanted.file, revision=wanted.revision)
-        get_hf_file_metadata(url, timeout=patience)
+        told = get_hf_file_metadata(url, timeout=patience)
+    if told.commit_hash is None:
+        raise ModelLoadError(
+            f"{wanted}: not in the cache, and what answers at {constants.ENDPOINT} is no hub: is "
+            "there a page to log in to the network?"
+        )
 
 
 def _patience() -> float:
