@@ -77,7 +77,7 @@ class Page:
         strengths = {exchange.dial: exchange.strength for exchange in self.exchanges}
         dials = [dial_named(name) for name in strengths]
         yield "target p", f"{self.target.name}, {_size(self.target.path)}, which is not changed"
-        tongue = "its vocabulary" if self.drafts else "a vocabulary of its own"
+        tongue = "the target's vocabulary" if self.drafts else "a vocabulary of its own"
         yield "reference r", f"a small model, {_size(reference_of(dials[0]))}, of {tongue}"
         for dial in dials:
             does = f"{dial.name} {strengths[dial.name]:g}: {dial.does}"
@@ -101,8 +101,12 @@ class Page:
         """Both answers to a prompt, beside or below each other."""
         plain_title = _title("target alone", exchange, exchange.plain)
         aligned_title = _title(f"{exchange.dial} {exchange.strength:g}", exchange, exchange.aligned)
-        plain_text = Text(exchange.plain.text).append(_cut(exchange.plain), "dim")
-        aligned_text = self._aligned(exchange.aligned).append(_cut(exchange.aligned), "dim")
+        plain_text = Text(exchange.plain.text)
+        aligned_text = self._aligned(exchange.aligned)
+        for text, run in ((plain_text, exchange.plain), (aligned_text, exchange.aligned)):
+            if run.is_cut:
+                text.rstrip()
+                text.append(" …", "dim")
         notes = [legend(exchange.aligned.tokens)] if self.drafts else []
         if not columns:
             return Group(
@@ -185,8 +189,8 @@ class Page:
             table,
             Text(),
             Text(
-                f"Aligned at {speed(free) / plain:.2f} × the speed of the target alone, with "
-                f"{drafted or 'no'} drafts; Best-of-{BEST_OF}, one answer after another, would "
+                f"Aligned at {speed(free) / plain:.2f} × the speed of the target alone, "
+                f"{drafted or 'no'} tokens drafted; Best-of-{BEST_OF}, one answer after another, would "
                 f"cost {BEST_OF} ×."
             ),
         )
@@ -228,11 +232,6 @@ def _title(name: str, exchange: Exchange, run: Run) -> Text:
 def _mean(runs: Sequence[Run]) -> float:
     """Of their values, which they have."""
     return sum(run.value or 0.0 for run in runs) / len(runs)
-
-
-def _cut(run: Run) -> str:
-    """What shows that the text might have gone on."""
-    return " …" if run.is_cut else ""
 
 
 def _size(path: Path) -> str:
