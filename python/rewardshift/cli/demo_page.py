@@ -26,6 +26,8 @@ from .render import STYLES, amount, coloured, facts_table, legend
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from rewardshift.results import Statistics
+
     from .demo_runs import Exchange, Run
     from .demo_target import Target
 
@@ -153,21 +155,11 @@ class Page:
                 yield f"mean, {dial}", told
         done = [s for e in self.exchanges if (s := e.aligned.statistics) is not None]
         if self.drafts:
-            drafted, accepted = sum(s.drafted for s in done), sum(s.accepted for s in done)
-            tokens, rounds = sum(s.tokens for s in done), sum(s.rounds for s in done)
-            yield "accepted drafts", f"{accepted / max(drafted, 1):.0%} of {drafted}"
-            yield "tokens a round", f"{tokens / rounds:.2f}, for one evaluation of the target"
-        zs = sorted(s.z.median for s in done if s.z is not None)
-        if zs:
-            yield "Z", f"medians {zs[0]:.2f} to {zs[-1]:.2f}; the paper's rule takes it for 1"
-        distances = [s.paper_distance.mean for s in done if s.paper_distance is not None]
-        if distances:
-            distance = sum(distances) / len(distances)
-            yield "paper's rule", f"is {distance:.2f} from pi* in total variation"
+            yield from _of_drafts(done)
         twins = [t for s in done for shift in s.shifts.values() if (t := shift.twins) is not None]
         if twins:
             share = sum(twins) / len(twins)
-            yield "vocabularies", f"the dials know {share:.0%} of what the target would say"
+            yield "vocabularies", f"the dials know {share:.0%} of what the target might say"
         seconds, own = sum(s.seconds.total for s in done), sum(s.seconds.own for s in done)
         yield "our own code", f"{own / seconds:.1%} of the time"
 
@@ -190,8 +182,8 @@ class Page:
             Text(),
             Text(
                 f"Aligned at {speed(free) / plain:.2f} × the speed of the target alone, "
-                f"{drafted or 'no'} tokens drafted; Best-of-{BEST_OF}, one answer after another, would "
-                f"cost {BEST_OF} ×."
+                f"{drafted or 'no'} tokens drafted; Best-of-{BEST_OF}, one answer after another, "
+                f"would cost {BEST_OF} ×."
             ),
         )
 
@@ -208,6 +200,19 @@ class Page:
                 f"and down; {program} shifts lists what else there is."
             ),
         )
+
+
+def _of_drafts(done: Sequence[Statistics]) -> Iterator[tuple[str, str]]:
+    """What became of drafts, and of the paper's rule, which needs them."""
+    drafted, accepted = sum(s.drafted for s in done), sum(s.accepted for s in done)
+    yield "accepted drafts", f"{accepted / max(drafted, 1):.0%} of {drafted}"
+    tokens, rounds = sum(s.tokens for s in done), sum(s.rounds for s in done)
+    yield "tokens a round", f"{tokens / rounds:.2f}, for one evaluation of the target"
+    if zs := sorted(s.z.median for s in done if s.z is not None):
+        yield "Z", f"medians {zs[0]:.2f} to {zs[-1]:.2f}; the paper's rule takes it for 1"
+    if distances := [s.paper_distance.mean for s in done if s.paper_distance is not None]:
+        distance = sum(distances) / len(distances)
+        yield "paper's rule", f"is {distance:.2f} from pi* in total variation"
 
 
 def _section(title: str, what: RenderableType) -> Iterable[RenderableType]:
