@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.stand_in_hub import StandInHub, point_client_at
 from tests.support.tiny_gguf import TinyModel, TinySpec, write_model
 from tests.support.tiny_recurrent import RecurrentModel, RecurrentSpec, write_recurrent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # No test reaches the real hub, not even by mistake: huggingface_hub reads this when imported.
@@ -87,6 +88,23 @@ def new_file(tmp_path: Path) -> Callable[[bytes], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
+    """A hub that the client of this process takes for the real one."""
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("REWARDSHIFT_CACHE_DIR", str(tmp_path / "rewardshift"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # Once in a process the client asks for a list of its own.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with StandInHub() as server:
+        point_client_at(server.url, monkeypatch)
+        yield server
 
 
 @pytest.fixture(scope="session")

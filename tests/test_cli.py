@@ -24,7 +24,6 @@ import rewardshift
 from rewardshift import Decoder, NgramTable
 from rewardshift.cli import doctor, render
 from rewardshift.cli.app import app
-from rewardshift.cli.demo import PROMPTS, Demo, heading, on_your_own
 from rewardshift.cli.file_types import file_type
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
@@ -43,11 +42,9 @@ from tests.support.tiny_gguf import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rewardshift.embedded import Roles
     from tests.conftest import Files
 
 VOCAB = spm_vocab(byte_tokens=True)
-WAYS = ("plain", "aligned", "undrafted")
 SMALL = ("-c", "256", "-t", "1")
 SECONDS = 120
 """More than any step of these tests takes; a hang ends there."""
@@ -1034,73 +1031,6 @@ def test_a_package_that_is_missing_is_one_line(tmp_path: Path) -> None:
     path = os.pathsep.join((str(tmp_path), environment()["PYTHONPATH"]))
     done = run_process("doctor", PYTHONPATH=path)
     assert (done.code, done.out, done.err) == (1, "", "rewardshift: no typer here\n")
-
-
-# --- the demo -----------------------------------------------------------------------------------
-
-
-def test_the_demo_shows_both_answers_everywhere(trio: Trio, files: Files) -> None:
-    small = files.trio(vocab=VOCAB, chat_template=CHATML_TEMPLATE)[2]
-    adapter = write_lora(files.folder / "demo.gguf", small, scale=1.0).path
-    roles: Roles = {"target": trio.target, "reference": trio.reference, "draft_lora": adapter}
-    # Flash attention rounds by its number of threads, and a busy machine is given fewer.
-    roles = {**roles, "n_threads": 1}  # type: ignore[typeddict-unknown-key]
-    shown = Demo(roles, lambda exchanges: [0.5] * len(exchanges), prompts=("ab cd", "cd"))
-    log, screen = Console(file=io.StringIO(), width=100), terminal(_environ={})
-    exchanges = shown.play(log)
-    assert [e.plain.text for e in shown.play(screen)] == [e.plain.text for e in exchanges]
-    for text in ("ab cd", "plain", "aligned", "tokens/s", "accepted", "+0.50", "Best-of-8"):
-        assert text in printed(log)
-    assert "chat -m your.gguf --shift positive" in printed(log)
-    assert "\x1b" not in printed(log)
-    picture = shown.picture(exchanges)
-    assert picture.startswith("<svg")
-    assert "font-face" not in picture
-
-
-def test_the_demo_ends_with_a_command_that_can_be_typed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def told() -> str:
-        log = Console(file=io.StringIO(), width=200)
-        log.print(on_your_own())
-        return printed(log).splitlines()[0].strip()
-
-    monkeypatch.chdir(tmp_path)
-    program = tmp_path / "env" / "bin" / "rewardshift"
-    monkeypatch.setattr("sys.argv", [str(program), "demo"])
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert told() == f"{Path('env/bin/rewardshift')} chat -m your.gguf --shift positive"
-    (tmp_path / "rewardshift").touch(mode=0o755)
-    assert told() == "rewardshift chat -m your.gguf --shift positive"
-
-
-@pytest.mark.real_model
-def test_the_demo_is_a_command(tmp_path: Path) -> None:
-    picture = tmp_path / "demo.svg"
-    done = CliRunner().invoke(app, ["demo", "--json", "--svg", str(picture)])
-    assert done.exit_code == 0, done.output
-    exchanges = json.loads(done.stdout)["exchanges"]
-    assert [e["prompt"] for e in exchanges] == list(PROMPTS)
-    for exchange in exchanges:
-        assert exchange["plain"]["text"] != exchange["aligned"]["text"]
-        assert exchange["aligned"]["statistics"]["accepted"] > 0
-        assert exchange["undrafted"]["statistics"]["drafted"] == 0
-        assert min(exchange[way]["tokens_per_second"] for way in WAYS) > 0
-    plain, aligned = (sum(e[way]["reward"] for e in exchanges) for way in WAYS[:2])
-    assert plain < aligned <= len(PROMPTS)
-    drawn = picture.read_text(encoding="utf-8")
-    assert "accepted&#160;drafts" in drawn
-    assert all(prompt.replace(" ", "&#160;") in drawn for prompt in PROMPTS)
-
-
-def test_the_demo_says_what_its_scores_need(files: Files) -> None:
-    path = files.model().path
-    roles: Roles = {"target": path, "reference": path, "draft_lora": path}
-    for has_reward in (True, False):
-        log = Console(file=io.StringIO(), width=100)
-        log.print(heading(roles, has_reward=has_reward))
-        assert ("rewardshift[demo]" in printed(log)) != has_reward
 
 
 def test_the_command_line_needs_the_runtime_alone() -> None:

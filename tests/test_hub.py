@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import hashlib
 import io
 import json
@@ -11,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +20,10 @@ import rewardshift
 from rewardshift import Decoder, ModelLoadError
 from rewardshift.sources import hub
 from rewardshift.sources.hub import HubFile, local_path, named_file, parse
-from tests.support.stand_in_hub import StandInHub
+from tests.support.stand_in_hub import Silence, StandInHub, point_client_at
 from tests.support.tiny_gguf import spm_vocab, write_lora
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.conftest import Files
 
 REPO = "someone/tiny-GGUF"
@@ -37,25 +33,6 @@ LOAD: dict[str, Any] = {"n_ctx": 64, "n_threads": 1}
 @pytest.fixture
 def content(files: Files) -> bytes:
     return files.model(vocab=spm_vocab(byte_tokens=True)).path.read_bytes()
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInHub]:
-    """A hub that the client of this process takes for the real one."""
-    from huggingface_hub import constants
-
-    monkeypatch.setenv("REWARDSHIFT_CACHE_DIR", str(tmp_path / "rewardshift"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    # Once in a process the client asks for a list of its own.
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    with StandInHub() as server:
-        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        yield server
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -377,37 +354,6 @@ def test_a_token_opens_a_gated_repository(
     assert local_path(f"{REPO}:tiny.gguf").read_bytes() == b"tiny"
 
 
-class Silence:
-    """A port at which somebody takes up, and hangs up or says nothing."""
-
-    def __init__(self, *, hangs_up: bool) -> None:
-        self.calls = 0
-        self._hangs_up = hangs_up
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        kept = []
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                call, _ = self._socket.accept()
-                self.calls += 1
-                if self._hangs_up:
-                    call.close()
-                else:
-                    kept.append(call)
-        for call in kept:
-            call.close()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # what waits in accept() does not hear close()
-        self._socket.close()
-        self._thread.join()
-
-
 @pytest.mark.parametrize("name", [f"{REPO}:tiny.gguf", REPO, f"{REPO}@v1:*Q4*"])
 @pytest.mark.parametrize("hangs_up", [True, False])
 def test_a_hub_out_of_reach_is_asked_once(
@@ -418,13 +364,9 @@ def test_a_hub_out_of_reach_is_asked_once(
     *,
     hangs_up: bool,
 ) -> None:
-    from huggingface_hub import constants
-
     line = Silence(hangs_up=hangs_up)
     monkeypatch.setattr(hub, "_PATIENCE", 0.5)
-    monkeypatch.setattr(constants, "ENDPOINT", line.url)
-    template = f"{line.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    point_client_at(line.url, monkeypatch)
     with pytest.raises(ModelLoadError, match="not in the cache, and the hub cannot be reached"):
         local_path(name)
     line.close()

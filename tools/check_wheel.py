@@ -103,14 +103,16 @@ def run_core(python: Path, environment: dict[str, str], core: str | None) -> dic
 def probe() -> dict[str, Any]:
     """The demo's answers, and what the target makes of a passage."""
     from rewardshift import Decoder, _core
-    from rewardshift.cli.demo import PROMPTS, Exchange
+    from rewardshift.cli.demo_runs import Exchange
+    from rewardshift.cli.demo_target import ASKED_OF_SMALL
     from rewardshift.models import smollm2, smollm2_q4_0
 
-    exchanges = [Exchange(prompt) for prompt in PROMPTS]
+    prompts = [prompt for prompts in ASKED_OF_SMALL.values() for prompt in prompts]
+    exchanges = [Exchange(prompt, "draft", strength=1.0) for prompt in prompts]
     small = smollm2_q4_0()
     with Decoder(smollm2(), small, small, n_ctx=1024, n_threads=1) as decoder:
         for exchange in exchanges:
-            exchange.play(decoder, None, lambda: None)
+            exchange.play(decoder, lambda: None, drafts=True)
         score = decoder.score("A story.", PASSAGE, strength=0.0)
     runs = [run for e in exchanges for run in (e.plain, e.aligned, e.undrafted)]
     cores = Path(_core.__file__).parents[1]

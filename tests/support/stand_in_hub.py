@@ -1,10 +1,12 @@
-"""A stand-in for the Hugging Face hub: as much of its HTTP interface as fetching files takes."""
+"""Stand-ins for the Hugging Face hub: as much of its HTTP interface as fetching takes, or none."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
+    import pytest
     from typing_extensions import Self
 
 _FILE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -165,3 +168,43 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+
+def point_client_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the client of this process take an address for the hub's."""
+    from huggingface_hub import constants
+
+    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+class Silence:
+    """A port at which somebody takes up, and hangs up or says nothing."""
+
+    def __init__(self, *, hangs_up: bool) -> None:
+        self.calls = 0
+        self._hangs_up = hangs_up
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        kept = []
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                call, _ = self._socket.accept()
+                self.calls += 1
+                if self._hangs_up:
+                    call.close()
+                else:
+                    kept.append(call)
+        for call in kept:
+            call.close()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # what waits in accept() does not hear close()
+        self._socket.close()
+        self._thread.join()

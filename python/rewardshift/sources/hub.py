@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -65,11 +66,13 @@ class HubFile:
         repo: Owner and name of the repository.
         file: Its path there; empty where none was named.
         revision: A branch, a tag or a commit; None is the main branch.
+        sha256: What the file must have, whatever the hub publishes; None leaves that to the hub.
     """
 
     repo: str
     file: str = ""
     revision: str | None = None
+    sha256: str | None = None
 
     def __str__(self) -> str:
         """The name that ``parse`` reads."""
@@ -177,12 +180,7 @@ def fetch(wanted: HubFile, *, progress: bool | None = None) -> Path:
     Raises:
         ModelLoadError: If the file cannot be had, or is not what the hub has published.
     """
-    try:
-        import huggingface_hub  # noqa: F401
-    except ImportError:
-        raise ModelLoadError(
-            f"{wanted}: no such file; to fetch it from the hub, pip install 'rewardshift[hub]'"
-        ) from None
+    _require_client(wanted)
     with _in_silence(), _errors_explained(wanted):
         if not wanted.file or _WILDCARDS & set(wanted.file):
             raise ModelLoadError(f"{wanted} names no file: {_choices(wanted)}")
@@ -191,13 +189,59 @@ def fetch(wanted: HubFile, *, progress: bool | None = None) -> Path:
         return files[0]
 
 
-def _fetch_one(wanted: HubFile, display: Progress) -> Path:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+def require_within_reach(wanted: HubFile, *, seconds: float) -> None:
+    """Makes sure that a file is in the cache, or that the hub says without delay that it has it.
 
-    if not isinstance(
+    Raises:
+        ModelLoadError: If neither is so; it says why.
+    """
+    _require_client(wanted)
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            _require_published(wanted, seconds)
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+            failures.append(error)
+
+    with _in_silence(), _errors_explained(wanted):
+        if _is_cached(wanted):
+            return
+        # The client's own limits leave out how long it takes to look up the hub's address.
+        question = threading.Thread(target=ask, daemon=True)
+        question.start()
+        question.join(seconds)
+        if question.is_alive():
+            raise ModelLoadError(
+                f"{wanted}: not in the cache, and the hub did not answer within {seconds:g} seconds"
+            )
+        if failures:
+            raise failures[0]
+
+
+def _require_client(wanted: HubFile) -> None:
+    """Raises ModelLoadError unless huggingface_hub is installed; imports the part that asks."""
+    try:
+        from huggingface_hub import get_hf_file_metadata  # noqa: F401
+    except ImportError:
+        raise ModelLoadError(
+            f"{wanted}: no such file; to fetch it from the hub, pip install 'rewardshift[hub]'"
+        ) from None
+
+
+def _is_cached(wanted: HubFile) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(
         try_to_load_from_cache(wanted.repo, wanted.file, revision=wanted.revision), str
-    ):
-        _require_published(wanted)
+    )
+
+
+def _fetch_one(wanted: HubFile, display: Progress) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    if not _is_cached(wanted):
+        _require_published(wanted, _patience())
     path = Path(
         hf_hub_download(
             wanted.repo,
@@ -211,20 +255,25 @@ def _fetch_one(wanted: HubFile, display: Progress) -> Path:
     return path
 
 
-def _require_published(wanted: HubFile) -> None:
+def _require_published(wanted: HubFile, patience: float) -> None:
     """Asks the hub for a file that is not in the cache, once.
 
     hf_hub_download asks again and again, for 23 seconds, where nobody answers.
 
     Raises:
-        ModelLoadError: If the hub cannot be reached.
+        ModelLoadError: If the hub cannot be reached, or something else answers in its place.
         Exception: What huggingface_hub makes of its answer, if that is no.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     with _reaching_the_hub(wanted):
         url = hf_hub_url(wanted.repo, wanted.file, revision=wanted.revision)
-        get_hf_file_metadata(url, timeout=_patience())
+        told = get_hf_file_metadata(url, timeout=patience)
+    if told.commit_hash is None:
+        raise ModelLoadError(
+            f"{wanted}: not in the cache, and what answers at {constants.ENDPOINT} is no hub: is "
+            "there a page to log in to the network?"
+        )
 
 
 def _patience() -> float:
@@ -283,25 +332,30 @@ def _bar_class(display: Progress, what: str) -> type:
 
 
 def _verify(path: Path, wanted: HubFile, display: Progress) -> None:
-    """Compares a file with the SHA-256 that the hub has published, unless it has passed before.
+    """Compares a file with the SHA-256 that the hub has published, and with the one it must have.
+
+    One that has passed before is not read again.
 
     Raises:
         ModelLoadError: If it differs; it is then removed from the cache.
     """
-    passed = cache_root() / "verified" / hashlib.sha256(str(path).encode()).hexdigest()
+    what = f"{path}{wanted.sha256 or ''}"
+    passed = cache_root() / "verified" / hashlib.sha256(what.encode()).hexdigest()
     state = _state(path)
     if passed.exists() and passed.read_text() == state:
         return
-    expected = _published_sha256(path, wanted)
-    if expected is None:  # a small file, which the hub keeps in git
+    # The hub publishes none of a small file, which it keeps in git.
+    sums = [s for s in (wanted.sha256, _published_sha256(path, wanted)) if s is not None]
+    if not sums:
         return
     actual = _sha256(path, display)
-    if actual != expected:
+    missed = [s for s in sums if s != actual]
+    if missed:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise ModelLoadError(
-            f"{wanted} is damaged: its sha256 should be {expected} and is {actual}. It was removed "
-            "from the cache; try again"
+            f"{wanted} is damaged: its sha256 should be {missed[0]} and is {actual}. It was "
+            "removed from the cache; try again"
         )
     with contextlib.suppress(OSError):  # then it is only checked again
         passed.parent.mkdir(parents=True, exist_ok=True)
