@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 STEPS = ("train", "calibrate", "choose", "measure", "time", "report")
 BEST_OF = 8
 PERPLEXITY = 1.5
-STRENGTHS = {True: (0.5, 0.75, 1.0, 1.25, 1.5, 2.0), False: (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)}
+STRENGTHS = {True: (0.5, 1.0, 1.5, 2.0), False: (1.0, 1.5, 2.0, 2.5, 4.0)}
 """What is tried and measured, for targets of the reference's vocabulary and for others."""
 TURNED = {True: -1.0, False: -2.0}
 """Likewise measured: the dial turned round."""

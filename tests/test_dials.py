@@ -112,13 +112,13 @@ def test_a_dial_is_a_shift_of_its_files() -> None:
 
 
 def test_what_is_written_is_read_again(make: Callable[..., Dial]) -> None:
-    dial = make("plain")
-    assert read_dial(dial.folder) == dial == dial_named("plain")
-    assert not is_ours("plain")
+    dial = make("simple")
+    assert read_dial(dial.folder) == dial == dial_named("simple")
+    assert not is_ours("simple")
 
 
 def test_dials_of_one_reference_share_its_file(root: Path, make: Callable[..., Dial]) -> None:
-    shifts = [ready_made_shift(make(name).name) for name in ("plain", "concise")]
+    shifts = [ready_made_shift(make(name).name) for name in ("simple", "terse")]
     assert shifts[0].reference == shifts[1].reference
     assert len(list((root / "references").iterdir())) == 1
 
@@ -131,7 +131,7 @@ def test_a_dial_of_the_package_s_reference_uses_that(make: Callable[..., Dial]) 
 def test_a_user_s_dial_does_not_shadow_one_of_the_package(
     make: Callable[..., Dial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    make("plain")
+    make("simple")
     dial = make("positive")
     with pytest.raises(ValueError, match="two dials 'positive', one of the package and one of"):
         ready_made_shift("positive")
@@ -140,7 +140,7 @@ def test_a_user_s_dial_does_not_shadow_one_of_the_package(
     assert len(wrong) == 1
     assert str(dial.folder) in wrong[0]
     assert "another name" in wrong[0]
-    assert ready_made_shift("plain").lora is not None  # others do not suffer
+    assert ready_made_shift("simple").lora is not None  # others do not suffer
     monkeypatch.setenv("REWARDSHIFT_DIALS_DIR", str(tmp_path / "elsewhere"))
     assert ready_made_shift("positive").lora is not None
 
@@ -148,7 +148,7 @@ def test_a_user_s_dial_does_not_shadow_one_of_the_package(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"name": "other"}, "named 'other', and its folder 'plain': rename one"),
+        ({"name": "other"}, "named 'other', and its folder 'simple': rename one"),
         ({"name": "A B"}, "lower-case letters, digits and hyphens, not 'A B'"),
         ({"does": 3}, "does must be text, not 3"),
         ({"licence": None}, "licence must be text, not None"),
@@ -171,10 +171,10 @@ def test_a_user_s_dial_does_not_shadow_one_of_the_package(
 def test_a_description_that_is_none_is_named_with_what_is_wrong(
     make: Callable[..., Dial], changes: dict[str, object], said: str
 ) -> None:
-    dial, good = make("plain"), make("good")
+    dial, good = make("simple"), make("good")
     describe(dial, **changes)
     with pytest.raises(ValueError, match=r"dial\.json describes no dial: ") as caught:
-        ready_made_shift("plain")
+        ready_made_shift("simple")
     assert said in str(caught.value)
     found, wrong = all_dials()
     assert good in found
@@ -185,30 +185,30 @@ def test_a_description_that_is_none_is_named_with_what_is_wrong(
 def test_a_description_that_is_no_json_object_is_named(
     make: Callable[..., Dial], content: str
 ) -> None:
-    dial = make("plain")
+    dial = make("simple")
     (dial.folder / "dial.json").write_text(content)
-    with pytest.raises(ValueError, match=r"plain.dial\.json describes no dial"):
-        dial_named("plain")
+    with pytest.raises(ValueError, match=r"simple.dial\.json describes no dial"):
+        dial_named("simple")
 
 
 def test_a_reference_that_is_not_there_or_damaged_is_named(
     root: Path, make: Callable[..., Dial]
 ) -> None:
-    make("plain")
+    make("simple")
     (kept,) = (root / "references").iterdir()
     whole = kept.read_bytes()
     kept.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ValueError, match="is damaged"):
-        ready_made_shift("plain")
+        ready_made_shift("simple")
     kept.unlink()
     with pytest.raises(ValueError, match=r"another reference than the package's.* put it at"):
-        ready_made_shift("plain")
+        ready_made_shift("simple")
     assert "another reference" in all_dials()[1][0]
 
 
 def test_unknown_names_are_told_what_there_is(root: Path, make: Callable[..., Dial]) -> None:
-    make("plain")
-    with pytest.raises(ValueError, match=r"no dial 'calm'; there are positive.*, plain") as caught:
+    make("simple")
+    with pytest.raises(ValueError, match=r"no dial 'calm'; there are positive.*, simple") as caught:
         ready_made_shift("calm")
     assert str(root) in str(caught.value)
 
@@ -246,11 +246,11 @@ def test_a_user_s_dials_lie_where_the_platform_keeps_data(
 def test_the_usual_strength_depends_on_the_target_s_vocabulary(
     files: Files, make: Callable[..., Dial], vocab: Any, strength: float
 ) -> None:
-    make("plain")
+    make("simple")
     target = files.model(vocab=vocab, chat_template=CHATML_TEMPLATE, scale=1.0)
     fixed: Any = {"seed": 5, "max_tokens": 12}
-    with Decoder(target.path, shift="plain", **EXACT) as decoder:
-        assert decoder.shifts["plain"].strength == strength
+    with Decoder(target.path, shift="simple", **EXACT) as decoder:
+        assert decoder.shifts["simple"].strength == strength
         usual, asked, other = (
             decoder.chat(TALK, strength=s, **fixed) for s in (None, strength, -strength)
         )
@@ -261,7 +261,7 @@ def test_the_usual_strength_depends_on_the_target_s_vocabulary(
 def test_several_dials_multiply_and_share_their_reference(
     files: Files, root: Path, make: Callable[..., Dial]
 ) -> None:
-    dials = {name: make(name) for name in ("plain", "concise")}
+    dials = {name: make(name) for name in ("simple", "terse")}
     target = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE, scale=1.0).path
     files_of = {
         name: Shift(
@@ -269,15 +269,15 @@ def test_several_dials_multiply_and_share_their_reference(
         )
         for name, dial in dials.items()
     }
-    asked: Any = {"strength": {"plain": 1.5, "concise": -0.5}}
+    asked: Any = {"strength": {"simple": 1.5, "terse": -0.5}}
     with (
-        Decoder(target, shift=["plain", "concise"], **EXACT) as named,
+        Decoder(target, shift=["simple", "terse"], **EXACT) as named,
         Decoder(target, shifts=files_of, **EXACT) as by_file,
     ):
-        assert list(named.work) == ["target", "plain shift", "concise shift", "reference"]
+        assert list(named.work) == ["target", "simple shift", "terse shift", "reference"]
         told, wanted = (d.score([5, 9], [30, 7], **asked) for d in (named, by_file))
         assert told.goal_logprobs.tolist() == wanted.goal_logprobs.tolist()
-        for left_out in ("plain", "concise"):
+        for left_out in ("simple", "terse"):
             without = asked["strength"] | {left_out: 0.0}
             assert (
                 abs(named.score([5, 9], [30, 7], strength=without).goal_logprob - told.goal_logprob)
@@ -296,33 +296,33 @@ def run(*words: object) -> tuple[int, str, str]:
 
 
 def test_all_dials_are_listed_with_what_is_wrong_with_others(make: Callable[..., Dial]) -> None:
-    make("plain")
+    make("simple")
     describe(make("broken"), does=None)
     code, out, err = run("shifts")
     assert code == 0
     rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert "the package" in rows["positive"]
-    assert rows["plain"].split()[-2:] == ["MIT", "you"]
-    assert "0.75, or 2" in rows["plain"]
+    assert rows["simple"].split()[-2:] == ["MIT", "you"]
+    assert "0.75, or 2" in rows["simple"]
     assert "broken" not in rows
     assert "broken/dial.json describes no dial: does must be text" in err.replace("\\", "/")
     told = json.loads(run("shifts", "--json")[1])
-    mine = next(one for one in told["shifts"] if one["name"] == "plain")
+    mine = next(one for one in told["shifts"] if one["name"] == "simple")
     assert mine["from"] == "you"
     assert mine["strength"] == {"same_vocabulary": 0.75, "other_vocabulary": 2.0}
     assert len(told["wrong"]) == 1
-    assert run("shifts", "plain")[1] == "# plain\n"
+    assert run("shifts", "simple")[1] == "# simple\n"
 
 
 def test_dials_are_flags_that_may_be_repeated(files: Files, make: Callable[..., Dial]) -> None:
-    for name in ("plain", "concise"):
+    for name in ("simple", "terse"):
         make(name)
     target = files.model(vocab=bpe_vocab(), chat_template=CHATML_TEMPLATE, scale=1.0).path
     shared = ("generate", "-m", target, "-t", 1, "-c", 512, "-n", 8, "-s", 1, "--json")
-    both = ("--shift", "plain", "--shift", "concise", "ab")
-    code, out, err = run(*shared, "--strength", "plain=2", "--strength", "concise=-1", *both)
+    both = ("--shift", "simple", "--shift", "terse", "ab")
+    code, out, err = run(*shared, "--strength", "simple=2", "--strength", "terse=-1", *both)
     assert code == 0, err
-    assert json.loads(out)["statistics"]["shifts"].keys() == {"plain", "concise"}
+    assert json.loads(out)["statistics"]["shifts"].keys() == {"simple", "terse"}
     code, _, err = run(*shared, "--shift", "calm", "ab")
     assert code == 2
     assert "there is no dial 'calm'" in err

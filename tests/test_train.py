@@ -617,27 +617,27 @@ def test_a_dial_is_made_by_one_command_and_used_by_its_name(
     monkeypatch.setenv("REWARDSHIFT_DIALS_DIR", str(root))
     rows = [{"prompt": "a" * i, "chosen": "ab cd", "rejected": "d d d"} for i in range(1, 13)]
     liked.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = ("align", reference, "--dial", "plain", "--preferences", liked, "--rank", 4)
+    words = ("align", reference, "--dial", "simple", "--preferences", liked, "--rank", 4)
     told = run(*words, "--epochs", 1, "--does", "says ab", "--licence", "MIT", "--seed", 3)
-    assert "the dial plain: --shift plain" in told
-    dial = dial_named("plain")
-    assert (dial.does, dial.licence, dial.folder) == ("says ab", "MIT", root / "plain")
+    assert "the dial simple: --shift simple" in told
+    dial = dial_named("simple")
+    assert (dial.does, dial.licence, dial.folder) == ("says ab", "MIT", root / "simple")
     assert reference_of(dial).read_bytes() == reference.read_bytes()
     card = dial.card.read_text()
     accuracy = float(told.partition("held-out preference accuracy: ")[2].split()[0])
     assert f"prefers in {accuracy:.0%} of 1 held-out" in card
     for fact in ("| licence | MIT |", "| pairs | 12, of which 1 only", "rank 4", "| seed | 3 |"):
         assert fact in card
-    assert "--dial plain --does 'says ab' --licence MIT --preferences" in card
+    assert "--dial simple --does 'says ab' --licence MIT --preferences" in card
     assert dial.reference_sha256 in card
-    with Decoder(target.path, shift="plain", n_ctx=128) as decoder:
+    with Decoder(target.path, shift="simple", n_ctx=128) as decoder:
         assert decoder.chat([{"role": "user", "content": "ab"}], max_tokens=4).statistics.shifts
 
     # Made again, it keeps what its owner wrote.
     write_dial(replace(dial, strengths=Strengths(1.5, 3.0)))
     dial.card.write_text("mine")
     again = run(*words, "--epochs", 2, "--does", "says ab", "--licence", "MIT", "--seed", 3)
-    assert dial_named("plain").strengths == Strengths(1.5, 3.0)
+    assert dial_named("simple").strengths == Strengths(1.5, 3.0)
     assert dial.card.read_text() == "mine"
     assert "| strength | 1.5 for targets" in (dial.folder / "new-card.md").read_text()
     assert "new-card.md" in again
@@ -653,7 +653,7 @@ def test_what_cannot_be_a_dial_is_refused_before_anything_is_sampled(
 
     assert "takes REFERENCE and ADAPTER, or --dial NAME" in refused()
     assert "takes REFERENCE and ADAPTER, or --dial NAME" in refused(reference)
-    assert "leave out ADAPTER" in refused(reference, tmp_path / "a.gguf", "--dial", "plain")
+    assert "leave out ADAPTER" in refused(reference, tmp_path / "a.gguf", "--dial", "simple")
     assert "the package has a dial 'positive'" in refused(reference, "--dial", "positive")
     assert "lower-case letters" in refused(reference, "--dial", "My Dial")
     assert "--does is for a dial" in refused(reference, tmp_path / "a.gguf", "--does", "x")

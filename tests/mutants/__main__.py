@@ -40,6 +40,9 @@ TESTS = (
     "test_mask_law.py",
     "test_tree_law.py",
     "test_draft_policy.py",
+    "test_foreign_law.py",
+    "test_mapped_model.py",
+    "test_vocabulary.py",
     "test_gguf_law.py::test_a_tree_costs_each_role_one_token_a_node_and_one_a_round",
 )
 PROCESSOR_SECONDS = 600  # of one run of the tests, then a mutant counts as killed

@@ -25,6 +25,10 @@ TEXT = "decode/text_stream.cpp"
 PARAMS = "decode/params.cpp"
 DECODER = "decode/decoder.cpp"
 TREE = "decode/draft_tree.cpp"
+REFINER = "decode/refiner.cpp"
+MAPPED = "vocabulary/mapped_model.cpp"
+READING = "vocabulary/reading.cpp"
+CANONICAL = "vocabulary/canonical.cpp"
 
 SHAPE_GOAL = """\
     const Shaped shaped = shape(terms_, shaping, workspace_, out.weights);
@@ -513,5 +517,66 @@ MUTANTS = (
         "decode/scorer.cpp",
         "at.push_back(rows_[part.reader][i]);",
         "at.push_back(rows_[part.reader][i > 0 ? i - 1 : 0]);",
+    ),
+    # other vocabularies
+    Mutant(
+        "pieces after the first left out",
+        MAPPED,
+        "if (pieces.size() < 2) continue;",
+        "continue;",
+    ),
+    Mutant(
+        "a piece weighed behind itself",
+        MAPPED,
+        "tokens.push_back(pieces[next - 1]);",
+        "tokens.push_back(pieces[next]);",
+    ),
+    Mutant(
+        "rows of another vocabulary not normalised",
+        MAPPED,
+        "scratch_[i] = row[i] - z;",
+        "scratch_[i] = row[i];",
+    ),
+    Mutant(
+        "later pieces instead of the first",
+        REFINER,
+        "copy[static_cast<std::size_t>(token)] += more;",
+        "copy[static_cast<std::size_t>(token)] = more;",
+    ),
+    Mutant(
+        "rows after drafts are not refined",
+        REFINER,
+        "row <= end; ++row) {",
+        "row < 1; ++row) {",
+    ),
+    Mutant(
+        "the last row of a block is not refined",
+        REFINER,
+        "row <= end; ++row) {",
+        "row < std::max<std::size_t>(end, 1); ++row) {",
+    ),
+    Mutant(
+        "tokens of any share are refined",
+        REFINER,
+        "  out.erase(std::ranges::find_if_not(out, is_likely), out.end());\n",
+        "  static_cast<void>(is_likely);\n",
+    ),
+    Mutant(
+        "text that was taken back is read on",
+        READING,
+        "  text_.resize(marks_.back().text);\n",
+        "",
+    ),
+    Mutant(
+        "a text begins twice",
+        READING,
+        "  if (is_first && token == map_->target().begin) return;\n",
+        "",
+    ),
+    Mutant(
+        "bytes that are no characters left out",
+        CANONICAL,
+        "    spell(text.substr(0, broken), tokens);\n",
+        "",
     ),
 )
