@@ -222,13 +222,15 @@ def test_the_shifts_that_ship_are_listed_with_card_and_licence(
     out = invoke("shifts")[1]
     assert "positive" in out
     assert "Apache-2.0" in out
-    (one,) = json.loads(invoke("shifts", "--json")[1])["shifts"]
-    assert (one["name"], one["licence"]) == ("positive", "Apache-2.0")
-    assert 100_000 < one["bytes"] < 1_000_000
-    assert invoke("shifts", "positive")[1].startswith("# The dial positive")
+    listed = json.loads(invoke("shifts", "--json")[1])["shifts"]
+    assert {"positive", "concise"} <= {one["name"] for one in listed}
+    for one in listed:
+        assert one["licence"] == "Apache-2.0"
+        assert 100_000 < one["bytes"] < 1_000_000
+        assert invoke("shifts", one["name"])[1].startswith(f"# The dial {one['name']}\n")
     code, _, err = invoke("shifts", "negative")
     assert code == 2
-    assert "there are positive" in err
+    assert f"there are {', '.join(one['name'] for one in listed)}" in err
 
 
 def test_check_pair_checks_each_shift_by_itself(
