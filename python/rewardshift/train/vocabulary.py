@@ -61,7 +61,7 @@ class GgufVocabulary:
     @property
     def tokens(self) -> list[str]:
         """As the file spells them, by id."""
-        return self._value(_TOKENS)
+        return list(self._value(_TOKENS))
 
     # --- parts ----------------------------------------------------------------------------------
 
