@@ -192,9 +192,10 @@ def test_z_and_the_papers_scale_count_the_bias_as_part_of_p(data, given, strengt
     assert scale == pytest.approx(weight[probs > 0].sum(), rel=close)
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0])
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
 def test_tokens_far_above_the_targets_best_one_keep_their_odds(temperature):
-    p, shift = np.float32([0, -1, -2]), np.float32([0, 200, 200.5])
+    # e^94 is more than a float holds, relative to the target's best token.
+    p, shift = np.float32([0, -1, -2]), np.float32([0, 95, 95.5])
     made = _core.goal([(p, 1.0), (shift, 1.0)], temperature=temperature)
     odds = math.exp(0.5 / temperature)  # of the second over the third
     assert probs_of(made.weights) == pytest.approx([0, odds / (1 + odds), 1 / (1 + odds)], abs=1e-5)
