@@ -535,7 +535,7 @@ MUTANTS = (
         "rows of another vocabulary not normalised",
         MAPPED,
         "scratch_[i] = row[i] - z;",
-        "scratch_[i] = row[i];",
+        "scratch_[i] = row[i] - 0.0F * z;",
     ),
     Mutant(
         "later pieces instead of the first",
