@@ -96,15 +96,15 @@ void register_draft_policy(nb::module_& m) {
       .def(
           "choose",
           [](AdaptivePolicy& self, const std::vector<RoundPlan>& given,
-             const std::vector<const CostCurve*>& models, double own_seconds,
+             const std::vector<const CostCurve*>& models, double row_seconds,
              std::vector<std::size_t> takes_back) {
             std::vector<RoundPlan> plans = given;
-            self.choose(plans, {models, own_seconds, std::move(takes_back)});
+            self.choose(plans, {models, row_seconds, std::move(takes_back)});
             std::vector<std::pair<std::size_t, std::size_t>> chosen;
             for (const RoundPlan& plan : plans) chosen.emplace_back(plan.way, plan.length);
             return chosen;
           },
-          "plans"_a, nb::kw_only(), "models"_a, "own_seconds"_a = 0.0, "takes_back"_a = Numbers{},
+          "plans"_a, nb::kw_only(), "models"_a, "row_seconds"_a = 0.0, "takes_back"_a = Numbers{},
           "Ways, by number, and lengths for the plans; those that are not free keep theirs.");
 }
 

@@ -39,25 +39,19 @@ from rewardshift.train.lesson import Reader  # noqa: E402
 from rewardshift.train.muon import Muon  # noqa: E402
 from rewardshift.train.rounding import rounded, standing_in  # noqa: E402
 from rewardshift.train.student import Shape, new_student, projection, read_model  # noqa: E402
+from tests.support.training import OTHERS_WARNINGS, QUESTIONS, SHAPE  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Files
 
-pytestmark = [
-    # TRL and transformers warn of each other's names.
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = OTHERS_WARNINGS
 
 EXACT: dict[str, Any] = {"type_k": "f32", "type_v": "f32", "flash_attn": False, "n_ctx": 256}
-SHAPE = Shape(width=32, layers=2, head_size=8, n_ctx=256)
 STUDENT = TinySpec(vocab=bpe_vocab(), n_embd=SHAPE.width, n_layer=SHAPE.layers, n_ff=SHAPE.hidden)
 """What the student is to the tolerances: its logits spread like a tiny model's."""
 TOKENS = [5, 9, 30, 100, 7, 8, 263]
-QUESTIONS = ("a b", "cd", "ab cd d", "b")
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,9 @@ from rewardshift.train.distill import (  # noqa: E402
     require_vocabulary,
 )
 from rewardshift.train.lesson import PartReader, Reader  # noqa: E402
-from rewardshift.train.student import Shape, new_student, read_model  # noqa: E402
+from rewardshift.train.student import new_student, read_model  # noqa: E402
 from rewardshift.train.vocabulary import GgufVocabulary, counts_of, merged  # noqa: E402
+from tests.support.training import OTHERS_WARNINGS, QUESTIONS, SHAPE  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,17 +46,10 @@ if TYPE_CHECKING:
     from rewardshift.train.lesson import Lesson
     from tests.conftest import Files
 
-pytestmark = [
-    # TRL and transformers warn of each other's names.
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = OTHERS_WARNINGS
 
-SHAPE = Shape(width=32, layers=2, head_size=8, n_ctx=256)
 PROMPT = "<|im_start|>user\nab cd<|im_end|>\n<|im_start|>assistant\n"
 HALVES = np.array([0.5, 0.25, 0.125, 0.125])
-QUESTIONS = ("a b", "cd", "ab cd d", "b")
 SIZE = 272  # of the part: 259 are necessary
 
 

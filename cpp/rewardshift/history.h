@@ -16,6 +16,15 @@ inline std::size_t common_prefix(std::span<const Token> a, std::span<const Token
   return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
 }
 
+/// Throws std::invalid_argument unless all tokens are known, which are those below `end`.
+inline void check_tokens(std::span<const Token> tokens, int end) {
+  for (const Token token : tokens) {
+    if (token < 0 || token >= end) {
+      throw std::invalid_argument("token " + std::to_string(token) + " is not in the vocabulary");
+    }
+  }
+}
+
 /// Throws std::invalid_argument unless a sequence and a history of `tokens` can be asked about.
 /// Tokens are known below `end`.
 inline void check_history(int sequence, std::span<const Token> tokens, const LanguageModel& model,
@@ -23,11 +32,7 @@ inline void check_history(int sequence, std::span<const Token> tokens, const Lan
   if (sequence < 0 || sequence >= model.max_sequences()) {
     throw std::invalid_argument("there is no sequence " + std::to_string(sequence));
   }
-  for (const Token token : tokens) {
-    if (token < 0 || token >= end) {
-      throw std::invalid_argument("token " + std::to_string(token) + " is not in the vocabulary");
-    }
-  }
+  check_tokens(tokens, end);
 }
 
 /// Throws std::invalid_argument unless the requests keep the contract of LanguageModel::logits.

@@ -52,7 +52,7 @@ double AdaptivePolicy::round_seconds(std::span<const RoundPlan> plans,
     target_rows += rows;
     longest = std::max(longest, turns(plan));
   }
-  double seconds = flush(rows_, costs) + costs.own_seconds * target_rows;
+  double seconds = flush(rows_, costs) + costs.row_seconds * target_rows;
   for (std::size_t turn = 1; turn <= longest; ++turn) {
     for (std::size_t i = 0; i < plans.size(); ++i) {
       if (turns(plans[i]) < turn) continue;

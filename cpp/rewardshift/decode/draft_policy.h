@@ -39,7 +39,7 @@ struct RoundPlan {
 /// What a round costs, part by part.
 struct RoundCosts {
   std::vector<const CostCurve*> models;  ///< by number; 0 is the target's
-  double own_seconds = 0.0;              ///< our own work and refining, for each row of the target
+  double row_seconds = 0.0;              ///< our own work and refining, for each row of the target
   std::vector<std::size_t> takes_back = {};  ///< by number: see LanguageModel; all where empty
 };
 

@@ -42,13 +42,13 @@ std::vector<Way> Planner::ways_of(const RequestParams& params,
   return {shifted, plain};
 }
 
-void Planner::plan(std::span<Request* const> requests, double own_seconds) {
+void Planner::plan(std::span<Request* const> requests, double row_seconds) {
   RoundCosts costs;
   for (std::size_t model = 0; model < panel_->models(); ++model) {
     costs.models.push_back(&panel_->costs(model));
     costs.takes_back.push_back(panel_->model(model).takes_back());
   }
-  costs.own_seconds = own_seconds;
+  costs.row_seconds = row_seconds;
   const bool is_calibrated = !costs.models.front()->is_empty();
   plans_.clear();
   ways_.clear();

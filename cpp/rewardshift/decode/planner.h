@@ -20,9 +20,9 @@ class Planner {
   /// where nothing is measured.
   std::vector<Way> ways_of(const RequestParams& params, std::span<const double> strengths) const;
 
-  /// Sets way and length of each request. `own_seconds` is our own work and refining, for each row
+  /// Sets way and length of each request. `row_seconds` is our own work and refining, for each row
   /// of the target.
-  void plan(std::span<Request* const> requests, double own_seconds);
+  void plan(std::span<Request* const> requests, double row_seconds);
 
   /// Notes how a request's round went, for the choice of the next ones.
   void learn(Request& request);

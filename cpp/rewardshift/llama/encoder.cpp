@@ -6,10 +6,10 @@
 #include <bit>
 #include <cstdint>
 #include <numeric>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "rewardshift/history.h"
 #include "rewardshift/llama/context_needs.h"
 #include "rewardshift/llama/segment_embeddings.h"
 #include "rewardshift/require.h"
@@ -66,7 +66,7 @@ void Encoder::make_room(std::size_t tokens) {
 
 std::vector<float> Encoder::classify(std::span<const Token> text) {
   evaluator_.require_home();
-  require_known(text);
+  check_tokens(text, facts_.vocab_size);
   make_room(text.size());
   std::vector<Token> tokens(text.begin(), text.end());
   std::vector<llama_pos> positions(text.size());
@@ -87,15 +87,6 @@ std::vector<float> Encoder::classify(std::span<const Token> text) {
   if (done.status != 0) done.fail(model_->path());
   const float* row = llama_get_embeddings_seq(evaluator_.get(), 0);
   return {row, row + model_->class_outputs()};
-}
-
-void Encoder::require_known(std::span<const Token> text) const {
-  for (const Token token : text) {
-    if (token >= 0 && token < facts_.vocab_size) continue;
-    throw std::invalid_argument("token " + std::to_string(token) +
-                                " is outside the vocabulary [0, " +
-                                std::to_string(facts_.vocab_size) + ")");
-  }
 }
 
 }  // namespace rewardshift::llama

@@ -36,7 +36,6 @@ class Encoder {
 
  private:
   void make_room(std::size_t tokens);
-  void require_known(std::span<const Token> text) const;
 
   std::shared_ptr<const Model> model_;
   ModelFacts facts_;
