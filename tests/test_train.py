@@ -39,7 +39,14 @@ from rewardshift.train.lesson import Reader  # noqa: E402
 from rewardshift.train.muon import Muon  # noqa: E402
 from rewardshift.train.rounding import rounded, standing_in  # noqa: E402
 from rewardshift.train.student import Shape, new_student, projection, read_model  # noqa: E402
-from tests.support.training import OTHERS_WARNINGS, QUESTIONS, SHAPE  # noqa: E402
+from tests.support.training import (  # noqa: E402
+    OTHERS_WARNINGS,
+    QUESTIONS,
+    SHAPE,
+    run,
+    run_distill,
+    write_liked,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -561,25 +568,15 @@ def test_too_few_pairs_are_refused(reference: Path, tmp_path: Path) -> None:
 # --- the commands -------------------------------------------------------------------------------
 
 
-def run(*arguments: object) -> str:
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_a_target_is_distilled_and_aligned_by_two_commands(
     target: TinyModel, tmp_path: Path
 ) -> None:
-    prompts, liked = tmp_path / "prompts.txt", tmp_path / "liked.jsonl"
-    prompts.write_text("\n".join(QUESTIONS))
-    rows = [{"prompt": f"{'a' * i}", "chosen": "ab cd", "rejected": "d d d"} for i in range(1, 13)]
-    liked.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    small, adapter = tmp_path / "small.gguf", tmp_path / "adapter.gguf"
-    told = run(
-        *("distill", target.path, small, "--prompts", prompts, "--responses", 8, "-n", 8),
-        *("--tokens", 200, "--width", 64, "--layers", 1),
+    small, liked, adapter = (
+        tmp_path / name for name in ("small.gguf", "liked.jsonl", "adapter.gguf")
     )
+    write_liked(liked)
+    told = run_distill(target, small)
     assert "held-out acceptance at temperature 0.8: 0." in told
     assert (tmp_path / "small-run" / "distill.svg").exists()
     told = run("align", small, adapter, "--preferences", liked, "--rank", 4, "--epochs", 2)

@@ -35,7 +35,14 @@ from rewardshift.train.distill import (  # noqa: E402
 from rewardshift.train.lesson import PartReader, Reader  # noqa: E402
 from rewardshift.train.student import new_student, read_model  # noqa: E402
 from rewardshift.train.vocabulary import GgufVocabulary, counts_of, merged  # noqa: E402
-from tests.support.training import OTHERS_WARNINGS, QUESTIONS, SHAPE  # noqa: E402
+from tests.support.training import (  # noqa: E402
+    OTHERS_WARNINGS,
+    QUESTIONS,
+    SHAPE,
+    run,
+    run_distill,
+    write_liked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -579,25 +586,15 @@ def test_vocabularies_that_cannot_be_are_refused(
 # --- what it is for -------------------------------------------------------------------------------
 
 
-def run(*arguments: object) -> str:
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_a_trimmed_reference_is_made_aligned_checked_and_decoded_with(
     target: TinyModel, tmp_path: Path
 ) -> None:
-    prompts, liked = tmp_path / "prompts.txt", tmp_path / "liked.jsonl"
-    prompts.write_text("\n".join(QUESTIONS))
-    rows = [{"prompt": f"{'a' * i}", "chosen": "ab cd", "rejected": "d d d"} for i in range(1, 13)]
-    liked.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    small, adapter = tmp_path / "small.gguf", tmp_path / "adapter.gguf"
-    told = run(
-        *("distill", target.path, small, "--prompts", prompts, "--responses", 8, "-n", 8),
-        *("--tokens", 200, "--width", 64, "--layers", 1, "--vocabulary", 300),
+    small, liked, adapter = (
+        tmp_path / name for name in ("small.gguf", "liked.jsonl", "adapter.gguf")
     )
+    write_liked(liked)
+    told = run_distill(target, small, "--vocabulary", 300)
     assert "held-out acceptance at temperature 0.8: 0." in told
     assert f"{small}" in run("inspect", target.path, small)
     run("align", small, adapter, "--preferences", liked, "--rank", 4, "--epochs", 2)
