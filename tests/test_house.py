@@ -32,6 +32,7 @@ FLOORS = (
     {"rewards", "bench"},
     {"methods", "check", "train"},
     {"evaluate"},
+    {"serve"},
     {"cli"},
 )
 """From the ground up: a room may import its own files and what lies on lower floors."""
