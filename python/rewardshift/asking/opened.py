@@ -116,12 +116,19 @@ class Opened(StaysHere):
         """
         return self._prompts.text(tokens, special=special)
 
-    def piece(self, token: int) -> bytes:
-        """The bytes that a token adds to the text; they may end inside a character."""
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes that a token adds to the text; they may end inside a character.
+
+        Args:
+            token: Its id.
+            special: Whether a control token shows; those of models that are no files never do.
+        """
         require_whole(token=token)
+        require_truth(special=special)
         if not 0 <= token < self.vocab_size:
             raise ValueError(f"token {token} is outside the vocabulary [0, {self.vocab_size})")
-        return self._engine.core.piece(token)
+        core = self._engine.core
+        return core.spelling(token) if special else core.piece(token)
 
     @property
     def end_of_generation(self) -> tuple[int, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from .tools.skill import ToolSkill
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rewardshift.decoder import Decoder
     from rewardshift.shifts import Shift
 
@@ -24,6 +28,7 @@ class Facts:
         shifts: By name.
         readers: Models that read, as ``Decoder.work`` names them.
         pieces: The bytes that each token adds to a text.
+        skill: What the target can do with tools.
     """
 
     file: str
@@ -34,6 +39,7 @@ class Facts:
     shifts: dict[str, Shift]
     readers: tuple[str, ...]
     pieces: tuple[bytes, ...]
+    skill: ToolSkill = field(default_factory=ToolSkill)
 
     @classmethod
     def of(cls, decoder: Decoder) -> Facts:
@@ -48,7 +54,17 @@ class Facts:
             shifts=decoder.shifts,
             readers=tuple(decoder.work),
             pieces=tuple(map(decoder.piece, range(decoder.vocab_size))),
+            skill=ToolSkill.of(decoder),
         )
+
+    def showing(self, visible: Mapping[int, bytes]) -> Facts:
+        """The same where these tokens are text as well."""
+        if not visible:
+            return self
+        pieces = list(self.pieces)
+        for token, piece in visible.items():
+            pieces[token] = piece
+        return replace(self, pieces=tuple(pieces))
 
     @property
     def can_draft(self) -> bool:

@@ -6,11 +6,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from rewardshift.chat.messages import Tools
 from rewardshift.decoder import Decoder
 from rewardshift.options import SamplingOptions
 from rewardshift.serve.answering import collected, streamed
 from rewardshift.serve.connection import unless_gone
 from rewardshift.serve.sse import EventStream
+from rewardshift.serve.tools.use import with_arguments_read
 from rewardshift.serve.wire.chat import ChatRequest, ChatShape
 from rewardshift.serve.wire.identity import Identity
 
@@ -24,10 +26,12 @@ router = APIRouter()
 async def chat_completions(asked: ChatRequest, request: Request, server: Serving) -> Response:
     """Answers a conversation."""
     facts = server.facts
+    facts = facts.showing(asked.tool_use(facts).visible)
     options = asked.chat_options(server.settings, facts)
     choices = asked.n or 1
+    tools = asked.tool_use(facts).for_template
     job = await unless_gone(
-        request.receive, server.submit(_submitting(asked, options, choices), choices)
+        request.receive, server.submit(_submitting(asked, tools, options, choices), choices)
     )
     shape = ChatShape(asked, facts, Identity("chatcmpl", server.name))
     if asked.stream:
@@ -37,11 +41,16 @@ async def chat_completions(asked: ChatRequest, request: Request, server: Serving
 
 
 def _submitting(
-    asked: ChatRequest, options: SamplingOptions, choices: int
+    asked: ChatRequest,
+    tools: Tools | None,
+    options: SamplingOptions,
+    choices: int,
 ) -> Callable[[Decoder], list[int]]:
     def submit(decoder: Decoder) -> list[int]:
         prompt, drafts = decoder.chat_prompts_by_shift(
-            asked.messages, tools=asked.tools, chat_template_kwargs=asked.chat_template_kwargs
+            with_arguments_read(asked.messages),
+            tools=tools,
+            chat_template_kwargs=asked.chat_template_kwargs,
         )
         begun = asked.continue_from or []
         target = prompt.followed_by(begun)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from rewardshift.serve.errors import wrong
+from rewardshift.serve.tools.use import ToolUse
 
 from .extras import summary, tokens_told
 from .fields import SamplingFields
+from .forms import form_of
 from .logprobs import chat_logprobs
+from .tool_calls import AnswerReader
 from .trail import Trail
 from .usage import usage_of
 
@@ -31,6 +34,8 @@ class ChatRequest(SamplingFields):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     continue_from: list[int] | None = Field(
         None, description="Token ids that the answer begins with; they are not repeated."
@@ -51,7 +56,21 @@ class ChatRequest(SamplingFields):
         options = self.options(settings, facts)
         options["max_tokens"] = self.room(settings, facts, own=self.max_completion_tokens)
         options["top_logprobs"] = self._alternatives(settings)
-        return options
+        return {**options, **self.tool_use(facts).options}
+
+    def tool_use(self, facts: Facts) -> ToolUse:
+        """What the answer may call.
+
+        Raises:
+            ApiError: For what cannot be.
+        """
+        try:
+            use = ToolUse.of(facts.skill, self.tools, self.tool_choice, self.parallel_tool_calls)
+        except (TypeError, ValueError) as error:
+            raise wrong(str(error), "tools") from error
+        if use.offer is not None and use.offer.is_must and form_of(self):
+            raise wrong("an answer that must call a tool can have no other form", "tool_choice")
+        return use
 
     def _alternatives(self, settings: Settings) -> int:
         given = self.n_probs if self.top_logprobs is None else self.top_logprobs
@@ -72,11 +91,13 @@ class ChatShape:
     """The answers to one request, as chunks and as a whole."""
 
     def __init__(self, asked: ChatRequest, facts: Facts, identity: Identity) -> None:
-        """For one request."""
+        """For one request; the facts are those that show what its tools make visible."""
         self._asked = asked
+        self._tools = asked.tool_use(facts)
         self._facts = facts
         self._identity = identity
         self._trails = [Trail(facts.pieces) for _ in range(asked.n or 1)]
+        self._readers = [AnswerReader(self._tools.parser()) for _ in self._trails]
 
     # --- streamed -----------------------------------------------------------------------------
 
@@ -89,11 +110,16 @@ class ChatShape:
         found = []
         trail = self._trails[choice]
         tokens = trail.take(chunk)
-        if chunk.text or tokens:
-            told = _choice(choice, {"content": chunk.text}, None)
+        reader = self._readers[choice]
+        deltas = reader.deltas(chunk.text, is_last=chunk.is_last)
+        if tokens and not deltas:
+            deltas = [{"content": ""}]
+        for delta in deltas:
+            told = _choice(choice, delta, None)
             found.append(self._chunk(self._with_tokens(told, tokens)))
+            tokens = []
         if chunk.completion is not None:
-            told = _choice(choice, {}, finish_reason(chunk.completion))
+            told = _choice(choice, {}, finish_reason(chunk.completion, reader))
             told["rewardshift"] = summary(chunk.completion)
             if self._asked.return_token_info:
                 told["rewardshift"]["tokens"] = tokens_told(trail.rest(), self._facts)
@@ -143,11 +169,13 @@ class ChatShape:
     def _whole_choice(
         self, choice: int, completion: Completion, tokens: list[TokenInfo]
     ) -> dict[str, Any]:
+        reader = self._readers[choice]
+        reader.read(completion.text, is_last=True)
         told = {
             "index": choice,
-            "message": {"role": "assistant", "content": completion.text, "refusal": None},
+            "message": reader.message(),
             "logprobs": None,
-            "finish_reason": finish_reason(completion),
+            "finish_reason": finish_reason(completion, reader),
         }
         if self._asked.wants_logprobs:
             told["logprobs"] = {"content": chat_logprobs(tokens, self._facts), "refusal": None}
@@ -161,6 +189,8 @@ def _choice(choice: int, delta: dict[str, Any], finish: str | None) -> dict[str,
     return {"index": choice, "delta": delta, "logprobs": None, "finish_reason": finish}
 
 
-def finish_reason(completion: Completion) -> str:
+def finish_reason(completion: Completion, reader: AnswerReader | None = None) -> str:
     """OpenAI's word for why an answer ended."""
-    return "length" if completion.finish_reason == "length" else "stop"
+    if completion.finish_reason == "length":
+        return "length"
+    return "tool_calls" if reader is not None and reader.calls else "stop"
