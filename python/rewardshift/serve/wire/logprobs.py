@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rewardshift.results import TokenInfo
     from rewardshift.serve.facts import Facts
@@ -21,6 +21,16 @@ def finite(logprob: float) -> float:
     return logprob if math.isfinite(logprob) else _NEVER
 
 
+def _agreeing(token: int, logprob: float, top: Mapping[int, float]) -> Iterator[tuple[int, float]]:
+    """The alternatives, among which the token itself has its very number.
+
+    Where decoding is greedy it is computed in two ways, and the last digits differ; lm-eval takes a
+    token for the most probable one if the numbers are equal.
+    """
+    for other, value in top.items():
+        yield other, logprob if other == token else value
+
+
 # --- chat's ---------------------------------------------------------------------------------------
 
 
@@ -30,7 +40,8 @@ def chat_logprobs(tokens: Iterable[TokenInfo], facts: Facts) -> dict[str, Any]:
         {
             **_entry(token.id, token.logprob, facts),
             "top_logprobs": [
-                _entry(other, logprob, facts) for other, logprob in token.top_logprobs.items()
+                _entry(other, logprob, facts)
+                for other, logprob in _agreeing(token.id, token.logprob, token.top_logprobs)
             ],
         }
         for token in tokens
@@ -84,7 +95,8 @@ class TextLogprobs:
 
     def _told(self, token: int, logprob: float, top: Mapping[int, float]) -> dict[str, float]:
         told: dict[str, float] = {}
-        for other, value in top.items():  # the most probable of those that are spelled alike
+        for other, value in _agreeing(token, logprob, top):
+            # The most probable of those that are spelled alike.
             told.setdefault(self.facts.name_of(other), finite(value))
         told.setdefault(self.facts.name_of(token), finite(logprob))
         return told
