@@ -28,6 +28,7 @@ class Facts:
         shifts: By name.
         readers: Models that read, as ``Decoder.work`` names them.
         pieces: The bytes that each token adds to a text.
+        names: What each token without such bytes is called.
         skill: What the target can do with tools.
     """
 
@@ -39,12 +40,15 @@ class Facts:
     shifts: dict[str, Shift]
     readers: tuple[str, ...]
     pieces: tuple[bytes, ...]
+    names: dict[int, str]
     skill: ToolSkill = field(default_factory=ToolSkill)
 
     @classmethod
     def of(cls, decoder: Decoder) -> Facts:
         """Asks the decoder, which must be at hand."""
         files = decoder.files
+        pieces = tuple(map(decoder.piece, range(decoder.vocab_size)))
+        silent = [token for token, piece in enumerate(pieces) if not piece]
         return cls(
             file=PurePath(files["target"]).name if files else "",
             chat_template=decoder.chat_template,
@@ -53,7 +57,8 @@ class Facts:
             end_of_generation=frozenset(decoder.end_of_generation),
             shifts=decoder.shifts,
             readers=tuple(decoder.work),
-            pieces=tuple(map(decoder.piece, range(decoder.vocab_size))),
+            pieces=pieces,
+            names={token: decoder.detokenize([token], special=True) for token in silent},
             skill=ToolSkill.of(decoder),
         )
 
@@ -74,3 +79,16 @@ class Facts:
     def text_of(self, token: int) -> str:
         """What a token adds to a text; a partial character shows as U+FFFD."""
         return self.pieces[token].decode(errors="replace")
+
+    def name_of(self, token: int) -> str:
+        r"""What a token is called where tokens are told apart.
+
+        Control tokens as they are spelled; bytes that are no text in OpenAI's way, ``bytes:\xe2``.
+        """
+        piece = self.pieces[token]
+        if not piece:
+            return self.names[token]
+        try:
+            return piece.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)

@@ -18,6 +18,6 @@ async def score(asked: ScoreRequest, request: Request, server: Serving) -> Respo
     facts = server.facts
     goal = asked.goal(server.settings, facts)
     found = await unless_gone(
-        request.receive, server.worker.call(lambda decoder: asked.score(decoder, goal))
+        request.receive, server.ask(lambda decoder: asked.score(decoder, goal))
     )
     return answered(score_told(found, facts, server.name))

@@ -32,14 +32,14 @@ async def tokenize(asked: TokenizeRequest, server: Serving) -> dict[str, Any]:
             return vllm_tokens(ids, decoder, facts, with_texts=bool(asked.return_token_strs))
         return llama_tokens(ids, decoder, with_pieces=asked.with_pieces)
 
-    return await server.worker.call(answer)
+    return await server.ask(answer)
 
 
 @router.post("/detokenize")
 async def detokenize(asked: DetokenizeRequest, server: Serving) -> dict[str, Any]:
     """The text of token ids: ``content`` as llama-server calls it, ``prompt`` as vLLM does."""
     asked.require_known(server.settings)
-    text = await server.worker.call(lambda decoder: decoder.detokenize(asked.tokens, special=True))
+    text = await server.ask(lambda decoder: decoder.detokenize(asked.tokens, special=True))
     return {"content": text, "prompt": text}
 
 
@@ -47,7 +47,7 @@ async def detokenize(asked: DetokenizeRequest, server: Serving) -> dict[str, Any
 async def tokenizer_info(server: Serving) -> dict[str, Any]:
     """What clients of vLLM ask about the tokenizer."""
     facts = server.facts
-    return await server.worker.call(lambda decoder: tokenizer_told(decoder, facts))
+    return await server.ask(lambda decoder: tokenizer_told(decoder, facts))
 
 
 @router.post("/apply-template")
@@ -60,4 +60,4 @@ async def apply_template(asked: ConversationFields, server: Serving) -> dict[str
     def answer(decoder: Decoder) -> str:
         return decoder.detokenize(asked.prompts(decoder)[0], special=True)
 
-    return {"prompt": await server.worker.call(answer)}
+    return {"prompt": await server.ask(answer)}

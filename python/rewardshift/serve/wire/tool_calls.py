@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rewardshift.serve.errors import wrong
 from rewardshift.serve.tools import CallStart, ContentDelta
+from rewardshift.serve.tools.use import ToolUse
+
+from .forms import form_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rewardshift.serve.facts import Facts
     from rewardshift.serve.tools import Event, ToolParser
+
+    from .fields import SamplingFields
 
 
 @dataclass(slots=True)
@@ -63,9 +72,18 @@ class AnswerReader:
                 self.calls[event.index].arguments += event.text
         return events
 
-    def deltas(self, text: str, *, is_last: bool) -> list[dict[str, Any]]:
-        """The same as the deltas of chat completions."""
-        return [_delta(event) for event in self.read(text, is_last=is_last)]
+    def delta(self, text: str) -> dict[str, Any]:
+        """What is known with this text, as a delta of chat completions."""
+        return _delta(self.read(text, is_last=False)) or {"content": ""}
+
+    def rest(self) -> dict[str, Any]:
+        """What is known as nothing follows."""
+        return _delta(self.read("", is_last=True))
+
+    @property
+    def has_called(self) -> bool:
+        """Whether there is any call."""
+        return bool(self.calls)
 
     def message(self) -> dict[str, Any]:
         """A chat completion's message."""
@@ -76,10 +94,42 @@ class AnswerReader:
         return {**said, "content": self.content or None, "tool_calls": calls}
 
 
-def _delta(event: Event) -> dict[str, Any]:
-    if isinstance(event, ContentDelta):
-        return {"content": event.text}
-    if isinstance(event, CallStart):
-        begun = MadeCall(event.id, event.name).as_chat()
-        return {"tool_calls": [{"index": event.index, **begun}]}
-    return {"tool_calls": [{"index": event.index, "function": {"arguments": event.text}}]}
+def _delta(events: Sequence[Event]) -> dict[str, Any]:
+    """All of it in one: each call, or what is new of it, once."""
+    delta: dict[str, Any] = {}
+    calls: dict[int, dict[str, Any]] = {}
+    for event in events:
+        if isinstance(event, ContentDelta):
+            delta["content"] = delta.get("content", "") + event.text
+        elif isinstance(event, CallStart):
+            calls[event.index] = {"index": event.index, **MadeCall(event.id, event.name).as_chat()}
+        else:
+            call = calls.setdefault(
+                event.index, {"index": event.index, "function": {"arguments": ""}}
+            )
+            call["function"]["arguments"] += event.text
+    return delta | ({"tool_calls": list(calls.values())} if calls else {})
+
+
+def tool_use_of(
+    fields: SamplingFields, tools: object, choice: object, parallel: object, facts: Facts
+) -> ToolUse:
+    """What a request's answers may call.
+
+    Args:
+        fields: The request, for the form that it asks for.
+        tools: As OpenAI's chat completions have them.
+        choice: Their ``tool_choice``.
+        parallel: Their ``parallel_tool_calls``.
+        facts: Of the models.
+
+    Raises:
+        ApiError: For what cannot be.
+    """
+    try:
+        use = ToolUse.of(facts.skill, tools, choice, parallel)
+    except (TypeError, ValueError) as error:
+        raise wrong(str(error), "tools") from error
+    if use.offer is not None and use.offer.is_must and form_of(fields):
+        raise wrong("an answer that must call a tool can have no other form", "tool_choice")
+    return use
