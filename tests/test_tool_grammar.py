@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from gguf import TokenType
 
 from rewardshift import Decoder, GrammarError
 from rewardshift.serve.tools import Offer, ToolFormat, offer_of
-from rewardshift.serve.tools.formats import HERMES, LLAMA, MISTRAL, MISTRAL_NAMED
+from rewardshift.serve.tools.formats import HERMES, LLAMA
 from rewardshift.serve.tools.grammar import grammar_of_calls
-from tests.support.tiny_gguf import bpe_vocab
+from tests.support.tool_models import FORMATS, SCHEMAS, TOOLS, decoder_of
 from tests.test_tool_calls import read
 
 if TYPE_CHECKING:
@@ -21,42 +20,14 @@ if TYPE_CHECKING:
 
     from tests.conftest import Files
 
-FORMATS = (HERMES, LLAMA, MISTRAL, MISTRAL_NAMED)
-MARKS = ("[TOOL_CALLS]", "[ARGS]", "<tool_call>", "</tool_call>")
 SEEDS = range(12)
-
-CITY = {
-    "type": "object",
-    "properties": {
-        "city": {"enum": ["Kyiv", "Graz ☃"]},
-        "days": {"type": "integer", "minimum": 1, "maximum": 14},
-        "metric": {"type": "boolean"},
-    },
-    "required": ["city"],
-    "additionalProperties": False,
-}
-LEAF = {
-    "$defs": {"leaf": {"type": "string", "maxLength": 3}},
-    "properties": {"leaves": {"type": "array", "items": {"$ref": "#/$defs/leaf"}, "maxItems": 2}},
-    "required": ["leaves"],
-    "additionalProperties": False,
-}
-TOOLS = [
-    {"type": "function", "function": {"name": "weather", "parameters": CITY}},
-    {"type": "function", "function": {"name": "weather_of", "parameters": LEAF}},
-    {"type": "function", "function": {"name": "now"}},
-]
 
 any_format = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 
 
 @pytest.fixture(scope="module")
 def decoder(files: Files) -> Iterator[Decoder]:
-    """Random weights over bytes, chat markers, and the marks of calls as control tokens."""
-    vocab = bpe_vocab().extended(MARKS, TokenType.CONTROL)
-    target = files.model(vocab=vocab, n_ctx_train=2048, scale=2.0)
-    draft = files.model(vocab=vocab, n_ctx_train=2048, scale=2.0, seed=3)
-    with Decoder(target.path, draft.path, n_ctx=4096, n_threads=1) as opened:
+    with decoder_of(files, None) as opened:
         yield opened
 
 
@@ -92,8 +63,7 @@ def responses(decoder: Decoder, form: ToolFormat, offered: Offer) -> list[str]:
 
 
 def require_valid(name: str, arguments: str) -> None:
-    schema = {"weather": CITY, "weather_of": LEAF, "now": {"maxProperties": 0}}[name]
-    jsonschema.validate(json.loads(arguments), schema)
+    jsonschema.validate(json.loads(arguments), SCHEMAS[name])
 
 
 @any_format
@@ -185,4 +155,4 @@ def test_a_schema_that_cannot_be_is_refused_and_never_unconstrained(decoder: Dec
 
 
 def read_tools(form: ToolFormat, text: str) -> tuple[str, list[tuple[str, str]]]:
-    return read(form, text, names=("weather", "weather_of", "now"))
+    return read(form, text, names=tuple(SCHEMAS))
