@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from rewardshift import Decoder
 from rewardshift.serve.tools.formats import HERMES
-from tests.support.served import decoder_of, serving
+from tests.support.engine import EXACT
+from tests.support.served import VOCAB, decoder_of, serving, serving_of
+from tests.support.tiny_gguf import CHATML_TEMPLATE
 from tests.support.tool_models import SCHEMAS, TOOLS, serving_tools
 
 if TYPE_CHECKING:
@@ -264,3 +267,16 @@ def test_what_is_wrong_is_a_400_that_says_so(
     answer = client.post(URL, json={**ASKED, **fields})
     assert answer.status_code == 400, answer.text
     assert said in answer.json()["error"]["message"]
+
+
+def test_an_error_in_the_middle_is_an_event_and_the_end(files: Files) -> None:
+    broken = files.model(vocab=VOCAB, chat_template=CHATML_TEMPLATE, nan_output=5)
+    with serving_of(lambda: Decoder(broken.path, **EXACT)) as client:
+        answer = client.post(URL, json=ASKED)
+        assert answer.status_code == 500
+        assert answer.json()["error"]["code"] == "evaluation_failed"
+        events = events_of(client.post(URL, json={**ASKED, "stream": True}))
+    assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
+    assert events[-2]["code"] == "evaluation_failed"
+    assert events[-1]["response"]["status"] == "failed"
+    assert events[-1]["response"]["error"]["message"] == events[-2]["message"]
