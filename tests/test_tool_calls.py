@@ -71,6 +71,9 @@ def written(form: ToolFormat, calls: Calls) -> str:
          "Done.", [("f", '{"a":[1,{}]}'), ("f.g", "{}")]),
         (HERMES, '<tool_call>{"id": 3, "name": "f", "arguments": {}, "x": null}</tool_call>',
          "", [("f", "{}")]),
+        (HERMES, '{"name": "f", "arguments": {}}', "", [("f", "{}")]),
+        (HERMES, '```json\n{"name": "f", "arguments": {"a": 1}}\n```\nDone.',
+         "Done.", [("f", '{"a": 1}')]),
         (LLAMA, '{"name": "get_weather", "parameters": {"city": "Kyiv"}}',
          "", [("get_weather", '{"city": "Kyiv"}')]),
         (LLAMA, '<|python_tag|>{"name": "f", "parameters": {}}; {"name": "f", "parameters": {}}',
@@ -101,7 +104,10 @@ def test_calls_are_told_from_content(
         (HERMES, '<tool_call>{"arguments": {"a": nope}, "name": "f"}</tool_call>'),
         (HERMES, '<tool_call>{"name": "f", "name": "f"}</tool_call>'),
         (HERMES, "a <tool_call> b </tool_call> c  "),
-        (HERMES, '{"name": "f", "arguments": {}}'),
+        (HERMES, 'See: {"name": "f", "arguments": {}}'),
+        (HERMES, '```json\n{"name": "Bob"}\n```'),
+        (HERMES, "```python\nprint(1)\n```"),
+        (HERMES, "` {"),
         (LLAMA, 'See: {"name": "f", "parameters": {}}'),
         (LLAMA, '{"name": "Bob", "parameters": {}}'),
         (LLAMA, '{"name": "f", "age": 3}'),
@@ -146,6 +152,13 @@ def test_content_is_known_at_once_but_for_what_may_begin_a_call() -> None:
     assert parser.feed("box>") == [ContentDelta(" \n<toolbox>")]
 
 
+@pytest.mark.parametrize("form", [HERMES, LLAMA], ids=lambda form: form.name)
+def test_json_that_is_no_call_is_known_at_its_first_key(form: ToolFormat) -> None:
+    parser = form.parser(NAMES)
+    assert parser.feed('{"title"') == []
+    assert parser.feed(': "') == [ContentDelta('{"title": "')]
+
+
 # --- properties -----------------------------------------------------------------------------------
 
 JSON = st.recursive(
@@ -165,7 +178,27 @@ SHARDS = st.sampled_from(
     [
         *("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]", "<|python_tag|>"),
         *('{"name": "f", ', '"arguments": {', '"parameters": {', '"name": ', '"f"', '"a": 1'),
-        *("{", "}", "[", "]", ",", ":", '"', "\\", "f", " ", "\n", "<", "-", "0", "1e", "é", "☃"),
+        *(
+            "```",
+            "```json",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            '"',
+            "\\",
+            "f",
+            " ",
+            "\n",
+            "<",
+            "-",
+            "0",
+            "1e",
+            "é",
+            "☃",
+        ),
         *("\\u00", "true", "nul", ";", "text", "f.g"),
     ]
 )

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gguf import TokenType
-from starlette.testclient import TestClient
 
 from rewardshift import Decoder
-from rewardshift.serve import Settings, build_app
 from rewardshift.serve.tools.formats import HERMES, LLAMA, MISTRAL, MISTRAL_NAMED
 
-from .served import wait_until_ready
+from .served import serving_of
 from .tiny_gguf import bpe_vocab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from starlette.testclient import TestClient
 
     from rewardshift.serve.tools import ToolFormat
     from tests.conftest import Files
@@ -80,7 +80,5 @@ def decoder_of(files: Files, form: ToolFormat | None, **options: Any) -> Decoder
 @contextmanager
 def serving_tools(files: Files, form: ToolFormat, **settings: Any) -> Iterator[TestClient]:
     """A client of an application over such a model."""
-    app = build_app(lambda: decoder_of(files, form), Settings(**settings))
-    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
-        wait_until_ready(client)
+    with serving_of(lambda: decoder_of(files, form), **settings) as client:
         yield client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .record import current
 from .sse import DONE
 from .wire.trail import Trail
 
@@ -30,8 +31,16 @@ class Streamed(Protocol):
         """What comes after all of them."""
 
 
-async def streamed(job: Job, shape: Streamed) -> AsyncGenerator[Event, None]:
-    """The events of an answer; closing it frees the job's places."""
+async def streamed(
+    job: Job, shape: Streamed, *, done: str | None = DONE
+) -> AsyncGenerator[Event, None]:
+    """The events of an answer; closing it frees the job's places.
+
+    Args:
+        job: What answers.
+        shape: Of the answer.
+        done: What ends the stream, if anything does.
+    """
     completions: dict[int, Completion] = {}
     try:
         for choice in range(job.choices):
@@ -42,10 +51,12 @@ async def streamed(job: Job, shape: Streamed) -> AsyncGenerator[Event, None]:
                 yield None, piece
             if chunk.completion is not None:
                 completions[choice] = chunk.completion
+                current().note_answer(chunk.completion, job.times[choice])
         ending = shape.ending([completions[choice] for choice in sorted(completions)])
         if ending is not None:
             yield None, ending
-        yield None, DONE
+        if done is not None:
+            yield None, done
     finally:
         job.cancel()
 
@@ -60,6 +71,7 @@ async def collected(job: Job, facts: Facts) -> tuple[list[Completion], list[list
             tokens[choice] += trails[choice].take(chunk)
             if chunk.completion is not None:
                 completions[choice] = chunk.completion
+                current().note_answer(chunk.completion, job.times[choice])
     finally:
         job.cancel()
     return [completions[choice] for choice in sorted(completions)], tokens

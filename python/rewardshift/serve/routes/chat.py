@@ -1,7 +1,5 @@
 """``POST /v1/chat/completions``."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -9,8 +7,8 @@ from rewardshift.decoder import Decoder
 from rewardshift.serve.answering import collected, streamed
 from rewardshift.serve.connection import unless_gone
 from rewardshift.serve.sse import EventStream
-from rewardshift.serve.tools.use import with_arguments_read
 from rewardshift.serve.wire.chat import ChatRequest, ChatShape
+from rewardshift.serve.wire.conversation import conversation_read
 from rewardshift.serve.wire.identity import Identity
 
 from .shared import Serving, answered
@@ -29,20 +27,18 @@ async def chat_completions(asked: ChatRequest, request: Request, server: Serving
     lengths: list[int] = []
 
     def submit(decoder: Decoder) -> list[int]:
-        prompt, drafts = decoder.chat_prompts_by_shift(
-            with_arguments_read(asked.messages),
+        prompt, drafts = conversation_read(
+            decoder,
+            asked.messages,
             tools=tools.for_template,
             chat_template_kwargs=asked.chat_template_kwargs,
+            begun=asked.continue_from or (),
         )
-        begun = asked.continue_from or []
-        prompt = prompt.followed_by(begun)
-        own: dict[str, Any] = {name: [*ids, *begun] for name, ids in drafts.items()}
         lengths.append(len(prompt))
-        return decoder.submit_batch(
-            [prompt] * choices, draft_prompts=[own or None] * choices, **options
-        )
+        return decoder.submit_batch([prompt] * choices, draft_prompts=[drafts] * choices, **options)
 
     job = await unless_gone(request.receive, server.submit(submit, options, choices))
+    server.note_asked(asked.messages, lengths)
     shape = ChatShape(asked, facts, Identity("chatcmpl", server.name), job, lengths)
     if asked.stream:
         return EventStream(streamed(job, shape), keep_alive=server.settings.keep_alive_seconds)

@@ -58,6 +58,6 @@ async def apply_template(asked: ConversationFields, server: Serving) -> dict[str
         raise wrong("give messages", "messages")
 
     def answer(decoder: Decoder) -> str:
-        return decoder.detokenize(asked.prompts(decoder)[0], special=True)
+        return decoder.detokenize(asked.read(decoder)[0], special=True)
 
     return {"prompt": await server.ask(answer)}

@@ -1,4 +1,4 @@
-"""A conversation in a request that asks for no answer to it."""
+"""Conversations in requests, and what the models read of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,39 @@ from rewardshift.serve.tools.use import with_arguments_read
 from .base import Fields
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from rewardshift.decoder import Decoder
     from rewardshift.serve.settings import Settings
     from rewardshift.text.chat_prompt import ChatPrompt
 
 
+def conversation_read(
+    decoder: Decoder,
+    messages: Iterable[Mapping[str, Any]],
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    begun: Sequence[int] = (),
+) -> tuple[ChatPrompt, dict[str, Any] | None]:
+    """What the target reads, and by shift what drafts read that see another system message.
+
+    Args:
+        decoder: Whose models they are.
+        messages: As they were sent.
+        tools: What the template is to offer.
+        chat_template_kwargs: What else it is to know.
+        begun: Tokens that the answer begins with.
+    """
+    prompt, drafts = decoder.chat_prompts_by_shift(
+        with_arguments_read(messages), tools=tools, chat_template_kwargs=chat_template_kwargs
+    )
+    own = {name: [*ids, *begun] for name, ids in drafts.items()}
+    return prompt.followed_by(begun), own or None
+
+
 class ConversationFields(Fields):
-    """What the chat template is given."""
+    """A conversation in a request that asks for no answer to it."""
 
     messages: list[dict[str, Any]] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -33,14 +59,11 @@ class ConversationFields(Fields):
                 "a request may not bring its own chat template: it is a program", "chat_template"
             )
 
-    def prompts(self, decoder: Decoder) -> tuple[ChatPrompt, dict[str, list[int]]]:
-        """What the models read of it: the target, and drafts that see another system message."""
-        asks = True if self.add_generation_prompt is None else self.add_generation_prompt
-        return decoder.chat_prompts_by_shift(
-            with_arguments_read(self.messages or []),
-            tools=self.tools,
-            chat_template_kwargs={
-                "add_generation_prompt": asks,
-                **(self.chat_template_kwargs or {}),
-            },
+    def read(self, decoder: Decoder) -> tuple[ChatPrompt, dict[str, Any] | None]:
+        """What the models read of it, as ``conversation_read`` tells it."""
+        more = dict(self.chat_template_kwargs or {})
+        if self.add_generation_prompt is not None:
+            more["add_generation_prompt"] = self.add_generation_prompt
+        return conversation_read(
+            decoder, self.messages or [], tools=self.tools, chat_template_kwargs=more
         )

@@ -9,7 +9,7 @@ from rewardshift.options import GOAL_OPTIONS
 from rewardshift.serve.errors import wrong
 
 from .conversation import ConversationFields
-from .fields import SamplingFields
+from .fields import SamplingFields, alternatives
 
 if TYPE_CHECKING:
     from rewardshift.asking.prompts import DraftPrompt
@@ -40,14 +40,8 @@ class ScoreRequest(SamplingFields, ConversationFields):
         self.check_conversation(settings)
         given = self.options(replace(settings, defaults={}), facts)
         shaping = {name: value for name, value in given.items() if name in GOAL_OPTIONS}
-        if self.top_logprobs:
-            if not 0 <= self.top_logprobs <= settings.max_top_logprobs:
-                raise wrong(
-                    f"top_logprobs must be between 0 and {settings.max_top_logprobs}, not "
-                    f"{self.top_logprobs}",
-                    "top_logprobs",
-                )
-            shaping["top_logprobs"] = self.top_logprobs
+        if most := alternatives(self.top_logprobs, "top_logprobs", settings):
+            shaping["top_logprobs"] = most
         return cast("SamplingOptions", shaping)
 
     def score(self, decoder: Decoder, goal: SamplingOptions) -> Score:
@@ -55,8 +49,7 @@ class ScoreRequest(SamplingFields, ConversationFields):
         prompt: Any = self.prompt
         drafts: DraftPrompt | None = None
         if self.messages is not None:
-            prompt, own = self.prompts(decoder)
-            drafts = dict(own) or None
+            prompt, drafts = self.read(decoder)
         return decoder.score(
             prompt,
             self.continuation,

@@ -37,7 +37,7 @@ class TokenizeRequest(ConversationFields):
     def ids(self, decoder: Decoder) -> list[int]:
         """The tokens of what was given."""
         if self.messages is not None:
-            return list(self.prompts(decoder)[0])
+            return list(self.read(decoder)[0])
         if self.prompt is not None:
             added = self.add_special_tokens is not False
             return decoder.tokenize(self.prompt, add_special=added)
