@@ -48,4 +48,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each test module says whose client it is about."""
     for item in items:
         if isinstance(item, pytest.Function):
-            item.user_properties.append(("client", item.module.CLIENT))
+            item.user_properties.append(("client", getattr(item.module, "CLIENT", "")))
