@@ -145,7 +145,8 @@ def serve(load: LoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: Lo
     Ctrl-C, or SIGTERM, lets answers under way end first; a second one does not.
     """
     require_extra()
-    from rewardshift.serve.program import Address, run
+    from rewardshift.serve.address import Address
+    from rewardshift.serve.program import run
 
     output.set_up_log()
     settings = flags.settings(dict(defaults.sampling()))
