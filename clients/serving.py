@@ -40,7 +40,7 @@ def write_tiny_trio(folder: Path) -> list[str]:
 
 
 @contextmanager
-def running(flags: list[str], log: Path, *, seconds: float = 120) -> Iterator[str]:
+def running(flags: list[str], log: Path, *, seconds: float = 300) -> Iterator[str]:
     """The URL of a server that answers requests, until the block ends.
 
     Args:
