@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .record import current
 from .sse import DONE
 from .wire.trail import Trail
 
@@ -50,6 +51,7 @@ async def streamed(
                 yield None, piece
             if chunk.completion is not None:
                 completions[choice] = chunk.completion
+                current().note_answer(chunk.completion, job.times[choice])
         ending = shape.ending([completions[choice] for choice in sorted(completions)])
         if ending is not None:
             yield None, ending
@@ -69,6 +71,7 @@ async def collected(job: Job, facts: Facts) -> tuple[list[Completion], list[list
             tokens[choice] += trails[choice].take(chunk)
             if chunk.completion is not None:
                 completions[choice] = chunk.completion
+                current().note_answer(chunk.completion, job.times[choice])
     finally:
         job.cancel()
     return [completions[choice] for choice in sorted(completions)], tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ def run(open_decoder: Callable[[], Decoder], settings: Settings, address: Addres
     """
     app = build_app(open_decoder, settings)
     server: Server = app.state.server
+    _show_log()
     config = uvicorn.Config(
         app,
         host=address.host,
@@ -61,6 +63,17 @@ def run(open_decoder: Callable[[], Decoder], settings: Settings, address: Addres
     _Program(config, server).run()
     if not server.was_ever_open and server.worker.error is not None:
         raise server.worker.error
+
+
+def _show_log() -> None:
+    """On stderr, as it is: a line of JSON for each request, and what goes wrong here."""
+    logger = logging.getLogger("rewardshift.serve")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 class _Program(uvicorn.Server):
