@@ -12,7 +12,7 @@ from rewardshift.files.text import read_lines
 from rewardshift.serve import require_extra
 
 from .command import command
-from .options import GoalFlags, LoadFlags, LogFlags, _request_option, option
+from .options import LengthFlags, LoadFlags, LogFlags, option
 
 if TYPE_CHECKING:
     from rewardshift.serve.settings import Settings
@@ -24,13 +24,6 @@ _KEY_VARIABLE = "REWARDSHIFT_API_KEY"
 def add_to(app: typer.Typer) -> None:
     """Registers the command."""
     app.command()(serve)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DefaultFlags(GoalFlags):
-    """What requests that do not say are decoded with."""
-
-    max_tokens: Annotated[int | None, _request_option("max_tokens", "-n", "--max-tokens")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +93,15 @@ class ServeFlags:
             text="How long answers may go on when the server is told to stop.",
         ),
     ] = None
+    keep_alive_seconds: Annotated[
+        float | None,
+        option(
+            "--keep-alive-seconds",
+            panel=_SERVER,
+            text="Send a comment where a stream says nothing for so long, as some proxies want; "
+            "some clients take it for data.",
+        ),
+    ] = None
     log_prompts: Annotated[
         bool, option("--log-prompts", panel=_SERVER, text="Log what was asked, too.")
     ] = False
@@ -126,6 +128,7 @@ class ServeFlags:
             allowed_origins=tuple(self.allow_origin or ()),
             allowed_hosts=(self.host, *(self.allow_host or ())),
             strict=self.strict,
+            keep_alive_seconds=self.keep_alive_seconds,
             log_prompts=self.log_prompts,
             **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
         )
@@ -139,13 +142,14 @@ class ServeFlags:
 
 
 @command
-def serve(load: LoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: LogFlags) -> None:
+def serve(load: LoadFlags, defaults: LengthFlags, flags: ServeFlags, output: LogFlags) -> None:
     """Serve a model over HTTP, as OpenAI and llama-server spell it, with a page to look at.
 
     Ctrl-C, or SIGTERM, lets answers under way end first; a second one does not.
     """
     require_extra()
-    from rewardshift.serve.program import Address, run
+    from rewardshift.serve.address import Address
+    from rewardshift.serve.program import run
 
     output.set_up_log()
     settings = flags.settings(dict(defaults.sampling()))
