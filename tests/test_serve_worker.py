@@ -98,12 +98,13 @@ def text_of(events: bytes) -> str:
 # --- who leaves frees a place ---------------------------------------------------------------------
 
 
-def test_who_leaves_while_waiting_waits_no_more(files: Files) -> None:
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_who_leaves_while_waiting_waits_no_more(files: Files, deterministic: bool) -> None:
     async def scenario() -> None:
         async with staged(files, options={"n_seq_max": 1}) as stage:
-            first = stage.ask(seed=1, deterministic=False)
+            first = stage.ask(seed=1, deterministic=deterministic)
             await stage.at_gate()
-            second = stage.ask(seed=2, deterministic=False)
+            second = stage.ask(seed=2, deterministic=deterministic)
             await until(lambda: stage.server.worker.under_way == 2)
             assert (stage.server.processing, stage.server.deferred) == (1, 1)
             await stage.take(1)
@@ -137,10 +138,11 @@ def test_who_leaves_while_the_prompt_is_read_frees_its_place(files: Files, strea
     run(scenario)
 
 
-def test_who_leaves_while_it_is_answered_frees_its_place(files: Files) -> None:
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_who_leaves_while_it_is_answered_frees_its_place(files: Files, deterministic: bool) -> None:
     async def scenario() -> None:
         async with staged(files) as stage:
-            leaving = stage.ask(max_tokens=300, stream=True)
+            leaving = stage.ask(max_tokens=300, stream=True, deterministic=deterministic)
             stage.decoder.let(6)
             assert await leaving.chunk()
             leaving.leave()
@@ -211,6 +213,19 @@ def test_a_reader_that_stops_holds_nobody_up(files: Files) -> None:
             assert events.count(b"data: {") < 10  # what it had not read is one chunk
 
     run(scenario)
+
+
+def test_silence_is_told_of_only_where_that_is_asked_for(files: Files) -> None:
+    async def said(seconds: float | None) -> bytes:
+        async with staged(files, keep_alive_seconds=seconds) as stage:
+            stream = stage.ask(stream=True, max_tokens=2)
+            await stage.at_gate()
+            await asyncio.sleep(0.1)
+            stage.decoder.open_gate()
+            return await stream.body()
+
+    assert b": keep-alive\n\n" in asyncio.run(said(0.01))
+    assert b": keep-alive" not in asyncio.run(said(None))
 
 
 # --- health ---------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import uvicorn
 import rewardshift
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator
 
     from fastapi import FastAPI
@@ -86,6 +86,8 @@ class Command:
         """Its exit code, once it has ended."""
         code = self._process.wait(60)
         self._reader.join()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
         return code
 
     def __enter__(self) -> Command:
@@ -96,5 +98,3 @@ class Command:
         """Ends it, however it stands."""
         self._process.kill()
         self.wait()
-        assert self._process.stderr is not None
-        self._process.stderr.close()
