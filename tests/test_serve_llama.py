@@ -141,6 +141,12 @@ def test_a_form_is_kept(client: TestClient) -> None:
     assert told["content"] in ("ab", "cd")
 
 
+def test_what_contradicts_itself_is_the_asker_s_fault(client: TestClient) -> None:
+    answer = client.post("/completion", json={**ASKED, "regex": "ab", "ignore_eos": True})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "nothing_possible"
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
