@@ -72,7 +72,10 @@ def test_a_call_that_the_model_writes_is_told_as_one(served: tuple[TestClient, T
     (call,) = choice["message"]["tool_calls"]
     assert call["type"] == "function"
     assert call["function"] == {"name": "weather", "arguments": ARGUMENTS}
-    message, finish = assembled(events_of(client.post(URL, json={**asked, "stream": True})))
+    events = events_of(client.post(URL, json={**asked, "stream": True}))
+    assert [event["choices"][0]["delta"] for event in events].count({"content": ""}) == 0
+    assert not any(event["choices"][0]["delta"] == {} for event in events[:-1])
+    message, finish = assembled(events)
     assert finish == "tool_calls"
     assert message["content"] == ""
     assert [made["function"] for made in message["tool_calls"]] == [call["function"]]

@@ -19,7 +19,13 @@ from rewardshift.serve.tools import (
     offer_of,
 )
 from rewardshift.serve.tools.events import joined
-from rewardshift.serve.tools.formats import HERMES, LLAMA, MISTRAL, MISTRAL_NAMED
+from rewardshift.serve.tools.formats import (
+    HERMES,
+    LLAMA,
+    MISTRAL,
+    MISTRAL_NAMED,
+    MISTRAL_SPACED,
+)
 
 FORMATS = (HERMES, LLAMA, MISTRAL, MISTRAL_NAMED)
 NAMES = ("f", "get_weather", "f.g")
@@ -71,6 +77,9 @@ def written(form: ToolFormat, calls: Calls) -> str:
          "Done.", [("f", '{"a":[1,{}]}'), ("f.g", "{}")]),
         (HERMES, '<tool_call>{"id": 3, "name": "f", "arguments": {}, "x": null}</tool_call>',
          "", [("f", "{}")]),
+        (HERMES, '{"name": "f", "arguments": {}}', "", [("f", "{}")]),
+        (HERMES, '```json\n{"name": "f", "arguments": {"a": 1}}\n```\nDone.',
+         "Done.", [("f", '{"a": 1}')]),
         (LLAMA, '{"name": "get_weather", "parameters": {"city": "Kyiv"}}',
          "", [("get_weather", '{"city": "Kyiv"}')]),
         (LLAMA, '<|python_tag|>{"name": "f", "parameters": {}}; {"name": "f", "parameters": {}}',
@@ -101,7 +110,10 @@ def test_calls_are_told_from_content(
         (HERMES, '<tool_call>{"arguments": {"a": nope}, "name": "f"}</tool_call>'),
         (HERMES, '<tool_call>{"name": "f", "name": "f"}</tool_call>'),
         (HERMES, "a <tool_call> b </tool_call> c  "),
-        (HERMES, '{"name": "f", "arguments": {}}'),
+        (HERMES, 'See: {"name": "f", "arguments": {}}'),
+        (HERMES, '```json\n{"name": "Bob"}\n```'),
+        (HERMES, "```python\nprint(1)\n```"),
+        (HERMES, "` {"),
         (LLAMA, 'See: {"name": "f", "parameters": {}}'),
         (LLAMA, '{"name": "Bob", "parameters": {}}'),
         (LLAMA, '{"name": "f", "age": 3}'),
@@ -146,6 +158,13 @@ def test_content_is_known_at_once_but_for_what_may_begin_a_call() -> None:
     assert parser.feed("box>") == [ContentDelta(" \n<toolbox>")]
 
 
+@pytest.mark.parametrize("form", [HERMES, LLAMA], ids=lambda form: form.name)
+def test_json_that_is_no_call_is_known_at_its_first_key(form: ToolFormat) -> None:
+    parser = form.parser(NAMES)
+    assert parser.feed('{"title"') == []
+    assert parser.feed(': "') == [ContentDelta('{"title": "')]
+
+
 # --- properties -----------------------------------------------------------------------------------
 
 JSON = st.recursive(
@@ -165,7 +184,27 @@ SHARDS = st.sampled_from(
     [
         *("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]", "<|python_tag|>"),
         *('{"name": "f", ', '"arguments": {', '"parameters": {', '"name": ', '"f"', '"a": 1'),
-        *("{", "}", "[", "]", ",", ":", '"', "\\", "f", " ", "\n", "<", "-", "0", "1e", "é", "☃"),
+        *(
+            "```",
+            "```json",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            '"',
+            "\\",
+            "f",
+            " ",
+            "\n",
+            "<",
+            "-",
+            "0",
+            "1e",
+            "é",
+            "☃",
+        ),
         *("\\u00", "true", "nul", ";", "text", "f.g"),
     ]
 )
@@ -249,10 +288,16 @@ def test_deep_nesting_is_content_and_no_error() -> None:
 @pytest.mark.parametrize(
     ("template", "form"),
     [
-        ("…return a json object within <tool_call></tool_call> XML tags:…", HERMES),
+        (
+            '…<tool_call>\\n{\\"name\\": <function-name>, \\"arguments\\": <args>}\\n</tool_call>',
+            HERMES,
+        ),
+        ("""{{- '<tool_call>\n{"name": "' + name + '", "arguments": ' + arguments }}""", HERMES),
+        ("<tool_call>{function-name}\n<arg_key>{arg-key-1}</arg_key>\n</tool_call>", None),
         ("…<tool_call>\n<function=example>\n<parameter=a>…", None),
         ('<|start_header_id|>{{ \'{"name": "\' + tool_call.name + \'", "parameters": \' }}', LLAMA),
         ("[AVAILABLE_TOOLS]…[TOOL_CALLS][…", MISTRAL),
+        ('{{- "[TOOL_CALLS] [" }}', MISTRAL_SPACED),
         ("{{- '[TOOL_CALLS]' + name + '[ARGS]' + arguments }}", MISTRAL_NAMED),
         ("{{ '<|im_start|>' + message['role'] }}", None),
         ("<|start_header_id|>{{ message['role'] }}<|end_header_id|>", None),

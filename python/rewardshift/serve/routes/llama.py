@@ -30,6 +30,7 @@ async def completion(asked: LlamaRequest, request: Request, server: Serving) -> 
         return requests
 
     job = await unless_gone(request.receive, server.submit(submit, options, len(asked.prompts)))
+    server.note_asked(asked.prompts, [length for length, _ in prompts])
     identity = Identity("cmpl", server.name)
     shape = LlamaShape(asked, facts, identity, job, prompts=prompts, options=options)
     if asked.stream:

@@ -7,8 +7,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from rewardshift.decoder import Decoder
+from rewardshift.results import Chunk
 from rewardshift.serve.connection import unless_gone
+from rewardshift.serve.errors import api_error_of
 from rewardshift.serve.job import Job
+from rewardshift.serve.record import current
 from rewardshift.serve.sse import Event, EventStream
 from rewardshift.serve.wire.conversation import conversation_read
 from rewardshift.serve.wire.identity import Identity
@@ -29,6 +32,8 @@ async def responses(asked: ResponseRequest, request: Request, server: Serving) -
     options = asked.response_options(server.settings, facts)
     messages = asked.messages(server.settings)
 
+    lengths: list[int] = []
+
     def submit(decoder: Decoder) -> list[int]:
         prompt, drafts = conversation_read(
             decoder,
@@ -36,9 +41,11 @@ async def responses(asked: ResponseRequest, request: Request, server: Serving) -
             tools=tools.for_template,
             chat_template_kwargs=asked.chat_template_kwargs,
         )
+        lengths.append(len(prompt))
         return decoder.submit_batch([prompt], draft_prompts=[drafts], **options)
 
     job = await unless_gone(request.receive, server.submit(submit, options))
+    server.note_asked(messages, lengths)
     shape = ResponseShape(asked, facts, Identity("resp", server.name))
     if asked.stream:
         return EventStream(
@@ -53,9 +60,10 @@ async def _told(job: Job, shape: ResponseShape) -> AsyncGenerator[Event, None]:
         for event in shape.opening():
             yield event
         async for _, chunk in job:
-            for event in shape.pieces(chunk):
+            for event in _pieces(job, shape, chunk):
                 yield event
     except Exception as error:  # noqa: BLE001 - it is the client's
+        current().error = api_error_of(error).kind
         for event in shape.failed(error):
             yield event
 
@@ -65,9 +73,15 @@ async def _whole(job: Job, shape: ResponseShape) -> dict[str, Any]:
     events: list[Event] = []
     try:
         async for _, chunk in job:
-            events = shape.pieces(chunk) or events
+            events = _pieces(job, shape, chunk) or events
     finally:
         job.cancel()
     _, said = events[-1]
     found: dict[str, Any] = cast("dict[str, Any]", said)["response"]
     return found
+
+
+def _pieces(job: Job, shape: ResponseShape, chunk: Chunk) -> list[Event]:
+    if chunk.completion is not None:
+        current().note_answer(chunk.completion, job.times[0])
+    return shape.pieces(chunk)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _ALPHABET = string.ascii_letters + string.digits
 _ID_LENGTH = 9
+_ASIDE = ("id", "type")
+"""What an object may have before it is known to be a call."""
 
 
 def new_id() -> str:
@@ -148,8 +150,10 @@ class ToolParser(Scanner):
             fits = found.name in self._names
         elif key in arguments_keys and found.arguments is None:
             fits = yield from self._arguments_in(found)
-        else:
+        elif found.has_begun or key in _ASIDE:  # else it is no call: its text shall not wait
             fits = yield from self.value(1)
+        else:
+            return False
         if fits and found.name and found.arguments and not found.has_begun:
             found.has_begun = True
             self._events.append(ArgumentsDelta(self._begin(found.name), found.arguments))

@@ -35,9 +35,25 @@ class _MarkedParser(ToolParser):
 
 
 class HermesParser(_MarkedParser):
-    """``<tool_call>{"name": …, "arguments": {…}}</tool_call>``, as Hermes and Qwen write it."""
+    """``<tool_call>{"name": …, "arguments": {…}}</tool_call>``, as Hermes and Qwen write it.
+
+    Qwen's coders leave the marks out: a response may also begin with the object alone, or with it
+    as a block of code.
+    """
 
     mark = "<tool_call>"
+
+    def read(self) -> Reading[None]:
+        """A call without marks, if it begins with one, then content and calls by turns."""
+        yield from self.spaces()
+        if self.current and self.current in "{`":
+            if (yield from self._without_marks()):
+                self.drop()
+                yield from self.spaces()
+                self.drop()
+            else:
+                self.give_up()
+        yield from super().read()
 
     def behind_mark(self) -> Reading[bool]:
         """The object and the closing mark."""
@@ -46,6 +62,21 @@ class HermesParser(_MarkedParser):
             return False
         yield from self.spaces()
         return (yield from self.literal("</tool_call>"))
+
+    def _without_marks(self) -> Reading[bool]:
+        is_block = self.current == "`"
+        if is_block:
+            if not (yield from self.literal("```")):
+                return False
+            if self.current == "j" and not (yield from self.literal("json")):
+                return False
+            yield from self.spaces()
+        if not (yield from self.call_object("arguments")):
+            return False
+        if not is_block:
+            return True
+        yield from self.spaces()
+        return (yield from self.literal("```"))
 
 
 class MistralParser(_MarkedParser):

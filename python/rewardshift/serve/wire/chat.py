@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rewardshift.options import SamplingOptions
-    from rewardshift.results import Completion, TokenInfo
+    from rewardshift.results import Chunk, Completion, TokenInfo
     from rewardshift.serve.facts import Facts
     from rewardshift.serve.job import Job
     from rewardshift.serve.settings import Settings
@@ -96,6 +96,10 @@ class ChatShape(Shape[ChatRequest]):
         """Who speaks."""
         return [_choice(choice, {"role": "assistant", "content": ""}, None)]
 
+    def pieces(self, choice: int, chunk: Chunk) -> list[dict[str, Any]]:
+        """Without chunks that say nothing: of text that may be part of a call yet."""
+        return [piece for piece in super().pieces(choice, chunk) if not _is_silent(piece)]
+
     def delta(self, choice: int, text: str, tokens: Sequence[TokenInfo]) -> dict[str, Any]:
         """A choice of a chunk: what is new of it."""
         delta = self._readers[choice].delta(text)
@@ -122,6 +126,17 @@ class ChatShape(Shape[ChatRequest]):
 
     def _logprobs(self, tokens: Sequence[TokenInfo]) -> dict[str, Any] | None:
         return chat_logprobs(tokens, self.facts) if self.asked.wants_logprobs else None
+
+
+_OF_ALL = {"index", "delta", "logprobs", "finish_reason"}
+_OF_NEWS = {"timings", "prompt_progress"}
+
+
+def _is_silent(piece: dict[str, Any]) -> bool:
+    """Whether a chunk tells nothing new."""
+    (choice,) = piece["choices"]
+    told = choice["delta"] or choice["logprobs"] or choice["finish_reason"]
+    return not told and choice.keys() == _OF_ALL and not piece.keys() & _OF_NEWS
 
 
 def _choice(choice: int, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:

@@ -73,8 +73,8 @@ class AnswerReader:
         return events
 
     def delta(self, text: str) -> dict[str, Any]:
-        """What is known with this text, as a delta of chat completions."""
-        return _delta(self.read(text, is_last=False)) or {"content": ""}
+        """What is known with this text, as a delta of chat completions; empty if nothing is."""
+        return _delta(self.read(text, is_last=False))
 
     def rest(self) -> dict[str, Any]:
         """What is known as nothing follows."""
