@@ -174,6 +174,9 @@ class Worker:
             _tell(loop, lambda: settle(lambda: answer.set_exception(error)))
 
         self._commands.put(_Command(run, refuse))
+        if self.state in (FAILED, STOPPED):  # the thread may have looked for the last time
+            answer.cancel()
+            self.require_ready()
         self._asked.add(answer)
         answer.add_done_callback(self._asked.discard)
         return answer
