@@ -123,11 +123,14 @@ def test_prompts_may_be_ids_mixed_and_many(client: TestClient, files: Files) -> 
     assert [told["content"] for told in many] == texts
     assert [told["index"] for told in many] == [0, 1]
     assert isinstance(post(client, prompt=["ab cd"]), list)
+    assert post(client, prompt={"prompt_string": "ab cd"})["content"] == post(client)["content"]
 
 
 def test_fields_are_chosen(client: TestClient) -> None:
     fields = ["content", "generation_settings/n_predict", "nothing/such"]
-    assert set(post(client, response_fields=fields)) == {"content", "n_predict"}
+    told = post(client, response_fields=fields)
+    assert told == {"content": post(client)["content"], "generation_settings/n_predict": 24}
+    assert len(post(client, response_fields=[])) > 10
 
 
 def test_a_form_is_kept(client: TestClient) -> None:
@@ -138,12 +141,19 @@ def test_a_form_is_kept(client: TestClient) -> None:
     assert told["content"] in ("ab", "cd")
 
 
+def test_what_contradicts_itself_is_the_asker_s_fault(client: TestClient) -> None:
+    answer = client.post("/completion", json={**ASKED, "regex": "ab", "ignore_eos": True})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "nothing_possible"
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({"prompt": None}, "prompt"),
         ({"prompt": []}, "prompt"),
         ({"prompt": [True]}, "prompt"),
+        ({"prompt": {"prompt_string": "ab", "multimodal_data": ["x"]}}, "prompt"),
         ({"prompt": [-1]}, "vocabulary"),
         ({"prompt": ["ab", 10**6]}, "vocabulary"),
         ({"prompt": ["a"] * 1000}, "prompts"),

@@ -103,6 +103,12 @@ def test_a_conversation_is_counted(client: TestClient, decoder: Decoder) -> None
     assert without["count"] < told["count"]
 
 
+def test_a_prompt_s_tokens_are_counted_beforehand(client: TestClient) -> None:
+    counted = post(client, "/v1/chat/completions/input_tokens", messages=MESSAGES)
+    answer = post(client, "/v1/chat/completions", messages=MESSAGES, max_tokens=1)
+    assert counted["input_tokens"] == answer["usage"]["prompt_tokens"]
+
+
 def test_the_tokenizer_is_told(client: TestClient, decoder: Decoder) -> None:
     told = client.get("/tokenizer_info").json()
     assert told["chat_template"] == decoder.chat_template
@@ -113,6 +119,8 @@ def test_the_tokenizer_is_told(client: TestClient, decoder: Decoder) -> None:
 def test_a_template_is_applied(client: TestClient) -> None:
     told = post(client, "/apply-template", messages=MESSAGES)
     assert told == {"prompt": "<|im_start|>user\nab cd<|im_end|>\n<|im_start|>assistant\n"}
+    told = post(client, "/apply-template", messages=[{"role": "developer", "content": "a"}])
+    assert told["prompt"].startswith("<|im_start|>system\na<|im_end|>")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,13 @@ from rewardshift.serve.tools import (
     offer_of,
 )
 from rewardshift.serve.tools.events import joined
-from rewardshift.serve.tools.formats import HERMES, LLAMA, MISTRAL, MISTRAL_NAMED
+from rewardshift.serve.tools.formats import (
+    HERMES,
+    LLAMA,
+    MISTRAL,
+    MISTRAL_NAMED,
+    MISTRAL_SPACED,
+)
 
 FORMATS = (HERMES, LLAMA, MISTRAL, MISTRAL_NAMED)
 NAMES = ("f", "get_weather", "f.g")
@@ -282,10 +288,16 @@ def test_deep_nesting_is_content_and_no_error() -> None:
 @pytest.mark.parametrize(
     ("template", "form"),
     [
-        ("…return a json object within <tool_call></tool_call> XML tags:…", HERMES),
+        (
+            '…<tool_call>\\n{\\"name\\": <function-name>, \\"arguments\\": <args>}\\n</tool_call>',
+            HERMES,
+        ),
+        ("""{{- '<tool_call>\n{"name": "' + name + '", "arguments": ' + arguments }}""", HERMES),
+        ("<tool_call>{function-name}\n<arg_key>{arg-key-1}</arg_key>\n</tool_call>", None),
         ("…<tool_call>\n<function=example>\n<parameter=a>…", None),
         ('<|start_header_id|>{{ \'{"name": "\' + tool_call.name + \'", "parameters": \' }}', LLAMA),
         ("[AVAILABLE_TOOLS]…[TOOL_CALLS][…", MISTRAL),
+        ('{{- "[TOOL_CALLS] [" }}', MISTRAL_SPACED),
         ("{{- '[TOOL_CALLS]' + name + '[ARGS]' + arguments }}", MISTRAL_NAMED),
         ("{{ '<|im_start|>' + message['role'] }}", None),
         ("<|start_header_id|>{{ message['role'] }}<|end_header_id|>", None),

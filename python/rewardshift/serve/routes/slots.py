@@ -15,7 +15,7 @@ router = APIRouter()
 async def slots(server: Serving, fail_on_no_slot: bool = False) -> list[dict[str, Any]]:
     """Which places are taken. A request keeps to no place: which it has says nothing of it."""
     facts = server.facts
-    taken = min(server.worker.under_way, facts.places)
+    taken = server.processing
     if fail_on_no_slot and taken == facts.places:
         raise unavailable("no place is free", "no_slot")
     return [

@@ -61,3 +61,12 @@ async def apply_template(asked: ConversationFields, server: Serving) -> dict[str
         return decoder.detokenize(asked.read(decoder)[0], special=True)
 
     return {"prompt": await server.ask(answer)}
+
+
+@router.post("/v1/chat/completions/input_tokens")
+@router.post("/chat/completions/input_tokens", include_in_schema=False)
+async def input_tokens(asked: ConversationFields, server: Serving) -> dict[str, Any]:
+    """How many tokens the prompt of a conversation has."""
+    asked.check_conversation(server.settings)
+    length = await server.ask(lambda decoder: len(asked.read(decoder)[0]))
+    return {"object": "response.input_tokens", "input_tokens": length}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .parsers import HermesParser, LlamaParser, MistralParser
@@ -61,6 +61,7 @@ MISTRAL = ToolFormat(
     after="]",
     marks=("[TOOL_CALLS]",),
 )
+MISTRAL_SPACED = replace(MISTRAL, before="[TOOL_CALLS] [")
 MISTRAL_NAMED = ToolFormat(
     name="Mistral by name",
     parser=MistralParser,
@@ -71,10 +72,18 @@ MISTRAL_NAMED = ToolFormat(
 
 
 def format_of(template: str) -> ToolFormat | None:
-    """The format of a chat template's source; None where it is none that is known here."""
+    """The format of a chat template's source; None where it is none that is known here.
+
+    Marks alone do not tell: between ``<tool_call>`` and its end, GLM and newer coders of Qwen write
+    XML, and not the object that the others print.
+    """
     if "[TOOL_CALLS]" in template:
-        return MISTRAL_NAMED if "[ARGS]" in template else MISTRAL
-    if "<tool_call>" in template:  # newer Qwen coders write XML between these
-        return None if "<function=" in template else HERMES
+        if "[ARGS]" in template:
+            return MISTRAL_NAMED
+        return MISTRAL_SPACED if "[TOOL_CALLS] [" in template else MISTRAL
+    if "<function=" in template:
+        return None
+    if "<tool_call>" in template:
+        return HERMES if '"arguments' in template else None
     is_llama = "<|python_tag|>" in template or "<|start_header_id|>" in template
     return LLAMA if is_llama and '"parameters": ' in template else None

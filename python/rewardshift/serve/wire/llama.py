@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rewardshift import _core
 from rewardshift.serve.errors import wrong
 
+from .base import Fields
 from .fields import SamplingFields, alternatives
 from .logprobs import chat_logprobs
 from .shape import Shape
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 
     from .identity import Identity
 
-Mixed = str | list[str | int]
+
+class PromptString(Fields):
+    """A text, in an object that could hold pictures as well."""
+
+    prompt_string: str
+    multimodal_data: None = None
+
+
+Mixed = str | PromptString | list[str | int]
 """A prompt: text, token ids, or pieces of both."""
 
 
@@ -38,7 +47,7 @@ class LlamaRequest(SamplingFields):
     @property
     def prompts(self) -> list[Mixed]:
         """Each prompt: where texts stand beside ids, or ids alone, they are one."""
-        if isinstance(self.prompt, str):
+        if isinstance(self.prompt, (str, PromptString)):
             return [self.prompt]
         if any(isinstance(part, int) for part in self.prompt):
             return [self.prompt]  # type: ignore[list-item]  # others are no prompts then
@@ -47,7 +56,7 @@ class LlamaRequest(SamplingFields):
     @property
     def has_many(self) -> bool:
         """Whether the answer is a list."""
-        return not isinstance(self.prompt, str) and self.prompts != [self.prompt]
+        return isinstance(self.prompt, list) and self.prompts != [self.prompt]
 
     def llama_options(self, settings: Settings, facts: Facts) -> SamplingOptions:
         """What the decoder is asked for.
@@ -67,6 +76,8 @@ class LlamaRequest(SamplingFields):
 
 def ids_of(prompt: Mixed, decoder: Decoder) -> list[int]:
     """The tokens of a prompt, whose first text gets what the model wants at the beginning."""
+    if isinstance(prompt, PromptString):
+        return decoder.tokenize(prompt.prompt_string)
     if isinstance(prompt, str):
         return decoder.tokenize(prompt)
     ids: list[int] = []
@@ -198,14 +209,14 @@ class LlamaShape(Shape[LlamaRequest]):
     def _probabilities(self, tokens: Sequence[TokenInfo]) -> dict[str, Any]:
         if not self.asked.n_probs:
             return {}
-        content = chat_logprobs(tokens, self.facts)["content"]
+        content = [_with_bytes(entry) for entry in chat_logprobs(tokens, self.facts)["content"]]
         if self.asked.post_sampling_probs:
             content = [_as_probability(entry) for entry in content]
         return {"completion_probabilities": content}
 
     def _chosen(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Of an answer the fields that were asked for, each by the last part of its path."""
-        if self.asked.response_fields is None:
+        """Of an answer the fields that were asked for, each under its path."""
+        if not self.asked.response_fields:
             return told
         chosen: dict[str, Any] = {}
         for path in self.asked.response_fields:
@@ -213,7 +224,7 @@ class LlamaShape(Shape[LlamaRequest]):
             for name in path.split("/"):
                 value = value.get(name, _NOTHING) if isinstance(value, dict) else _NOTHING
             if value is not _NOTHING:
-                chosen[path.rsplit("/", 1)[-1]] = value
+                chosen[path] = value
         return chosen
 
 
@@ -224,9 +235,18 @@ _SETTINGS = (
 )
 
 
+def _with_bytes(entry: dict[str, Any]) -> dict[str, Any]:
+    """A token that is no text has none, not null."""
+    told = {**entry, "bytes": entry["bytes"] or []}
+    if "top_logprobs" in entry:
+        told["top_logprobs"] = [_with_bytes(other) for other in entry["top_logprobs"]]
+    return told
+
+
 def _as_probability(entry: dict[str, Any]) -> dict[str, Any]:
     told = {name: value for name, value in entry.items() if name not in ("logprob", "top_logprobs")}
     told["prob"] = math.exp(entry["logprob"])
     if "top_logprobs" in entry:
-        told["top_probs"] = [_as_probability(other) for other in entry["top_logprobs"]]
+        others = map(_as_probability, entry["top_logprobs"])
+        told["top_probs"] = [other for other in others if other["prob"] > 0]
     return told
