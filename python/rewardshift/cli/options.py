@@ -159,15 +159,16 @@ class LoadFlags:
         """The arguments of ``Decoder`` that the user gave."""
         return _given(**(vars(self) | {"shift": None, "shifts": self.shifts() or None}))
 
-    def open(self, *, branches: int | None = None) -> Decoder:
+    def open(self, *, branches: int | None = None, places: int | None = None) -> Decoder:
         """Loads the models, with a progress bar on a terminal.
 
         Args:
             branches: Of the widest tree of drafts; each takes the place of a request.
+            places: Of requests that are decoded at the same time; the default unless given.
         """
-        wide = branches is not None and branches > _core.ContextOptions().n_seq_max
-        room: dict[str, Any] = {"n_seq_max": branches} if wide else {}
-        return Decoder(**self.completed().arguments(), **room)
+        usual = _core.ContextOptions().n_seq_max if places is None else places
+        room = {"n_seq_max": max(usual, branches or 0)}
+        return Decoder(**self.completed().arguments(), **room)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from rewardshift.files.text import read_lines
 from rewardshift.serve import require_extra
 
 from .command import command
-from .options import LengthFlags, LoadFlags, LogFlags, option
+from .options import LengthFlags, LoadFlags, LogFlags, _request_option, option
 
 if TYPE_CHECKING:
     from rewardshift.serve.settings import Settings
@@ -24,6 +25,13 @@ _KEY_VARIABLE = "REWARDSHIFT_API_KEY"
 def add_to(app: typer.Typer) -> None:
     """Registers the command."""
     app.command()(serve)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefaultFlags(LengthFlags):
+    """What requests that do not say are decoded with."""
+
+    seed: Annotated[int | None, _request_option("seed", "-s", "--seed")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +88,15 @@ class ServeFlags:
     ] = None
     ssl_certfile: Annotated[
         Path | None, option("--ssl-certfile", panel=_SERVER, text="Of HTTPS.", metavar="FILE")
+    ] = None
+    parallel: Annotated[
+        int | None,
+        option(
+            *("-np", "--parallel"),
+            panel=_SERVER,
+            text="Answers that are decoded at the same time.",
+            least=1,
+        ),
     ] = None
     max_queue: Annotated[
         int | None,
@@ -142,7 +159,7 @@ class ServeFlags:
 
 
 @command
-def serve(load: LoadFlags, defaults: LengthFlags, flags: ServeFlags, output: LogFlags) -> None:
+def serve(load: LoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: LogFlags) -> None:
     """Serve a model over HTTP, as OpenAI and llama-server spell it, with a page to look at.
 
     Ctrl-C, or SIGTERM, lets answers under way end first; a second one does not.
@@ -165,4 +182,4 @@ def serve(load: LoadFlags, defaults: LengthFlags, flags: ServeFlags, output: Log
         ssl_keyfile=flags.ssl_keyfile,
         ssl_certfile=flags.ssl_certfile,
     )
-    run(load.open, settings, address)
+    run(partial(load.open, places=flags.parallel), settings, address)
