@@ -137,7 +137,10 @@ class Shape(ABC, Generic[Asked]):
             "processed": processed,
             "time_ms": round(1000 * spent, 3),
         }
-        return {**self._chunk(self.delta(choice, "", ())), "prompt_progress": progress}
+        told = {**self._chunk(self.delta(choice, "", ())), "prompt_progress": progress}
+        if self.asked.timings_per_token:
+            told["timings"] = timings_of(since, processed, 0)
+        return told
 
     def _timings_so_far(self, choice: int) -> dict[str, Any]:
         times = self._job.times[choice]
