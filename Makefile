@@ -40,11 +40,11 @@ test-cores: $(VENV)/test.stamp
 	$(BIN)/python tests/cores.py build/cores
 
 # Clients that nobody here wrote, and llama.cpp's tests of its server, against ours; they are many
-# packages, in an environment of their own. CLIENT=clients/test_llm.py is one of them.
+# packages, in an environment of their own.
 CLIENTS := build/clients
-CLIENT ?= clients
 clients: $(CLIENTS)/python.stamp $(CLIENTS)/node.stamp
-	$(CLIENTS)/venv/bin/python -m pytest -c clients/pytest.ini $(CLIENT)
+	$(CLIENTS)/venv/bin/python -m pytest -c clients/pytest.ini clients
+	$(CLIENTS)/venv/bin/python -m clients.llama_server
 
 lint: install $(VENV)/lint.stamp
 	$(BIN)/ruff format --check
