@@ -122,6 +122,10 @@ class LoadFlags:
         int | None,
         _core_option(_core.ContextOptions, "n_threads", "-t", "--threads", panel=_LOADING),
     ] = None
+    refined_tokens: Annotated[
+        int | None,
+        _core_option(_core.DecoderOptions, "refined_tokens", "--refined-tokens", panel=_LOADING),
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuses roles without a target, and a pair beside shifts."""
