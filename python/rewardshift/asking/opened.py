@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from rewardshift.boundary import StaysHere, require_text, require_truth, require_whole
 from rewardshift.engine.engine import Engine
 from rewardshift.grammar import Vocabulary as GrammarVocabulary
+from rewardshift.grammar import grammar_of
 from rewardshift.results import Chunk, Work
 from rewardshift.text.vocabulary import Vocabulary
 
@@ -15,12 +16,13 @@ from .requests import Requests
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
     from rewardshift import _core
+    from rewardshift.grammar import GrammarOptions, ResponseFormat
     from rewardshift.loading.contexts import Contexts
     from rewardshift.readers import AnyPanel
     from rewardshift.shifts import Shift
@@ -116,6 +118,35 @@ class Opened(StaysHere):
         """
         return self._prompts.text(tokens, special=special)
 
+    def compile_grammar(
+        self,
+        *,
+        response_format: ResponseFormat | None = None,
+        grammar: str | None = None,
+        regex: str | None = None,
+        choice: Iterable[str] | None = None,
+    ) -> None:
+        """Compiles what a response may be, which may take seconds: a request then finds it done.
+
+        Unlike all else it may be called while another thread is inside. Arguments and errors as for
+        ``generate``.
+        """
+        _ = self._engine.core  # closed?
+        form: GrammarOptions = {
+            "response_format": response_format,
+            "grammar": grammar,
+            "regex": regex,
+            "choice": choice,
+        }
+        grammar_of(form, cast("GrammarVocabulary", self._grammars))
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token adds to the text; they may end inside a character."""
+        require_whole(token=token)
+        if not 0 <= token < self.vocab_size:
+            raise ValueError(f"token {token} is outside the vocabulary [0, {self.vocab_size})")
+        return self._engine.core.piece(token)
+
     @property
     def end_of_generation(self) -> tuple[int, ...]:
         """The ids that end a response; a ``logit_bias`` of -inf on them makes it go on."""
@@ -134,6 +165,24 @@ class Opened(StaysHere):
     def vocab_size(self) -> int:
         """Ids below this are known to all roles."""
         return self._engine.core.vocab_size
+
+    @property
+    def places(self) -> int:
+        """Requests that are decoded at the same time; others wait."""
+        return self._engine.core.places
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The file that each reader, named as in ``work``, is loaded from; none of others."""
+        _ = self._engine.core  # closed?
+        return {name: model.path for name, model in self._models.items()}
+
+    @property
+    def chat_template(self) -> str | None:
+        """The source of the target's own chat template; None where it has none."""
+        _ = self._engine.core  # closed?
+        model = self._models.get("target")
+        return None if model is None else model.chat_template
 
     @property
     def work(self) -> dict[str, Work]:

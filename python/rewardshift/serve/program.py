@@ -1,0 +1,91 @@
+"""The application as a program: where it listens, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from .address import listener_at, where_is
+from .app import build_app
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from rewardshift.decoder import Decoder
+
+    from .address import Address
+    from .server import Server
+    from .settings import Settings
+
+_POLL = 0.05
+
+
+def run(open_decoder: Callable[[], Decoder], settings: Settings, address: Address) -> None:
+    """Serves until a signal ends it.
+
+    Raises:
+        OSError: If it cannot listen there; then nothing is loaded.
+        Exception: What ``open_decoder`` raises.
+    """
+    with closing(listener_at(address)) as listener:
+        app = build_app(open_decoder, settings)
+        server: Server = app.state.server
+        _show_log()
+        config = uvicorn.Config(
+            app,
+            ssl_keyfile=None if address.ssl_keyfile is None else str(address.ssl_keyfile),
+            ssl_certfile=None if address.ssl_certfile is None else str(address.ssl_certfile),
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+        _Program(config, server).run([listener])
+    if not server.was_ever_open and server.worker.error is not None:
+        raise server.worker.error
+
+
+def _show_log() -> None:
+    """On stderr, as it is: a line of JSON for each request, and what goes wrong here."""
+    logger = logging.getLogger("rewardshift.serve")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class _Program(uvicorn.Server):
+    """Says where it listens, gives up where no model can be loaded, and drains before it closes."""
+
+    def __init__(self, config: uvicorn.Config, server: Server) -> None:
+        super().__init__(config)
+        self._server = server
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            where = where_is(listener, is_https=self.config.is_ssl)
+            sys.stderr.write(f"rewardshift: serving at {where}\n")
+            sys.stderr.flush()
+
+    async def on_tick(self, counter: int) -> bool:
+        is_hopeless = self._server.worker.state == "error" and not self._server.was_ever_open
+        return is_hopeless or await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        draining = asyncio.ensure_future(self._server.drain())
+        while not (draining.done() or self.force_exit):
+            await asyncio.sleep(_POLL)
+        draining.cancel()
+        await super().shutdown(sockets)
