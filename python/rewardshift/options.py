@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import operator
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from . import _core
-from .boundary import shown
+from .boundary import shown, token_ids
 from .grammar import GRAMMAR_OPTIONS, GrammarOptions
 from .shifts import strengths_by_shift
 
@@ -80,6 +80,9 @@ class SamplingOptions(GrammarOptions, total=False):
     what a response may be: see ``GrammarOptions``. Goal and drafts are restricted to it, token by
     token. A response that ``max_tokens`` cuts has the finish_reason "length" and is only the
     beginning of what was asked for.
+
+    ``visible_tokens`` are ids of control tokens that are to count as text, in this response and its
+    grammar, such as the mark that some models put before calls of tools.
     """
 
     echo: bool
@@ -106,6 +109,7 @@ class SamplingOptions(GrammarOptions, total=False):
     seed: int | None
     substream: int
     stop: str | Iterable[str] | None
+    visible_tokens: Sequence[int] | None
     top_logprobs: int
     entropy: bool
     paper_distance: bool
@@ -115,7 +119,7 @@ GOAL_OPTIONS = frozenset(
     (
         *("strength", "rule", "temperature", "top_k", "top_p", "min_p", "logit_bias"),
         *("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
-        *GRAMMAR_OPTIONS,
+        *("visible_tokens", *GRAMMAR_OPTIONS),
     )
 )
 """Of ``SamplingOptions`` those that shape the law; the others say how to sample from it."""
@@ -240,7 +244,11 @@ def request_params(options: Mapping[str, Any], shifts: Sequence[str] = ()) -> _c
         values["max_tokens"] = -1
     name = ""
     try:
-        for name, convert in (("stop", _stop_list), ("logit_bias", _bias_pairs)):
+        for name, convert in (
+            ("stop", _stop_list),
+            ("logit_bias", _bias_pairs),
+            ("visible_tokens", _id_list),
+        ):
             values[name] = convert(values.get(name))
     except (TypeError, OverflowError):
         raise _wrong_type(name, values[name]) from None
@@ -268,6 +276,15 @@ def _stop_list(stop: object) -> list[str]:
     if not all(isinstance(text, str) for text in found):
         raise TypeError
     return found
+
+
+def _id_list(ids: object) -> list[int]:
+    """Token ids; they are read more than once."""
+    if ids is None:
+        return []
+    if isinstance(ids, Iterator):
+        raise TypeError
+    return token_ids(ids, "token ids cannot be")
 
 
 def _bias_pairs(bias: object) -> list[tuple[int, float]]:

@@ -102,15 +102,23 @@ def _schema_in(wrapper: object) -> object:
 
 
 def _json(schema: object) -> Source:
+    return Source("response_format", _core.GrammarLanguage.JSON_SCHEMA, schema_text(schema))
+
+
+def schema_text(schema: object) -> str:
+    """A JSON schema as llguidance reads it, with where responses may have space.
+
+    Raises:
+        TypeError: If it is neither a mapping nor True or False.
+        GrammarError: If it is no JSON.
+    """
     if isinstance(schema, bool):
-        text = "{}" if schema else "false"
-    elif not isinstance(schema, Mapping):
+        return "{}" if schema else "false"
+    if not isinstance(schema, Mapping):
         raise TypeError(f"a JSON schema must be a mapping, True or False, not {shown(schema)}")
-    elif _LAYOUT_KEY in schema:
+    if _LAYOUT_KEY in schema:
         raise GrammarError(f"a JSON schema must not have the key {_LAYOUT_KEY!r}")
-    else:
-        text = _dumped({_LAYOUT_KEY: _JSON_LAYOUT, **schema})
-    return Source("response_format", _core.GrammarLanguage.JSON_SCHEMA, text)
+    return _dumped({_LAYOUT_KEY: _JSON_LAYOUT, **schema})
 
 
 def _dumped(schema: object) -> str:

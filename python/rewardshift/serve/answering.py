@@ -31,8 +31,16 @@ class Streamed(Protocol):
         """What comes after all of them."""
 
 
-async def streamed(job: Job, shape: Streamed) -> AsyncGenerator[Event, None]:
-    """The events of an answer; closing it frees the job's places."""
+async def streamed(
+    job: Job, shape: Streamed, *, done: str | None = DONE
+) -> AsyncGenerator[Event, None]:
+    """The events of an answer; closing it frees the job's places.
+
+    Args:
+        job: What answers.
+        shape: Of the answer.
+        done: What ends the stream, if anything does.
+    """
     completions: dict[int, Completion] = {}
     try:
         for choice in range(job.choices):
@@ -47,7 +55,8 @@ async def streamed(job: Job, shape: Streamed) -> AsyncGenerator[Event, None]:
         ending = shape.ending([completions[choice] for choice in sorted(completions)])
         if ending is not None:
             yield None, ending
-        yield None, DONE
+        if done is not None:
+            yield None, done
     finally:
         job.cancel()
 

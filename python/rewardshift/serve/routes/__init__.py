@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import chat, completions, health, metrics, models, props
+from . import (
+    chat,
+    completions,
+    health,
+    llama,
+    metrics,
+    models,
+    props,
+    responses,
+    score,
+    slots,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -12,4 +24,8 @@ if TYPE_CHECKING:
 
 def all_routers() -> list[APIRouter]:
     """One for each module here that answers requests."""
-    return [module.router for module in (chat, completions, health, metrics, models, props)]
+    modules = (
+        *(chat, completions, health, llama, metrics, models),
+        *(props, responses, score, slots, tokens),
+    )
+    return [module.router for module in modules]
