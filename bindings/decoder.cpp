@@ -125,7 +125,8 @@ void register_results(nb::module_& m) {
   nb::class_<Scores>(m, "Scores", "Log-probabilities of a continuation, by position.")
       .def_ro("readers", &Scores::readers)
       .def_ro("goal", &Scores::goal)
-      .def_ro("log_z", &Scores::log_z);
+      .def_ro("log_z", &Scores::log_z)
+      .def_ro("top", &Scores::top);
 }
 
 }  // namespace
@@ -178,8 +179,10 @@ void register_decoder(nb::module_& m) {
           },
           "token"_a, "The bytes a token adds to the text.")
       .def_prop_ro("vocab_size", [](BoundDecoder& self) { return self.decoder().vocab_size(); })
-      .def_prop_ro("context_size",
-                   [](BoundDecoder& self) { return self.decoder().context_size(); });
+      .def_prop_ro("context_size", [](BoundDecoder& self) { return self.decoder().context_size(); })
+      .def_prop_ro(
+          "places", [](BoundDecoder& self) { return self.decoder().places(); },
+          "Requests that are decoded at the same time.");
 }
 
 }  // namespace rewardshift::bindings

@@ -31,7 +31,7 @@ FLOORS = (
     {"chat.turns"},  # the one file of its room that looks at a Decoder
     {"rewards", "bench"},
     {"methods", "check", "train"},
-    {"evaluate"},
+    {"evaluate", "serve"},
     {"cli"},
 )
 """From the ground up: a room may import its own files and what lies on lower floors."""

@@ -134,6 +134,7 @@ def calls(
         "Decoder.from_models": Call(Decoder.from_models, {"target": table}),
         "Decoder.alone": Call(decoder.alone, {"role": "draft"}),
         "Decoder.cancel": Call(decoder.cancel, {"request": 0}),
+        "Decoder.piece": Call(decoder.piece, {"token": 5}),
         "Decoder.detokenize": Call(decoder.detokenize, {"tokens": [5]}),
         "Decoder.tokenize": Call(decoder.tokenize, {"text": "ab"}),
         "Decoder.has_own_vocabulary": Call(decoder.has_own_vocabulary, {"reader": "target"}),
@@ -167,9 +168,9 @@ def calls(
     for name in ("chat", "stream_chat"):
         asked = {"messages": talk, **sampled}
         methods[f"Decoder.{name}"] = Call(getattr(decoder, name), asked, SamplingOptions)
-    methods["Decoder.generate_batch"] = Call(
-        decoder.generate_batch, {"prompts": ["ab"], **sampled}, SamplingOptions
-    )
+    for name in ("generate_batch", "submit_batch"):
+        asked = {"prompts": ["ab"], **sampled}
+        methods[f"Decoder.{name}"] = Call(getattr(decoder, name), asked, SamplingOptions)
     return methods
 
 

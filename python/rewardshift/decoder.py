@@ -309,17 +309,7 @@ class Decoder(Conversing):
             >>> samples[0].statistics.rounds > samples[-1].statistics.rounds
             True
         """
-        targets = many(prompts, "prompts")
-        drafts: list[DraftPrompt | None] = many_of_role(
-            draft_prompts, "draft_prompts", requests=len(targets)
-        )
-        references: list[Prompt | None] = many_of_role(
-            reference_prompts, "reference_prompts", requests=len(targets)
-        )
-        given = [
-            GivenPrompts(target, draft, reference, add_special, parse_special)
-            for target, draft, reference in zip(targets, drafts, references, strict=True)
-        ]
+        given = _batch(prompts, draft_prompts, reference_prompts, add_special, parse_special)
         return self._engine.finish(self._requests.submit_many(given, options))
 
     # --- responses as they grow ---------------------------------------------------------------
@@ -357,6 +347,23 @@ class Decoder(Conversing):
         given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
         return self._requests.submit(given, options, claimed=False)
 
+    def submit_batch(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        draft_prompts: Iterable[DraftPrompt | None] | None = None,
+        reference_prompts: Iterable[Prompt | None] | None = None,
+        add_special: bool = True,
+        parse_special: bool = True,
+        **options: Unpack[SamplingOptions],
+    ) -> list[int]:
+        """Queues a request for each prompt, all of them or none; returns their ids.
+
+        Arguments as ``generate_batch``: request i draws from substream i of the seed.
+        """
+        given = _batch(prompts, draft_prompts, reference_prompts, add_special, parse_special)
+        return self._requests.submit_many(given, options, claimed=False)
+
     # --- scoring ------------------------------------------------------------------------------
 
     def score(
@@ -380,11 +387,32 @@ class Decoder(Conversing):
             reference_prompt: What the reference sees instead, where there is one shift.
             add_special: As for ``generate``; the continuation gets no such tokens.
             parse_special: As for ``generate``, in the continuation too.
-            **options: Those that shape the goal; the temperature is 1 unless given, and at 0 the
-                scores are those of temperature 1, as for generated tokens.
+            **options: Those that shape the goal, and ``top_logprobs``; the temperature is 1 unless
+                given, and at 0 the scores are those of temperature 1, as for generated tokens.
 
         Raises:
             TypeError: Also for options that would be ignored, such as ``max_tokens``.
         """
         given = GivenPrompts(prompt, draft_prompt, reference_prompt, add_special, parse_special)
         return self._requests.score(given, continuation, options)
+
+
+def _batch(
+    prompts: Iterable[Prompt],
+    draft_prompts: Iterable[DraftPrompt | None] | None,
+    reference_prompts: Iterable[Prompt | None] | None,
+    add_special: bool,
+    parse_special: bool,
+) -> list[GivenPrompts]:
+    """The prompts of a batch, one by one."""
+    targets = many(prompts, "prompts")
+    drafts: list[DraftPrompt | None] = many_of_role(
+        draft_prompts, "draft_prompts", requests=len(targets)
+    )
+    references: list[Prompt | None] = many_of_role(
+        reference_prompts, "reference_prompts", requests=len(targets)
+    )
+    return [
+        GivenPrompts(target, draft, reference, add_special, parse_special)
+        for target, draft, reference in zip(targets, drafts, references, strict=True)
+    ]

@@ -246,13 +246,14 @@ def request_params(options: Mapping[str, Any], shifts: Sequence[str] = ()) -> _c
     return fill(_core.RequestParams(), values, given=options)
 
 
-def require_goal_options(options: Mapping[str, Any]) -> None:
+def require_score_options(options: Mapping[str, Any]) -> None:
     """Raises TypeError for options that would be ignored where nothing is sampled."""
     _require_known(options, SamplingOptions)
-    if ignored := [name for name in options if name not in GOAL_OPTIONS]:
+    takes = GOAL_OPTIONS | {"top_logprobs"}
+    if ignored := [name for name in options if name not in takes]:
         raise TypeError(
             f"score has no use for {', '.join(ignored)}: nothing is sampled; it takes "
-            f"{', '.join(sorted(GOAL_OPTIONS))}"
+            f"{', '.join(sorted(takes))}"
         )
 
 

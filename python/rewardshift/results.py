@@ -414,6 +414,8 @@ class Score:
             truncation leaves a token out.
         log_z: log Z_s by position; zeros without a shift.
         shifts: log q − log r of each shift by its name, free of its strength.
+        top_logprobs: The most probable tokens of pi* at each position, most probable first, as many
+            as asked for.
     """
 
     tokens: tuple[int, ...]
@@ -423,6 +425,7 @@ class Score:
     goal_logprobs: np.ndarray
     log_z: np.ndarray
     shifts: dict[str, np.ndarray] = field(default_factory=dict)
+    top_logprobs: tuple[dict[int, float], ...] = ()
 
     @property
     def target_logprob(self) -> float:
@@ -456,4 +459,5 @@ class Score:
                 name: by_reader[shift.draft] - by_reader[shift.reference]
                 for name, shift in panel.shifts.items()
             },
+            top_logprobs=tuple(map(dict, scores.top)),
         )

@@ -62,6 +62,9 @@ class Decoder {
   /// Tokens that fit all models' contexts.
   std::size_t context_size() const { return panel_.context_size(); }
 
+  /// Requests that are decoded at the same time; others wait.
+  std::size_t places() const { return panel_.places(); }
+
  private:
   std::vector<double> strengths_of(const RequestParams& params) const;
   void require_paper(const RequestParams& params, std::span<const double> strengths) const;

@@ -49,12 +49,22 @@ void Scorer::score_chunk(Request& request, std::span<const Token> tokens, std::s
     judge_.tell(request, tokens[i], judged_, true);
     scores.goal.push_back(std::log(judged_.goal.weights[tokens[i]]));
     scores.log_z.push_back(judged_.goal.log_z);
+    if (request.params.top_logprobs > 0) add_top(request, scores);
     for (std::size_t reader = 0; reader < panel_->size(); ++reader) {
       const std::span<const float> row = rows_[reader][i];
       const double normaliser =
           normaliser_of(request, reader, row, request.prompt_size[reader] + begin + i);
       scores.readers[reader].push_back(log_probability(row, tokens[i], normaliser));
     }
+  }
+}
+
+/// The goal's most probable tokens at the position that was judged last.
+void Scorer::add_top(const Request& request, Scores& scores) {
+  const auto n = static_cast<std::size_t>(request.params.top_logprobs);
+  auto& top = scores.top.emplace_back();
+  for (const auto& [probability, token] : most_probable(judged_.goal.weights, n, workspace_)) {
+    top.emplace_back(token, std::log(probability));
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "rewardshift/decode/judge.h"
@@ -14,6 +15,8 @@ struct Scores {
   std::vector<std::vector<double>> readers;  ///< each reader's own, at temperature 1
   std::vector<double> goal;  ///< of pi*, shaped as the parameters say; at temperature 0 as at 1
   std::vector<double> log_z;
+  /// The goal's most probable tokens, most probable first, as many as asked for.
+  std::vector<std::vector<std::pair<Token, double>>> top;
 };
 
 /// Scores continuations at a place of its own.
@@ -30,6 +33,7 @@ class Scorer {
   Scores score_once(Request& request, std::span<const Token> continuation);
   void score_chunk(Request& request, std::span<const Token> tokens, std::size_t begin,
                    Scores& scores);
+  void add_top(const Request& request, Scores& scores);
   void ask(const Request& request, std::size_t n);
   void refine(const Request& request, std::size_t n);
   double normaliser_of(const Request& request, std::size_t reader, std::span<const float> row,
@@ -39,6 +43,7 @@ class Scorer {
   Judge judge_;
   Refiner refiner_;
   Judged judged_;
+  Workspace workspace_;
   std::vector<Question> questions_;
   std::vector<Rows> rows_;  ///< by reader
 };

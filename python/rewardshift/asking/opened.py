@@ -116,6 +116,13 @@ class Opened(StaysHere):
         """
         return self._prompts.text(tokens, special=special)
 
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token adds to the text; they may end inside a character."""
+        require_whole(token=token)
+        if not 0 <= token < self.vocab_size:
+            raise ValueError(f"token {token} is outside the vocabulary [0, {self.vocab_size})")
+        return self._engine.core.piece(token)
+
     @property
     def end_of_generation(self) -> tuple[int, ...]:
         """The ids that end a response; a ``logit_bias`` of -inf on them makes it go on."""
@@ -134,6 +141,24 @@ class Opened(StaysHere):
     def vocab_size(self) -> int:
         """Ids below this are known to all roles."""
         return self._engine.core.vocab_size
+
+    @property
+    def places(self) -> int:
+        """Requests that are decoded at the same time; others wait."""
+        return self._engine.core.places
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The file that each reader, named as in ``work``, is loaded from; none of others."""
+        _ = self._engine.core  # closed?
+        return {name: model.path for name, model in self._models.items()}
+
+    @property
+    def chat_template(self) -> str | None:
+        """The source of the target's own chat template; None where it has none."""
+        _ = self._engine.core  # closed?
+        model = self._models.get("target")
+        return None if model is None else model.chat_template
 
     @property
     def work(self) -> dict[str, Work]:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, cast
 from rewardshift.boundary import warn
 from rewardshift.errors import LengthWarning
 from rewardshift.grammar import GRAMMAR_OPTIONS, grammar_of
-from rewardshift.options import GOAL_OPTIONS, is_deterministic, request_params, require_goal_options
+from rewardshift.options import (
+    GOAL_OPTIONS,
+    is_deterministic,
+    request_params,
+    require_score_options,
+)
 from rewardshift.results import Score
 
 from .prompts import GivenPrompts
@@ -61,7 +66,9 @@ class Requests:
         params.grammar = grammar_of(options, self._grammars)
         return self._submit(given, options, params, claimed=claimed)
 
-    def submit_many(self, many: Sequence[GivenPrompts], options: SamplingOptions) -> list[int]:
+    def submit_many(
+        self, many: Sequence[GivenPrompts], options: SamplingOptions, *, claimed: bool = True
+    ) -> list[int]:
         """Queues requests that draw from streams of one seed: all of them, or none."""
         if isinstance(stop := options.get("stop"), Iterator):  # which is read once
             options = {**options, "stop": list(stop)}
@@ -74,7 +81,7 @@ class Requests:
                 params.substream += i
                 params.seed, params.reproducible = common.seed, common.reproducible
                 params.grammar = common.grammar
-                requests.append(self._submit(given, options, params, claimed=True))
+                requests.append(self._submit(given, options, params, claimed=claimed))
         except BaseException:
             self._engine.abandon(requests)
             raise
@@ -87,7 +94,7 @@ class Requests:
             TypeError: For options that shape no law.
             ValueError: For a continuation that leaves its grammar before its last token.
         """
-        require_goal_options(options)
+        require_score_options(options)
         self._require_shiftable(given, options)
         tokens = self._prompts.ids(
             continuation, add_special=False, parse_special=given.parse_special

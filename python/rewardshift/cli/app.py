@@ -19,6 +19,7 @@ from . import (
     inspect_files,
     quantize,
     score,
+    serve,
     shifts,
 )
 from .command import Command
@@ -54,6 +55,7 @@ for module in (
     demo,
     generate,
     chat,
+    serve,
     score,
     shifts,
     inspect_files,

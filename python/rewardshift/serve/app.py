@@ -1,0 +1,104 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from rewardshift import _core
+
+from .errors import ApiError, ClientGoneError, api_error_of, wrong
+from .guard.body import BodyGuard
+from .guard.host import HostGuard
+from .guard.keys import KeyGuard
+from .guard.origin import OriginGuard
+from .routes import all_routers
+from .server import Server
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from rewardshift.decoder import Decoder
+
+_logger = logging.getLogger("rewardshift.serve")
+
+
+def build_app(open_decoder: Callable[[], Decoder], settings: Settings | None = None) -> FastAPI:
+    """The application that ``rewardshift serve`` runs, for any ASGI server of one process.
+
+    Args:
+        open_decoder: Makes the decoder, in a thread of the application's own, when it starts;
+            until then requests are answered with 503.
+        settings: How it behaves.
+
+    Example:
+        >>> from rewardshift import Decoder
+        >>> app = build_app(lambda: Decoder("big.gguf", shift="positive"), Settings(alias="big"))
+        >>> app.title
+        'rewardshift'
+    """
+    chosen = settings or Settings()
+    server = Server(open_decoder, chosen)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        server.worker.start()
+        try:
+            yield
+        finally:
+            await server.close()
+
+    app = FastAPI(title="rewardshift", version=_core.version, lifespan=life, redoc_url=None)
+    app.state.server = server
+    for router in all_routers():
+        app.include_router(router)
+    app.add_exception_handler(ApiError, _as_error)
+    app.add_exception_handler(ClientGoneError, _as_nothing)
+    app.add_exception_handler(RequestValidationError, _as_validation)
+    app.add_exception_handler(HTTPException, _as_http)
+    app.add_exception_handler(Exception, _as_surprise)
+    app.add_middleware(BodyGuard, max_bytes=chosen.max_body_bytes, max_depth=chosen.max_json_depth)
+    app.add_middleware(KeyGuard, keys=chosen.api_keys)
+    app.add_middleware(OriginGuard, allowed=chosen.allowed_origins)
+    app.add_middleware(HostGuard, allowed=chosen.allowed_hosts)
+    return app
+
+
+async def _as_error(_: Request, error: Exception) -> Response:
+    return _response(api_error_of(error))
+
+
+async def _as_surprise(_: Request, error: Exception) -> Response:
+    _logger.error("a handler has failed", exc_info=error)
+    return _response(api_error_of(error))
+
+
+async def _as_nothing(_: Request, __: Exception) -> Response:
+    """For the log: nobody reads it."""
+    return Response(status_code=499)
+
+
+async def _as_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - or it would not be registered so
+    return _response(
+        ApiError(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    )
+
+
+async def _as_validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    message = f"{where}: {first['msg']}" if where else str(first["msg"])
+    return _response(wrong(message, where or None))
+
+
+def _response(error: ApiError) -> Response:
+    return JSONResponse(error.as_object(), error.status, headers=error.headers)

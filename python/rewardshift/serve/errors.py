@@ -1,0 +1,107 @@
+"""What goes wrong, in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from rewardshift.errors import (
+    CancelledError,
+    ChatTemplateError,
+    ContextOverflowError,
+    Error,
+    EvaluationError,
+    GrammarError,
+    OutOfMemoryError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_logger = logging.getLogger("rewardshift.serve")
+
+BAD_REQUEST = "invalid_request_error"
+UNAVAILABLE = "unavailable_error"
+
+
+class ApiError(Exception):
+    """An answer that is an error.
+
+    Attributes:
+        status: Of HTTP.
+        message: For people.
+        type: One of OpenAI's kinds.
+        param: The field that is wrong, if it is one.
+        code: For programs, if there is something to tell apart.
+        headers: Beside the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        type: str = BAD_REQUEST,  # noqa: A002 - OpenAI's name
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """See the class."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.type = type
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+
+    def as_object(self) -> dict[str, Any]:
+        """What is sent."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+class ClientGoneError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def wrong(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    """A request that cannot be answered as it is."""
+    return ApiError(400, message, BAD_REQUEST, param, code)
+
+
+def unavailable(message: str, code: str, *, retry_after: int | None = None) -> ApiError:
+    """A request that may be answered later."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return ApiError(503, message, UNAVAILABLE, code=code, headers=headers)
+
+
+_KINDS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
+    (OutOfMemoryError, 503, UNAVAILABLE, "out_of_memory"),
+    (ContextOverflowError, 400, BAD_REQUEST, "context_length_exceeded"),
+    (GrammarError, 400, BAD_REQUEST, "invalid_grammar"),
+    (ChatTemplateError, 400, BAD_REQUEST, "chat_template"),
+    (EvaluationError, 500, "server_error", "evaluation_failed"),
+    (CancelledError, 503, UNAVAILABLE, "cancelled"),
+    (Error, 500, "server_error", None),
+    (ValueError, 400, BAD_REQUEST, None),
+    (TypeError, 400, BAD_REQUEST, None),
+)
+
+
+def api_error_of(error: BaseException) -> ApiError:
+    """What a caller is told of an error, whoever raised it."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, MemoryError):
+        return unavailable("out of memory", "out_of_memory")
+    for kind, status, name, code in _KINDS:
+        if isinstance(error, kind):
+            return ApiError(status, str(error), name, code=code)
+    _logger.error("an error of ours", exc_info=error)
+    return ApiError(500, "something went wrong here; the server's log says what", "server_error")

@@ -1,0 +1,60 @@
+"""What a server knows of its models, once they are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rewardshift.decoder import Decoder
+    from rewardshift.shifts import Shift
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Of one decoder; they do not change.
+
+    Attributes:
+        file: Name of the target's file; empty of models that are no files.
+        chat_template: Of the target's own file.
+        context_size: Tokens that all requests under way hold together.
+        places: Requests that are decoded at the same time.
+        end_of_generation: Ids that end an answer.
+        shifts: By name.
+        readers: Models that read, as ``Decoder.work`` names them.
+        pieces: The bytes that each token adds to a text.
+    """
+
+    file: str
+    chat_template: str | None
+    context_size: int
+    places: int
+    end_of_generation: frozenset[int]
+    shifts: dict[str, Shift]
+    readers: tuple[str, ...]
+    pieces: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, decoder: Decoder) -> Facts:
+        """Asks the decoder, which must be at hand."""
+        files = decoder.files
+        return cls(
+            file=PurePath(files["target"]).name if files else "",
+            chat_template=decoder.chat_template,
+            context_size=decoder.context_size,
+            places=decoder.places,
+            end_of_generation=frozenset(decoder.end_of_generation),
+            shifts=decoder.shifts,
+            readers=tuple(decoder.work),
+            pieces=tuple(map(decoder.piece, range(decoder.vocab_size))),
+        )
+
+    @property
+    def can_draft(self) -> bool:
+        """Whether there is a model beside the target."""
+        return len(self.readers) > 1
+
+    def text_of(self, token: int) -> str:
+        """What a token adds to a text; a partial character shows as U+FFFD."""
+        return self.pieces[token].decode(errors="replace")

@@ -1,0 +1,15 @@
+"""The handlers: thin, and none waits for the decoder but by ``await``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import chat, health, models, props
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+
+def all_routers() -> list[APIRouter]:
+    """One for each module here that answers requests."""
+    return [module.router for module in (chat, health, models, props)]

@@ -1,0 +1,93 @@
+"""Server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from rewardshift.files.json_values import plain
+
+from .connection import unless_gone
+from .errors import ClientGoneError, api_error_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starlette.types import Receive, Scope, Send
+
+DONE = "[DONE]"
+"""What ends a stream of OpenAI's."""
+
+Event = tuple[str | None, "dict[str, Any] | str"]
+"""Its name, if it has one, and its data."""
+
+
+class EventStream(Response):
+    """Sends events as they come; closes their source at once when the client leaves.
+
+    An error in the middle is an event as well, the last one: ``data: {"error": {...}}``.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[Event, None], *, keep_alive: float | None) -> None:
+        """Of a source that lets go of what it holds when it is closed.
+
+        Args:
+            events: The source, an async generator.
+            keep_alive: Seconds of silence after which a comment is sent; None sends none.
+        """
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._events = events
+        self._keep_alive = keep_alive
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """As ASGI has it."""
+        with suppress(ClientGoneError):
+            await unless_gone(receive, self._send_all(send))
+
+    async def _send_all(self, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        async with aclosing(self._events), aclosing(self._events_and_silence()) as sent:
+            async for event in sent:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _events_and_silence(self) -> AsyncGenerator[bytes, None]:
+        coming: asyncio.Future[Event] | None = None
+        try:
+            while True:
+                if coming is None:
+                    coming = asyncio.ensure_future(anext(self._events))
+                await asyncio.wait({coming}, timeout=self._keep_alive)
+                if not coming.done():
+                    yield b": keep-alive\n\n"
+                    continue
+                try:
+                    event = coming.result()
+                except StopAsyncIteration:
+                    return
+                except Exception as error:  # noqa: BLE001 - it is the client's
+                    yield encoded((None, api_error_of(error).as_object()))
+                    return
+                coming = None
+                yield encoded(event)
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+
+
+def encoded(event: Event) -> bytes:
+    """An event as it is sent: in ASCII, as some clients take U+2028 for the end of a line."""
+    name, data = event
+    text = data if isinstance(data, str) else json.dumps(plain(data))
+    named = "" if name is None else f"event: {name}\n"
+    return f"{named}data: {text}\n\n".encode()

@@ -1,0 +1,1 @@
+"""Requests' fields and answers' shapes: OpenAI's, llama-server's, and ours."""
