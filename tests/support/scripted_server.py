@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import socket
 import threading
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from typing_extensions import Self
-
-Script = "Callable[[dict[str, Any], ScriptedServer], AsyncIterator[dict[str, Any]]]"
-"""Given a request's body, the chunks of its answer."""
 
 PROPS: dict[str, Any] = {
     "model_alias": "scripted",
@@ -89,15 +87,20 @@ class ScriptedServer:
     """Serves the page; a context manager.
 
     Attributes:
-        script: Makes answers.
+        script: Given a request's body and the server, makes the chunks of its answer; or gives
+            another answer than chunks, in place of them.
         props: What the server says of itself.
+        is_loading: Whether its models are not there yet.
         key: Asked of everything but the page and health, unless that is None.
         requests: The bodies of all questions that came.
         cancelled: How many answers the client did not wait for.
     """
 
-    script: Any = echo
+    script: Callable[[dict[str, Any], ScriptedServer], AsyncIterator[dict[str, Any]] | Response] = (
+        echo
+    )
     props: dict[str, Any] = field(default_factory=lambda: dict(PROPS))
+    is_loading: bool = False
     key: str | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     cancelled: int = 0
@@ -119,8 +122,13 @@ class ScriptedServer:
         """Listens, at the same port each time."""
         self._dead = threading.Event()
         config = uvicorn.Config(
-            self._app(), port=self._port, log_level="critical", timeout_graceful_shutdown=1
+            self._app(),
+            port=self._port,
+            ws="none",
+            log_config=None,
+            timeout_graceful_shutdown=1,
         )
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # scripts die on purpose
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -144,13 +152,15 @@ class ScriptedServer:
     def _app(self) -> FastAPI:
         app = FastAPI()
         app.include_router(page.router)
-        app.add_api_route("/health", self._health)
-        app.add_api_route("/props", self._props)
+        app.add_route("/health", self._health)
+        app.add_route("/props", self._props)
         app.add_route("/v1/chat/completions", self._chat, methods=["POST"])
         return app
 
-    async def _health(self) -> dict[str, str]:
-        return {"status": "ok"}
+    async def _health(self, _: Request) -> Response:
+        if self.is_loading:
+            return error(503, "the model is being loaded")
+        return JSONResponse({"status": "ok"})
 
     def _refused(self, request: Request) -> Response | None:
         if self.key is None or request.headers.get("authorization") == f"Bearer {self.key}":
@@ -165,11 +175,14 @@ class ScriptedServer:
             return refused
         body = await request.json()
         self.requests.append(body)
-        return StreamingResponse(self._events(body), media_type="text/event-stream")
+        answer = self.script(body, self)
+        if isinstance(answer, Response):
+            return answer
+        return StreamingResponse(self._events(answer), media_type="text/event-stream")
 
-    async def _events(self, body: dict[str, Any]) -> AsyncIterator[str]:
+    async def _events(self, chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
         try:
-            async for chunk in self.script(body, self):
+            async for chunk in chunks:
                 yield f"data: {json.dumps(chunk)}\n\n"
             yield "data: [DONE]\n\n"
         except asyncio.CancelledError:

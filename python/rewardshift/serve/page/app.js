@@ -32,7 +32,13 @@ const saving = new Saving((version) => store.saveVersion(version));
 const live = new Live(byId("live"));
 const runs = new Runs(grown);
 const connection = new Connection(byId("banner"), byId("state"), ready);
-const controls = new Controls(byId("dials"), byId("sampling"), store.settings(), settingsChanged);
+const controls = new Controls(byId("dials"), byId("sampling"), store.settings(), {
+  save: (settings) => store.saveSettings(settings),
+  letGo() {
+    const last = path(conversation).at(-1);
+    if (last && model) refresh(last);
+  },
+});
 const token = new TokenView(byId("token"), { leave: leaveToken, step: stepToken, branch });
 
 let conversation = store.open() ?? newConversation();
@@ -120,6 +126,7 @@ function send(message) {
   const turn = newTurn(message, path(conversation).at(-1));
   conversation.turns.push(turn);
   conversation.title ||= message.slice(0, 80);
+  controls.heeded();
   refresh(turn);
   scrollTo({ top: document.documentElement.scrollHeight });
 }
@@ -248,7 +255,7 @@ function leaveToken() {
   view.view(version)?.focus();
 }
 
-// Server and settings
+// The server
 
 function ready(props) {
   model = props;
@@ -266,19 +273,12 @@ function isCurrent(version) {
   );
 }
 
-function settingsChanged(settings) {
-  store.saveSettings(settings);
-  const last = path(conversation).at(-1);
-  if (last && model) refresh(last);
-}
-
 // The rest of the page
 
 for (const radio of document.querySelectorAll("[name=colour]")) {
   radio.checked = radio.value === controls.settings.colour;
   radio.onchange = () => {
-    controls.settings.colour = radio.value;
-    store.saveSettings(controls.settings);
+    controls.set("colour", radio.value);
     colourBy(radio.value, byId("legend"));
   };
 }

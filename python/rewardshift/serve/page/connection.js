@@ -47,11 +47,11 @@ export class Connection {
       this.#askForKey(error.message);
       return;
     }
-    const isLoading = error instanceof ApiError && error.status === 503;
+    const isThere = error instanceof ApiError;
     this.#say(
-      isLoading ? "loading" : "lost",
-      isLoading
-        ? "The server is loading its model."
+      isThere ? "not ready" : "lost",
+      isThere
+        ? `The server is not ready: ${error.message}`
         : "The server cannot be reached. Nothing is lost; looking for it …",
       button("Look now", () => this.look()),
     );
@@ -71,6 +71,7 @@ export class Connection {
         onsubmit: (event) => {
           event.preventDefault();
           setKey(input.value);
+          this.#banner.dataset.said = ""; // if it is the wrong one, ask anew
           this.look();
         },
       },
@@ -87,7 +88,7 @@ export class Connection {
     const said = `${state} ${message}`;
     if (this.#state.dataset.state === state && this.#banner.dataset.said === said) return;
     this.#state.dataset.state = state;
-    this.#state.textContent = { ready: "ready", loading: "loading", lost: "lost", locked: "locked" }[state];
+    this.#state.textContent = state;
     this.#banner.dataset.said = said;
     this.#banner.hidden = state === "ready";
     this.#banner.replaceChildren(el("span", {}, message), ...more);

@@ -20,14 +20,14 @@ const DEFAULTS = {
 
 export class Controls {
   #element;
-  #onchange;
+  #actions;
   #timer = 0;
   #props = { shifts: [], draft: false };
 
-  /** `onchange(settings)` is called when someone has let go. */
-  constructor(dials, sampling, saved, onchange) {
+  /** `actions`: `save(settings)`, and `letGo()`, some time after the last of several changes. */
+  constructor(dials, sampling, saved, actions) {
     this.#element = { dials, sampling };
-    this.#onchange = onchange;
+    this.#actions = actions;
     this.settings = { ...DEFAULTS, ...saved };
   }
 
@@ -64,16 +64,36 @@ export class Controls {
 
   set(name, value) {
     this.settings[name] = value;
+    this.#actions.save(this.settings);
+  }
+
+  #change(name, value) {
+    this.set(name, value);
+    this.heeded();
+    this.#timer = setTimeout(() => this.#actions.letGo(), LET_GO);
+  }
+
+  /** What was changed has taken effect, before anybody has let go. */
+  heeded() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#onchange(this.settings), LET_GO);
+  }
+
+  /** What the server decodes with where a request does not say. */
+  get #defaults() {
+    return this.#props.default_generation_settings?.params ?? {};
   }
 
   get #temperature() {
-    return this.#props.default_generation_settings?.params?.temperature ?? 1;
+    return this.#defaults.temperature ?? 1;
   }
 
   #strength(shift) {
-    return this.settings.strengths[shift.name] ?? shift.strength;
+    return this.settings.strengths[shift.name] ?? this.#initial(shift);
+  }
+
+  #initial(shift) {
+    const { strength: told } = this.#defaults;
+    return (typeof told === "object" ? told?.[shift.name] : told) ?? shift.strength;
   }
 
   #dials() {
@@ -85,10 +105,10 @@ export class Controls {
         max: 3,
         step: 0.1,
         value: this.#strength(shift),
-        initial: shift.strength,
+        initial: this.#initial(shift),
         isDial: true,
         set: (value) =>
-          this.set("strengths", { ...this.settings.strengths, [shift.name]: value }),
+          this.#change("strengths", { ...this.settings.strengths, [shift.name]: value }),
       }),
     );
   }
@@ -104,20 +124,20 @@ export class Controls {
         step: 0.05,
         value: temperature ?? this.#temperature,
         initial: this.#temperature,
-        set: (value) => this.set("temperature", value),
+        set: (value) => this.#change("temperature", value),
       }),
-      this.#props.draft ? draftLength(draft, (value) => this.set("draft", value)) : null,
+      this.#props.draft ? draftLength(draft, (value) => this.#change("draft", value)) : null,
       el(
         "div",
         { className: "pair" },
-        field("Tokens at most", length, { min: 1, max: 32768 }, (value) => this.set("length", value)),
+        field("Tokens at most", length, { min: 1, max: 32768 }, (value) => this.#change("length", value)),
         this.#seed(seed),
       ),
       check("Reproducible", "The same seed gives the same answer; one is decoded at a time",
-        this.settings.reproducible, (value) => this.set("reproducible", value)),
+        this.settings.reproducible, (value) => this.#change("reproducible", value)),
       this.#props.shifts.length
         ? check("Compare with plain", "Strength 0 beside your dials, from the same seed",
-            this.settings.compare, (value) => this.set("compare", value))
+            this.settings.compare, (value) => this.#change("compare", value))
         : null,
       el(
         "label",
@@ -126,18 +146,18 @@ export class Controls {
         el("textarea", {
           rows: 2,
           value: this.settings.system,
-          onchange: (event) => this.set("system", event.target.value),
+          onchange: (event) => this.#change("system", event.target.value),
         }),
       ),
     ].filter(Boolean);
   }
 
   #seed(seed) {
-    const label = field("Seed", seed, { min: 0, max: 2 ** 32 - 1 }, (v) => this.set("seed", v));
+    const label = field("Seed", seed, { min: 0, max: 2 ** 32 - 1 }, (v) => this.#change("seed", v));
     const input = label.querySelector("input");
     const another = () => {
       input.value = String(Math.floor(Math.random() * 10000));
-      this.set("seed", Number(input.value));
+      this.#change("seed", Number(input.value));
     };
     return el("div", { className: "seed" }, label, button("Another", another));
   }

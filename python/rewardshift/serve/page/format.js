@@ -5,7 +5,7 @@ export function percent(logprob) {
   if (logprob === null || logprob === undefined) return "–";
   const share = 100 * Math.exp(logprob);
   if (share >= 99.95) return "100 %";
-  if (share >= 10) return `${share.toFixed(0)} %`;
+  if (share >= 9.95) return `${share.toFixed(0)} %`;
   if (share >= 0.1) return `${share.toFixed(1)} %`;
   return share < 1e-3 ? "< 0.001 %" : `${share.toPrecision(1)} %`;
 }

@@ -112,13 +112,15 @@ function facts(token, settings) {
   const { strength, temperature } = settings;
   const effect = shiftEffect(token, settings);
   const place = rank(token);
-  const at = temperature === 1 || temperature === 0 ? "" : `, T ${temperature}`;
+  const isTempered = temperature !== 1 && temperature !== 0;
+  const at = isTempered ? ` at T ${temperature}` : "";
   const rows = [
-    ["p", "the target", percent(token.target_logprob), token.target_logprob],
-    ["q", "aligned draft", percent(token.draft_logprob), token.draft_logprob],
-    ["r", "its reference", percent(token.reference_logprob), token.reference_logprob],
-    ["π*", `the goal${at}`, percent(token.logprob), token.logprob],
-  ].filter(([, , , logprob]) => known(logprob));
+    ["p", "the target", token.target_logprob],
+    ["q", "aligned draft", token.draft_logprob],
+    ["r", "its reference", token.reference_logprob],
+    ["p", `the target${at}`, isTempered && known(effect) ? token.logprob - effect : null],
+    ["π*", `the goal${at}`, token.logprob],
+  ].filter(([, , logprob]) => known(logprob));
   const more = [];
   if (known(token.log_z)) {
     more.push(["log Z", `${nats(token.log_z)} (Z ${size(Math.exp(token.log_z))})`]);
@@ -138,14 +140,14 @@ function facts(token, settings) {
   );
 }
 
-function probabilityRow([symbol, meaning, value, logprob]) {
+function probabilityRow([symbol, meaning, logprob]) {
   const bar = el("span", { className: "gauge" }, el("span"));
   bar.firstChild.style.width = `${100 * Math.exp(logprob)}%`;
   return el(
     "tr",
     { className: "probability" },
     el("th", { scope: "row" }, el("i", {}, symbol), ` ${meaning}`),
-    el("td", {}, bar, value),
+    el("td", {}, bar, percent(logprob)),
   );
 }
 
