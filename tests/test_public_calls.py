@@ -134,6 +134,7 @@ def calls(
         "Decoder.from_models": Call(Decoder.from_models, {"target": table}),
         "Decoder.alone": Call(decoder.alone, {"role": "draft"}),
         "Decoder.cancel": Call(decoder.cancel, {"request": 0}),
+        "Decoder.compile_grammar": Call(decoder.compile_grammar, {}),
         "Decoder.piece": Call(decoder.piece, {"token": 5}),
         "Decoder.detokenize": Call(decoder.detokenize, {"tokens": [5]}),
         "Decoder.tokenize": Call(decoder.tokenize, {"text": "ab"}),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from rewardshift.boundary import StaysHere, require_text, require_truth, require_whole
 from rewardshift.engine.engine import Engine
 from rewardshift.grammar import Vocabulary as GrammarVocabulary
+from rewardshift.grammar import grammar_of
 from rewardshift.results import Chunk, Work
 from rewardshift.text.vocabulary import Vocabulary
 
@@ -15,12 +16,13 @@ from .requests import Requests
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
     from rewardshift import _core
+    from rewardshift.grammar import GrammarOptions, ResponseFormat
     from rewardshift.loading.contexts import Contexts
     from rewardshift.readers import AnyPanel
     from rewardshift.shifts import Shift
@@ -115,6 +117,28 @@ class Opened(StaysHere):
             special: Whether control tokens show; those of models that are no files never do.
         """
         return self._prompts.text(tokens, special=special)
+
+    def compile_grammar(
+        self,
+        *,
+        response_format: ResponseFormat | None = None,
+        grammar: str | None = None,
+        regex: str | None = None,
+        choice: Iterable[str] | None = None,
+    ) -> None:
+        """Compiles what a response may be, which may take seconds: a request then finds it done.
+
+        Unlike all else it may be called while another thread is inside. Arguments and errors as for
+        ``generate``.
+        """
+        _ = self._engine.core  # closed?
+        form: GrammarOptions = {
+            "response_format": response_format,
+            "grammar": grammar,
+            "regex": regex,
+            "choice": choice,
+        }
+        grammar_of(form, cast("GrammarVocabulary", self._grammars))
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token adds to the text; they may end inside a character."""

@@ -43,16 +43,31 @@ class _Remembered(Generic[Key, Value]):
         self._size = size
         self._values: OrderedDict[Key, Value] = OrderedDict()
         self._lock = threading.Lock()
+        self._making = threading.Lock()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of a key, made if it is not remembered: by one thread at a time."""
+        """The value of a key, made if it is not remembered: by one thread at a time.
+
+        Who asks for a remembered one does not wait for another to be made.
+        """
+        if (found := self._remembered(key)) is not None:
+            return found[0]
+        with self._making:
+            if (found := self._remembered(key)) is not None:
+                return found[0]
+            value = make()
+        with self._lock:
+            self._values[key] = value
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
+        return value
+
+    def _remembered(self, key: Key) -> tuple[Value] | None:
         with self._lock:
             if key not in self._values:
-                self._values[key] = make()
-                if len(self._values) > self._size:
-                    self._values.popitem(last=False)
+                return None
             self._values.move_to_end(key)
-            return self._values[key]
+            return (self._values[key],)
 
 
 _vocabularies: _Remembered[bytes, _core.GrammarVocabulary] = _Remembered(_KEPT_VOCABULARIES)

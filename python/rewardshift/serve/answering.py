@@ -8,7 +8,7 @@ from .sse import DONE
 from .wire.trail import Trail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from rewardshift.results import Chunk, Completion, TokenInfo
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 class Streamed(Protocol):
     """The shapes of a streamed answer."""
 
-    def opening(self, choice: int) -> dict[str, Any] | None:
+    def opening(self, choice: int) -> list[dict[str, Any]]:
         """What a choice begins with."""
 
     def pieces(self, choice: int, chunk: Chunk) -> list[dict[str, Any]]:
         """What is new of a choice."""
 
-    def ending(self, completions: list[Completion]) -> dict[str, Any] | None:
+    def ending(self, completions: Sequence[Completion]) -> dict[str, Any] | None:
         """What comes after all of them."""
 
 
@@ -35,8 +35,8 @@ async def streamed(job: Job, shape: Streamed) -> AsyncGenerator[Event, None]:
     completions: dict[int, Completion] = {}
     try:
         for choice in range(job.choices):
-            if (opening := shape.opening(choice)) is not None:
-                yield None, opening
+            for piece in shape.opening(choice):
+                yield None, piece
         async for choice, chunk in job:
             for piece in shape.pieces(choice, chunk):
                 yield None, piece

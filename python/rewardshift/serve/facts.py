@@ -24,6 +24,7 @@ class Facts:
         shifts: By name.
         readers: Models that read, as ``Decoder.work`` names them.
         pieces: The bytes that each token adds to a text.
+        names: What each token without such bytes is called.
     """
 
     file: str
@@ -34,11 +35,14 @@ class Facts:
     shifts: dict[str, Shift]
     readers: tuple[str, ...]
     pieces: tuple[bytes, ...]
+    names: dict[int, str]
 
     @classmethod
     def of(cls, decoder: Decoder) -> Facts:
         """Asks the decoder, which must be at hand."""
         files = decoder.files
+        pieces = tuple(map(decoder.piece, range(decoder.vocab_size)))
+        silent = [token for token, piece in enumerate(pieces) if not piece]
         return cls(
             file=PurePath(files["target"]).name if files else "",
             chat_template=decoder.chat_template,
@@ -47,7 +51,8 @@ class Facts:
             end_of_generation=frozenset(decoder.end_of_generation),
             shifts=decoder.shifts,
             readers=tuple(decoder.work),
-            pieces=tuple(map(decoder.piece, range(decoder.vocab_size))),
+            pieces=pieces,
+            names={token: decoder.detokenize([token], special=True) for token in silent},
         )
 
     @property
@@ -58,3 +63,16 @@ class Facts:
     def text_of(self, token: int) -> str:
         """What a token adds to a text; a partial character shows as U+FFFD."""
         return self.pieces[token].decode(errors="replace")
+
+    def name_of(self, token: int) -> str:
+        r"""What a token is called where tokens are told apart.
+
+        Control tokens as they are spelled; bytes that are no text in OpenAI's way, ``bytes:\xe2``.
+        """
+        piece = self.pieces[token]
+        if not piece:
+            return self.names[token]
+        try:
+            return piece.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rewardshift.results import Chunk
@@ -13,6 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Self
+
+
+@dataclass(slots=True)
+class Times:
+    """When what happened to a choice, by the monotonic clock.
+
+    Attributes:
+        asked: It was asked for.
+        first: Its first token came; None before.
+        last: Its latest token came, or its end; None before.
+    """
+
+    asked: float
+    first: float | None = None
+    last: float | None = None
+
+    def note(self, now: float) -> None:
+        """That something has come."""
+        self.first = now if self.first is None else self.first
+        self.last = now
 
 
 class Job:
@@ -35,6 +57,7 @@ class Job:
         self._lock = threading.Lock()
         self._fresh: dict[int, list[Chunk]] = {}
         self._left = set(range(choices))
+        self.times = [Times(time.monotonic()) for _ in range(choices)]
         self._error: BaseException | None = None
         self._is_cancelled = False
         self._news = asyncio.Event()
@@ -51,6 +74,7 @@ class Job:
         with self._lock:
             if self._is_cancelled:
                 return
+            self.times[choice].note(time.monotonic())
             self._fresh.setdefault(choice, []).append(chunk)
             if chunk.is_last:
                 self._left.discard(choice)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
-from .errors import ApiError, unavailable
+from rewardshift.grammar import GRAMMAR_OPTIONS
+
+from .errors import ApiError, api_error_of, unavailable
 from .facts import Facts
 from .worker import Listeners, Worker
 
@@ -14,12 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rewardshift.decoder import Decoder
+    from rewardshift.options import SamplingOptions
     from rewardshift.results import Completion
 
     from .job import Job
     from .settings import Settings
 
+T = TypeVar("T")
+
 _POLL = 0.05
+_COMPILERS = 2
+"""Grammars that are compiled at once."""
 _LAST_STEP = 30.0
 """Seconds that the step may take in which the worker is told to stop."""
 
@@ -34,6 +42,8 @@ class Server:
         self.worker = Worker(open_decoder, Listeners(self._opened, self._finished))
         self._facts: Facts | None = None
         self._is_draining = False
+        self._asking = 0
+        self._compilers = ThreadPoolExecutor(_COMPILERS, "rewardshift-grammar")
 
     @property
     def facts(self) -> Facts:
@@ -68,15 +78,44 @@ class Server:
             return "error", f"one step has taken {self.worker.seconds_busy:.0f} s so far"
         return "ok", ""
 
-    async def submit(self, make: Callable[[Decoder], Sequence[int]], choices: int = 1) -> Job:
-        """Has the decoder answer; arguments and errors as ``Worker.submit``.
+    async def submit(
+        self,
+        make: Callable[[Decoder], Sequence[int]],
+        options: SamplingOptions,
+        choices: int = 1,
+    ) -> Job:
+        """Has the decoder answer.
+
+        Args:
+            make: Submits the requests, one for each choice, and returns their ids.
+            options: Theirs, whose grammar is compiled before, as nobody else shall wait for that.
+            choices: How many.
 
         Raises:
-            ApiError: Also if too many wait already, and while the server shuts down.
+            ApiError: If it cannot be; also if too many wait already, or the server shuts down.
         """
+        self._require_room(choices)
+        await self._compile(options)
+        self._require_room(choices)
+        return await self.worker.submit(make, choices)
+
+    async def ask(self, function: Callable[[Decoder], T]) -> T:
+        """What a function of the decoder returns, between two steps.
+
+        Raises:
+            ApiError: If it cannot be; also if too many wait already, or the server shuts down.
+        """
+        self._require_room(1)
+        self._asking += 1
+        try:
+            return await self.worker.call(function)
+        finally:
+            self._asking -= 1
+
+    def _require_room(self, choices: int) -> None:
         if self._is_draining:
             raise unavailable("the server is shutting down", "shutting_down")
-        waiting = self.worker.under_way - self.facts.places
+        waiting = self.worker.under_way + self._asking - self.facts.places
         if waiting + choices > self.settings.max_queue:
             raise ApiError(
                 429,
@@ -86,7 +125,18 @@ class Server:
                 code="queue_full",
                 headers={"Retry-After": "1"},
             )
-        return await self.worker.submit(make, choices)
+
+    async def _compile(self, options: SamplingOptions) -> None:
+        """In a thread of its own, for it may take seconds, and a few at a time."""
+        form = {name: options[name] for name in GRAMMAR_OPTIONS if name in options}  # type: ignore[literal-required]
+        if not form:
+            return
+        decoder = self.worker.decoder
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._compilers, lambda: decoder.compile_grammar(**form))
+        except Exception as error:
+            raise api_error_of(error) from error
 
     async def drain(self) -> None:
         """Takes no more requests, and waits for those under way; then it ends them."""
@@ -102,6 +152,7 @@ class Server:
     async def close(self) -> bool:
         """Drains and closes; whether the thread has ended."""
         await self.drain()
+        self._compilers.shutdown(wait=False, cancel_futures=True)
         return await self.worker.stop(seconds=_LAST_STEP)
 
     def _opened(self, decoder: Decoder) -> None:

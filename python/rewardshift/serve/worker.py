@@ -77,6 +77,7 @@ class Worker:
         self._lock = threading.Lock()  # of the above
         self._thread = threading.Thread(target=self._run, name="rewardshift", daemon=True)
         self._busy_since: float | None = None
+        self._decoder: Decoder | None = None
         self.state = LOADING
         self.failure = ""
         self.error: Exception | None = None
@@ -132,6 +133,18 @@ class Worker:
             job.cancel()
             raise
         return job
+
+    @property
+    def decoder(self) -> Decoder:
+        """The decoder, for what may be done in any thread.
+
+        Raises:
+            ApiError: If there is none at hand.
+        """
+        self.require_ready()
+        if self._decoder is None:
+            raise _stopping()
+        return self._decoder
 
     def call(self, function: Callable[[Decoder], T]) -> Awaitable[T]:
         """What a function of the decoder returns, or raises, between two steps.
@@ -202,6 +215,7 @@ class Worker:
         with self._busy():
             decoder = self._open_decoder()
             self._listeners.opened(decoder)
+        self._decoder = decoder
         self.state = READY
         return decoder
 

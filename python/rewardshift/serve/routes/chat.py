@@ -1,13 +1,11 @@
 """``POST /v1/chat/completions``."""
 
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from rewardshift.decoder import Decoder
-from rewardshift.options import SamplingOptions
 from rewardshift.serve.answering import collected, streamed
 from rewardshift.serve.connection import unless_gone
 from rewardshift.serve.sse import EventStream
@@ -26,28 +24,23 @@ async def chat_completions(asked: ChatRequest, request: Request, server: Serving
     facts = server.facts
     options = asked.chat_options(server.settings, facts)
     choices = asked.n or 1
-    job = await unless_gone(
-        request.receive, server.submit(_submitting(asked, options, choices), choices)
-    )
-    shape = ChatShape(asked, facts, Identity("chatcmpl", server.name))
-    if asked.stream:
-        return EventStream(streamed(job, shape), keep_alive=server.settings.keep_alive_seconds)
-    completions, tokens = await unless_gone(request.receive, collected(job, facts))
-    return answered(shape.whole(completions, tokens))
+    lengths: list[int] = []
 
-
-def _submitting(
-    asked: ChatRequest, options: SamplingOptions, choices: int
-) -> Callable[[Decoder], list[int]]:
     def submit(decoder: Decoder) -> list[int]:
         prompt, drafts = decoder.chat_prompts_by_shift(
             asked.messages, tools=asked.tools, chat_template_kwargs=asked.chat_template_kwargs
         )
         begun = asked.continue_from or []
-        target = prompt.followed_by(begun)
+        prompt = prompt.followed_by(begun)
         own: dict[str, Any] = {name: [*ids, *begun] for name, ids in drafts.items()}
+        lengths.append(len(prompt))
         return decoder.submit_batch(
-            [target] * choices, draft_prompts=[own or None] * choices, **options
+            [prompt] * choices, draft_prompts=[own or None] * choices, **options
         )
 
-    return submit
+    job = await unless_gone(request.receive, server.submit(submit, options, choices))
+    shape = ChatShape(asked, facts, Identity("chatcmpl", server.name), job, lengths)
+    if asked.stream:
+        return EventStream(streamed(job, shape), keep_alive=server.settings.keep_alive_seconds)
+    completions, tokens = await unless_gone(request.receive, collected(job, facts))
+    return answered(shape.whole(completions, tokens))

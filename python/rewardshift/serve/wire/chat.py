@@ -8,19 +8,17 @@ from pydantic import Field
 
 from rewardshift.serve.errors import wrong
 
-from .extras import summary, tokens_told
-from .fields import SamplingFields
+from .fields import SamplingFields, alternatives
 from .logprobs import chat_logprobs
-from .trail import Trail
-from .usage import usage_of
+from .shape import Shape, finish_reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rewardshift.options import SamplingOptions
-    from rewardshift.results import Chunk, Completion, TokenInfo
+    from rewardshift.results import Completion, TokenInfo
     from rewardshift.serve.facts import Facts
     from rewardshift.serve.settings import Settings
-
-    from .identity import Identity
 
 
 class ChatRequest(SamplingFields):
@@ -50,17 +48,9 @@ class ChatRequest(SamplingFields):
             )
         options = self.options(settings, facts)
         options["max_tokens"] = self.room(settings, facts, own=self.max_completion_tokens)
-        options["top_logprobs"] = self._alternatives(settings)
-        return options
-
-    def _alternatives(self, settings: Settings) -> int:
         given = self.n_probs if self.top_logprobs is None else self.top_logprobs
-        if given is not None and not 0 <= given <= settings.max_top_logprobs:
-            raise wrong(
-                f"top_logprobs must be between 0 and {settings.max_top_logprobs}, not {given}",
-                "top_logprobs",
-            )
-        return given or 0
+        options["top_logprobs"] = alternatives(given, "top_logprobs", settings)
+        return options
 
     @property
     def wants_logprobs(self) -> bool:
@@ -68,99 +58,38 @@ class ChatRequest(SamplingFields):
         return bool(self.logprobs) or bool(self.n_probs)
 
 
-class ChatShape:
-    """The answers to one request, as chunks and as a whole."""
+class ChatShape(Shape[ChatRequest]):
+    """The answers to one request."""
 
-    def __init__(self, asked: ChatRequest, facts: Facts, identity: Identity) -> None:
-        """For one request."""
-        self._asked = asked
-        self._facts = facts
-        self._identity = identity
-        self._trails = [Trail(facts.pieces) for _ in range(asked.n or 1)]
+    kind = "chat.completion"
+    kind_of_chunk = "chat.completion.chunk"
 
-    # --- streamed -----------------------------------------------------------------------------
+    def openings(self, choice: int) -> list[dict[str, Any]]:
+        """Who speaks."""
+        return [_choice(choice, {"role": "assistant", "content": ""}, None)]
 
-    def opening(self, choice: int) -> dict[str, Any]:
-        """The first chunk of a choice, which says who speaks."""
-        return self._chunk(_choice(choice, {"role": "assistant", "content": ""}, None))
+    def delta(self, choice: int, text: str, tokens: Sequence[TokenInfo]) -> dict[str, Any]:
+        """A choice of a chunk: what is new of it."""
+        return {**_choice(choice, {"content": text}, None), "logprobs": self._logprobs(tokens)}
 
-    def pieces(self, choice: int, chunk: Chunk) -> list[dict[str, Any]]:
-        """The chunks that tell what is new of a choice; the last one says why it ended."""
-        found = []
-        trail = self._trails[choice]
-        tokens = trail.take(chunk)
-        if chunk.text or tokens:
-            told = _choice(choice, {"content": chunk.text}, None)
-            found.append(self._chunk(self._with_tokens(told, tokens)))
-        if chunk.completion is not None:
-            told = _choice(choice, {}, finish_reason(chunk.completion))
-            told["rewardshift"] = summary(chunk.completion)
-            if self._asked.return_token_info:
-                told["rewardshift"]["tokens"] = tokens_told(trail.rest(), self._facts)
-            found.append(self._chunk(told))
-        return found
+    def last(self, choice: int, completion: Completion) -> dict[str, Any]:
+        """A choice of its last chunk."""
+        return _choice(choice, {}, finish_reason(completion))
 
-    def ending(self, completions: list[Completion]) -> dict[str, Any] | None:
-        """The chunk about usage, where that was asked for."""
-        if not self._asked.with_usage:
-            return None
-        usage = usage_of(completions, completions[0].prompt_tokens)
-        return {**self._chunk(), "usage": usage}
-
-    def _chunk(self, *choices: dict[str, Any]) -> dict[str, Any]:
-        head = self._identity.head("chat.completion.chunk")
-        usage = {"usage": None} if self._asked.with_usage else {}
-        return {**head, "choices": list(choices), **usage}
-
-    def _with_tokens(self, told: dict[str, Any], tokens: list[TokenInfo]) -> dict[str, Any]:
-        if self._asked.wants_logprobs:
-            content = chat_logprobs(tokens, self._facts)
-            told["logprobs"] = {"content": content, "refusal": None}
-        if self._asked.return_token_info:
-            told["rewardshift"] = {"tokens": tokens_told(tokens, self._facts)}
-        return told
-
-    # --- whole --------------------------------------------------------------------------------
-
-    def whole(self, completions: list[Completion], tokens: list[list[TokenInfo]]) -> dict[str, Any]:
-        """The answer in one.
-
-        Args:
-            completions: One of each choice.
-            tokens: Of each, those that its text is made of.
-        """
-        choices = [
-            self._whole_choice(choice, completion, own)
-            for choice, (completion, own) in enumerate(zip(completions, tokens, strict=True))
-        ]
-        return {
-            **self._identity.head("chat.completion"),
-            "choices": choices,
-            "usage": usage_of(completions, completions[0].prompt_tokens),
-            "rewardshift": choices[0]["rewardshift"],
-        }
-
-    def _whole_choice(
-        self, choice: int, completion: Completion, tokens: list[TokenInfo]
+    def full(
+        self, choice: int, completion: Completion, tokens: Sequence[TokenInfo]
     ) -> dict[str, Any]:
-        told = {
+        """A choice of a whole answer."""
+        return {
             "index": choice,
             "message": {"role": "assistant", "content": completion.text, "refusal": None},
-            "logprobs": None,
+            "logprobs": self._logprobs(tokens),
             "finish_reason": finish_reason(completion),
         }
-        if self._asked.wants_logprobs:
-            told["logprobs"] = {"content": chat_logprobs(tokens, self._facts), "refusal": None}
-        extra = summary(completion)
-        if self._asked.return_token_info:
-            extra["tokens"] = tokens_told(completion.steps, self._facts)
-        return {**told, "rewardshift": extra}
+
+    def _logprobs(self, tokens: Sequence[TokenInfo]) -> dict[str, Any] | None:
+        return chat_logprobs(tokens, self.facts) if self.asked.wants_logprobs else None
 
 
 def _choice(choice: int, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
     return {"index": choice, "delta": delta, "logprobs": None, "finish_reason": finish}
-
-
-def finish_reason(completion: Completion) -> str:
-    """OpenAI's word for why an answer ended."""
-    return "length" if completion.finish_reason == "length" else "stop"

@@ -98,9 +98,11 @@ class SamplingFields(Fields):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def _require_limits(self, settings: Settings) -> None:
-        stops = [] if self.stop is None or isinstance(self.stop, str) else self.stop
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         if len(stops) > settings.max_stops:
             raise wrong(f"stop may have {settings.max_stops} texts at most", "stop")
+        if any(len(stop) > _LONGEST_STOP for stop in stops):
+            raise wrong(f"a text of stop may have {_LONGEST_STOP} characters at most", "stop")
         if self.n is not None and not 1 <= self.n <= settings.max_n:
             raise wrong(f"n must be between 1 and {settings.max_n}, not {self.n}", "n")
 
@@ -120,6 +122,18 @@ class SamplingFields(Fields):
         return bias or None
 
 
+def alternatives(given: int | None, name: str, settings: Settings) -> int:
+    """How many alternatives a token are asked for.
+
+    Raises:
+        ApiError: If that is beyond the server's limit.
+    """
+    if given is not None and not 0 <= given <= settings.max_top_logprobs:
+        most = settings.max_top_logprobs
+        raise wrong(f"{name} must be between 0 and {most}, not {given}", name)
+    return given or 0
+
+
 class StreamOptions(Fields):
     """OpenAI's."""
 
@@ -134,6 +148,8 @@ _AS_THEY_ARE = (
     *("num_draft_tokens", "tree_width", "prompt_lookup", "deterministic"),
 )
 _DIGITS = 9
+_LONGEST_STOP = 1000
+"""Characters: each token of an answer is compared with all that may begin one."""
 
 
 def _pair(pair: list[Any]) -> tuple[int, float]:

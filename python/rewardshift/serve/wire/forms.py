@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from rewardshift.serve.errors import wrong
+from rewardshift.serve.errors import ApiError, wrong
 
 if TYPE_CHECKING:
     from .fields import SamplingFields
@@ -53,7 +54,35 @@ def lark_of(grammar: str) -> str:
         return grammar
     from llguidance.gbnf_to_lark import gbnf_to_lark
 
+    if len(grammar) > _LONGEST_GBNF:
+        raise _unreadable(f"GBNF may have {_LONGEST_GBNF} characters at most; Lark may have more")
     try:
-        return str(gbnf_to_lark(grammar))
-    except Exception as error:
-        raise wrong(f"grammar: {error}", "grammar", "invalid_grammar") from error
+        return str(gbnf_to_lark(_ESCAPE.sub(_unescaped, grammar)))
+    except (Exception, RecursionError) as error:
+        raise _unreadable(str(error)) from error
+
+
+_LONGEST_GBNF = 65536
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|.)", re.DOTALL)
+_SPECIAL = frozenset('"\\[]^-/')
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """A character that is written as a number, as itself: the converter would shorten the number.
+
+    Raises:
+        ValueError: If there is no such character.
+    """
+    digits = escape[1] or escape[2]
+    if digits is None:
+        return escape[0]
+    code = int(digits, 16)
+    if 0xD800 <= code < 0xE000:
+        raise ValueError(f"{escape[0]} is half of a pair, and no character")
+    character = chr(code)
+    is_plain = code >= 0x20 and character not in _SPECIAL
+    return character if is_plain else f"\\x{code:02x}"
+
+
+def _unreadable(why: str) -> ApiError:
+    return wrong(f"grammar: {why}", "grammar", "invalid_grammar")
