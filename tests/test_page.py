@@ -7,21 +7,28 @@ import json
 import re
 import shutil
 import threading
-from pathlib import Path
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
+from rewardshift.serve import Settings, build_app
+from tests.support.listener import Listener
 from tests.support.scripted_server import ScriptedServer, echo, ends, error, id_of, says, token
+from tests.support.served import decoder_of, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Locator, Page
     from starlette.responses import Response
+
+    from tests.conftest import Files
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -116,12 +123,48 @@ def version_of(page: Page, column: str = "aligned") -> Locator:
     return answer(page, column).locator(".versions span")
 
 
+# --- the files -------------------------------------------------------------------------------
+
+
+def test_the_page_comes_with_a_policy_and_is_kept_by_its_content(server: ScriptedServer) -> None:
+    whole = httpx.get(server.url)
+    policy = whole.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    assert whole.headers["referrer-policy"] == "no-referrer"
+    assert whole.headers["cache-control"] == "no-cache"
+    again = httpx.get(server.url, headers={"If-None-Match": whole.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for name in ("nothing.js", "..%2fapp.py", "%2e%2e/settings.py", "__init__.py"):
+        assert httpx.get(f"{server.url}page/{name}").status_code == 404
+    modules = re.findall(r'(?:href|src)="(page/[^"]+)"', whole.text)
+    assert modules
+    for module in modules:
+        assert httpx.get(server.url + module).status_code == 200
+
+
+def test_a_key_guards_what_the_page_asks_and_not_the_page(files: Files) -> None:
+    with serving(files, api_keys=(b"right",)) as client:
+        assert client.get("/").status_code == client.get("/page/app.js").status_code == 200
+        assert client.get("/props").status_code == 401
+        assert (
+            client.get("/page/no.js").json()["error"]["message"] == "the page has no file 'no.js'"
+        )
+
+
+def test_the_page_names_no_other_host() -> None:
+    for file in resources.files("rewardshift.serve").joinpath("page").iterdir():
+        content = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(
+            r"//[\w-]+\.[a-z]|innerHTML|outerHTML|insertAdjacentHTML|eval\(", content
+        )
+
+
 # --- answers ---------------------------------------------------------------------------------
 
 
-def test_answers_stream_into_two_columns_from_one_seed(
-    server: ScriptedServer, page: Page
-) -> None:
+def test_answers_stream_into_two_columns_from_one_seed(server: ScriptedServer, page: Page) -> None:
     gate = threading.Event()
 
     async def script(body: dict[str, Any], us: ScriptedServer) -> AsyncIterator[dict[str, Any]]:
@@ -154,9 +197,7 @@ def test_answers_stream_into_two_columns_from_one_seed(
     assert plain["messages"] == [{"role": "user", "content": "How are you?"}]
 
 
-def test_what_was_said_goes_on_in_each_column_by_itself(
-    server: ScriptedServer, page: Page
-) -> None:
+def test_what_was_said_goes_on_in_each_column_by_itself(server: ScriptedServer, page: Page) -> None:
     ask(page, "one")
     expect_finished(page)
     ask(page, "two")
@@ -450,9 +491,7 @@ def test_text_is_never_anything_but_text(server: ScriptedServer, open_page: Open
     expect_no_sideways_scrolling(page)
 
 
-def test_ten_thousand_tokens_are_shown_walked_and_kept(
-    server: ScriptedServer, page: Page
-) -> None:
+def test_ten_thousand_tokens_are_shown_walked_and_kept(server: ScriptedServer, page: Page) -> None:
     async def script(body: dict[str, Any], _: ScriptedServer) -> AsyncIterator[dict[str, Any]]:
         count = 10_000 if body["strength"]["positive"] else 1
         for start in range(0, count, 50):
@@ -647,8 +686,10 @@ def test_conversations_are_kept_until_they_are_deleted(page: Page) -> None:
 
 
 def test_storage_that_is_full_is_said(page: Page) -> None:
-    page.evaluate("for (let n = 1 << 22; n > 50; n >>= 1) { try { for (let i = 0;; i += 1) "
-                  "localStorage.setItem(`filler${n}-${i}`, 'x'.repeat(n)); } catch {} }")
+    page.evaluate(
+        "for (let n = 1 << 22; n > 50; n >>= 1) { try { for (let i = 0;; i += 1) "
+        "localStorage.setItem(`filler${n}-${i}`, 'x'.repeat(n)); } catch {} }"
+    )
     ask(page, "hello")
     expect(text(page, "aligned")).to_have_text("You said hello at 1")
     expect(page.locator("#full")).to_contain_text("storage is full")
@@ -675,16 +716,62 @@ def test_a_conversation_can_be_exported(page: Page, tmp_path: Path) -> None:
     assert branch["statistics"]["acceptance"] == 0.5
 
 
+# --- with the real server --------------------------------------------------------------------
+
+
+def test_the_server_itself_answers_and_branches(browser: Browser, files: Files) -> None:
+    app = build_app(lambda: decoder_of(files), Settings(alias="tiny"))
+    with Listener(app) as listener:
+        opener = Opener(browser, listener.url)
+        page = opener()
+        expect(page.locator("#model")).to_have_text("tiny")
+        page.get_by_label("Tokens at most").fill("12")
+        ask(page, "ab cd")
+        expect_finished(page)
+        shown = text(page, "aligned").locator(".t")
+        ids = app_tokens(page)
+        assert len(ids) == shown.count() == 12
+        shown.nth(3).click()
+        expect(page.locator("#token .about")).to_contain_text("4 of 12")
+        page.locator(".alternatives button:enabled").first.click()
+        expect(version_of(page)).to_have_text("2 of 2")
+        expect_finished(page)
+        branched = app_tokens(page)
+        assert branched[:3] == ids[:3]
+        assert branched[3] != ids[3]
+        assert 4 < len(branched) <= 16
+        opener.close()
+        assert opener.complaints == []
+
+
+def app_tokens(page: Page, column: str = "aligned") -> list[int]:
+    """The ids of the answer that is shown, as they were saved."""
+    return page.evaluate(
+        """column => {
+          dispatchEvent(new Event("pagehide"));
+          const [conversation] = Object.keys(localStorage)
+            .filter((key) => key.startsWith("rewardshift/conversation/"))
+            .map((key) => JSON.parse(localStorage[key]));
+          const { current } = conversation.turns.at(-1).columns[column];
+          const version = JSON.parse(localStorage[`rewardshift/version/${current}`]);
+          return version.tokens.map(([id]) => id);
+        }""",
+        column,
+    )
+
+
 # --- who uses it, and where ------------------------------------------------------------------
 
 
 def focused(page: Page) -> str:
     """What has the focus, which must be seen to have it."""
     told = page.evaluate(
-        "() => { const e = document.activeElement; const near = e.type === 'radio'"
-        " ? e.nextElementSibling : e; const s = getComputedStyle(near);"
-        " return [e === document.body || s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0,"
-        " e.id || e.getAttribute('aria-label') || e.textContent]; }"
+        """() => {
+          const e = document.activeElement;
+          const style = getComputedStyle(e.type === "radio" ? e.nextElementSibling : e);
+          const isSeen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+          return [e === document.body || isSeen, e.id || e.ariaLabel || e.textContent];
+        }"""
     )
     assert told[0], f"{told[1]} does not show that it has the focus"
     return str(told[1])

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
-import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from rewardshift.serve.routes import page
+
+from .listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -106,8 +105,7 @@ class ScriptedServer:
     cancelled: int = 0
 
     def __enter__(self) -> Self:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        self._listener = Listener(self._app())
         self.start()
         return self
 
@@ -116,31 +114,17 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/"
+        return self._listener.url
 
     def start(self) -> None:
         """Listens, at the same port each time."""
         self._dead = threading.Event()
-        config = uvicorn.Config(
-            self._app(),
-            port=self._port,
-            ws="none",
-            log_config=None,
-            timeout_graceful_shutdown=1,
-        )
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # scripts die on purpose
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            self._thread.join(0.01)
-            assert self._thread.is_alive(), "the scripted server did not start"
+        self._listener.start()
 
     def die(self) -> None:
         """Breaks every answer off and listens no longer."""
         self._dead.set()
-        self._server.should_exit = True
-        self._thread.join()
+        self._listener.stop()
 
     async def until(self, event: threading.Event) -> None:
         """Waits for the test, in a script; the server's death ends that."""

@@ -12,9 +12,8 @@ from functools import cache
 from importlib.resources import files
 
 from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
-
-from rewardshift.serve.errors import ApiError
 
 router = APIRouter(include_in_schema=False)
 
@@ -76,7 +75,7 @@ async def part(name: str, request: Request) -> Response:
     """A file that it is made of."""
     file = _page().get(name)
     if file is None:
-        raise ApiError(404, f"the page has no file {name!r}", code="not_found")
+        raise HTTPException(404, f"the page has no file {name!r}")
     return _response(file, request)
 
 
