@@ -29,7 +29,7 @@ export class AnswerView {
 
   /**
    * `actions` are called with this view's version: `inspect(version, index)`, `leave()`,
-   * `stop`, `retry`, `proceed` and `step(version, by)`.
+   * `walk`, `retry(version)`, `proceed(version)`, `step(version, by)`; and `isEnd(token)`.
    */
   constructor(version, column, place, actions) {
     this.version = version;
@@ -76,14 +76,10 @@ export class AnswerView {
   update() {
     const { version } = this;
     this.element.dataset.status = version.status;
-    const added = [];
     for (let index = this.#settled; index < version.tokens.length; index += 1) {
-      const token = version.tokens[index];
-      if (index === this.#spans.length) added.push(this.#span(token, index));
-      const span = this.#spans[index];
-      if (span.textContent !== token.shown) span.textContent = token.shown;
+      this.#spans[index] ??= this.#span(version.tokens[index]);
+      showToken(this.#spans[index], version.tokens[index].shown);
     }
-    this.#text.append(...added);
     // A character of four bytes has as many tokens; what it shows may still change.
     this.#settled = version.finish ? version.tokens.length : Math.max(0, version.tokens.length - 8);
     this.#text.setAttribute("aria-busy", String(["waiting", "streaming"].includes(version.status)));
@@ -91,10 +87,10 @@ export class AnswerView {
     this.#count();
   }
 
-  #span(token, index) {
+  #span(token) {
     const span = el("span", { className: "t", data: colourOf(token, this.version.settings) });
-    if (index < this.version.prefix) span.dataset.given = "";
-    this.#spans.push(span);
+    if (this.#actions.isEnd(token)) span.classList.add("end");
+    this.#text.append(span);
     return span;
   }
 
@@ -197,6 +193,19 @@ export class AnswerView {
   focus() {
     this.#text.focus({ preventScroll: true });
   }
+}
+
+/**
+ * A blank that a token begins with stands before its element: where a line breaks there, nothing
+ * coloured is left behind.
+ */
+function showToken(span, shown) {
+  const [, blank, rest] = shown.match(/^( ?)(.*)$/s);
+  const isApart = blank !== "" && rest.trim() !== "";
+  const text = isApart ? rest : shown;
+  if (span.textContent === text) return;
+  span.textContent = text;
+  if (isApart) span.before(blank);
 }
 
 function how(version) {

@@ -1,6 +1,7 @@
 // The server: what it is asked, and what can go wrong.
 
 import { events } from "./sse.js";
+import { session } from "./storages.js";
 
 const KEY = "rewardshift/key";
 
@@ -17,12 +18,12 @@ export class LostError extends Error {}
 
 /** The key lives as long as the tab; it is never written to where it would stay. */
 export function setKey(key) {
-  if (key) sessionStorage.setItem(KEY, key);
-  else sessionStorage.removeItem(KEY);
+  if (key) session.setItem(KEY, key);
+  else session.removeItem(KEY);
 }
 
 async function request(path, options = {}) {
-  const key = sessionStorage.getItem(KEY);
+  const key = session.getItem(KEY);
   const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
   let response;
   try {

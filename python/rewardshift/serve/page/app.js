@@ -39,7 +39,12 @@ const controls = new Controls(byId("dials"), byId("sampling"), store.settings(),
     if (last && model) refresh(last);
   },
 });
-const token = new TokenView(byId("token"), { leave: leaveToken, step: stepToken, branch });
+const token = new TokenView(byId("token"), {
+  leave: leaveToken,
+  step: stepToken,
+  branch,
+  isEnd,
+});
 
 let conversation = store.open() ?? newConversation();
 let model = null; // what the server says of itself
@@ -67,7 +72,13 @@ const view = new ConversationView(byId("turns"), versions, {
     if (token.isOpen) lookAt(version, index);
   },
   leave: leaveToken,
+  isEnd,
 });
+
+/** Whether a token ends answers. */
+function isEnd({ id }) {
+  return model?.end_of_generation?.includes(id) ?? false;
+}
 
 // Answers
 
@@ -80,15 +91,30 @@ function ask(turn, column, settings, origin, prefix) {
   addVersion(turn, column, version);
   live.follow(version, column);
   saving.soon(version);
+  if (isOver(version)) return version;
   const told = messages(conversation, turn, column, versions.get, settings.system);
   void runs.run(version, told).then((failure) => failure && failed(version, failure));
   return version;
 }
 
+/** Whether somebody chose that an answer ends here; then there is nothing to ask. */
+function isOver(version) {
+  const last = version.tokens.at(-1);
+  if (!last || !isEnd(last)) return false;
+  Object.assign(version, { status: "done", finish: "stop" });
+  return true;
+}
+
 function drop(answer, version) {
   answer.versions = answer.versions.filter((id) => id !== version.id);
-  loaded.delete(version.id);
+  forget(version.id);
   store.removeVersion(version.id);
+}
+
+/** What is under way of a version is not waited for. */
+function forget(id) {
+  if (loaded.has(id)) runs.stop(loaded.get(id));
+  loaded.delete(id);
 }
 
 /** Versions that the server left in the lurch, each to be asked for once more when it is back. */
@@ -139,16 +165,18 @@ function retry(version) {
 }
 
 function proceed(version) {
-  const ending = model?.end_of_generation ?? [];
-  const prefix = version.tokens.filter((each) => !ending.includes(each.id));
+  const prefix = version.tokens.filter((each) => !isEnd(each));
   anew(version, { kind: "continue", from: version.id, at: prefix.length }, prefix);
 }
 
 function branch(version, index, alternative) {
   const from = version.tokens[index];
   const chosen = {
-    ...{ id: alternative.id, text: alternative.text, shown: alternative.text, origin: "chosen" },
-    ...{ logprob: alternative.logprob, log_z: from.log_z, top: from.top, shifts: {} },
+    ...alternative,
+    shown: isEnd(alternative) ? "" : alternative.text,
+    origin: "chosen",
+    log_z: from.log_z,
+    top: from.top,
   };
   const prefix = [...version.tokens.slice(0, index), chosen];
   const made = anew(version, { kind: "branch", from: version.id, at: index }, prefix);
@@ -313,20 +341,31 @@ byId("export").onclick = () => {
 earlier(byId("earlier"), byId("earlier-list"), store, {
   reopen: open,
   remove(other) {
+    for (const turn of other.turns) {
+      for (const answer of Object.values(turn.columns)) answer.versions.forEach(forget);
+    }
     store.remove(other);
     if (other.id === conversation.id) open(newConversation());
   },
 });
 
-// Another tab has this conversation open, and went on with it.
+// Another tab went on with this conversation.
 addEventListener("storage", ({ key }) => {
-  if (!key?.endsWith(conversation.id) || runs.areAny) return;
-  const now = store.conversations().find((each) => each.id === conversation.id);
-  if (!now) return;
-  conversation = now;
+  if (!key || runs.areAny) return;
+  const version = Store.versionAt(key);
+  if (version) loaded.delete(version);
+  else if (!key.endsWith(conversation.id)) return;
+  conversation = store.conversations().find(({ id }) => id === conversation.id) ?? conversation;
   show();
 });
 
-if (matchMedia("(max-width: 60rem)").matches) byId("settings").open = false;
+// Wide pages have room for the settings, and nothing to unfold them with.
+const narrow = matchMedia("(max-width: 60rem)");
+const unfold = () => {
+  byId("settings").open = !narrow.matches;
+};
+narrow.addEventListener("change", unfold);
+unfold();
+
 show();
 void connection.look();

@@ -40,7 +40,8 @@ export function newVersion(settings, origin = { kind: "asked" }, prefix = []) {
     finish: null,
     error: null,
     statistics: null,
-    seconds: null,
+    seconds: 0, // since the first tokens came,
+    timed: 0, // and how many came in these
   };
 }
 
@@ -151,6 +152,6 @@ export function tally(version) {
     tokens: own.length,
     drafts: own.length && drafts / own.length,
     z: z.length ? Math.exp(z[z.length >> 1]) : null,
-    perSecond: version.seconds > 0 && own.length > 1 ? (own.length - 1) / version.seconds : null,
+    perSecond: version.timed ? version.timed / version.seconds : null,
   };
 }

@@ -4,7 +4,7 @@ import { AnswerView } from "./answer_view.js";
 import { elsewhere, path } from "./conversation.js";
 import { button, el } from "./dom.js";
 
-const SUGGESTIONS = ["I baked my first bread.", "What is a black hole?", "My train was late again."];
+const SUGGESTIONS = ["I baked my first bread.", "What is a black hole?", "Tell me about the sea."];
 
 export class ConversationView {
   #element;
@@ -59,9 +59,10 @@ export class ConversationView {
   #answer({ versions, current }, column, kept) {
     const place = { index: versions.indexOf(current), count: versions.length };
     const key = `${place.index}/${place.count}`;
+    const version = this.#versions.get(current);
     let view = kept.get(current);
-    if (view?.key !== key) {
-      view = new AnswerView(this.#versions.get(current), column, place, this.#actions);
+    if (view?.key !== key || view.version !== version) {
+      view = new AnswerView(version, column, place, this.#actions);
       view.key = key;
     }
     this.#views.set(current, view);

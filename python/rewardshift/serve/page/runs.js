@@ -55,6 +55,7 @@ export class Runs {
       place = showPieces(version.tokens, version.text, place.start, place.offset, version.finish);
       if (tokens.length) {
         version.status = "streaming";
+        if (firstAt !== null) version.timed += tokens.length;
         firstAt ??= performance.now();
         version.seconds = (performance.now() - firstAt) / 1000;
       }
@@ -74,7 +75,6 @@ function body(version, messages) {
     max_tokens: length,
     seed,
     deterministic,
-    logprobs: true,
     top_logprobs: 10,
     return_token_info: true,
     ...(version.prefix

@@ -1,7 +1,8 @@
-// What outlives a reload, in localStorage: each conversation, and each version of an answer, under
+// What outlives a reload, in local: each conversation, and each version of an answer, under
 // a key of its own, so that a growing answer rewrites nothing but itself.
 
 import { isUnderWay } from "./conversation.js";
+import { local, session } from "./storages.js";
 
 const SETTINGS = "rewardshift/settings";
 const CONVERSATION = "rewardshift/conversation/";
@@ -22,7 +23,7 @@ export class Store {
   #write(key, value) {
     let isFull = false;
     try {
-      localStorage.setItem(key, JSON.stringify(value));
+      local.setItem(key, JSON.stringify(value));
     } catch {
       isFull = true;
     }
@@ -40,18 +41,18 @@ export class Store {
 
   /** All conversations, the latest first. */
   conversations() {
-    const found = keys(CONVERSATION).map(read);
-    return found.filter(Boolean).sort((a, b) => b.updated - a.updated);
+    const found = Object.keys(local).filter((key) => key.startsWith(CONVERSATION)).map(read);
+    return found.filter((each) => Array.isArray(each?.turns)).sort((a, b) => b.updated - a.updated);
   }
 
   /** The conversation that this tab had open, or else the latest. */
   open() {
     const all = this.conversations();
-    return all.find((each) => each.id === sessionStorage.getItem(OPEN)) ?? all[0] ?? null;
+    return all.find((each) => each.id === session.getItem(OPEN)) ?? all[0] ?? null;
   }
 
   setOpen(conversation) {
-    sessionStorage.setItem(OPEN, conversation.id);
+    session.setItem(OPEN, conversation.id);
   }
 
   save(conversation) {
@@ -71,15 +72,20 @@ export class Store {
     return version;
   }
 
+  /** The version that is kept under a key, if one is. */
+  static versionAt(key) {
+    return key.startsWith(VERSION) ? key.slice(VERSION.length) : null;
+  }
+
   removeVersion(id) {
-    localStorage.removeItem(VERSION + id);
+    local.removeItem(VERSION + id);
   }
 
   remove(conversation) {
     for (const turn of conversation.turns) {
       for (const { versions } of Object.values(turn.columns)) versions.forEach(this.removeVersion);
     }
-    localStorage.removeItem(CONVERSATION + conversation.id);
+    local.removeItem(CONVERSATION + conversation.id);
   }
 }
 
@@ -94,16 +100,13 @@ const LOST = Object.freeze({
   finish: null,
   error: "This answer was not saved: the browser's storage was full.",
   statistics: null,
-  seconds: null,
+  seconds: 0,
+  timed: 0,
 });
-
-function keys(prefix) {
-  return Object.keys(localStorage).filter((key) => key.startsWith(prefix));
-}
 
 function read(key) {
   try {
-    return JSON.parse(localStorage.getItem(key));
+    return JSON.parse(local.getItem(key));
   } catch {
     return null;
   }

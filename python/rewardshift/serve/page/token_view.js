@@ -5,7 +5,7 @@ import { LEGENDS } from "./colours.js";
 import { button, el } from "./dom.js";
 import { factor, nats, percent, size } from "./format.js";
 
-/** `actions`: `leave()`, `step(by)`, and `branch(version, index, alternative)`. */
+/** `actions`: `leave()`, `step(by)`, `branch(version, index, alternative)`, and `isEnd(token)`. */
 export class TokenView {
   #element;
   #actions;
@@ -44,7 +44,7 @@ export class TokenView {
       el(
         "header",
         {},
-        el("h2", {}, spelt(token.text)),
+        el("h2", {}, this.#spelt(token)),
         button("‹", () => step(-1), { "aria-label": "Token before", disabled: index === 0 }),
         button("›", () => step(1), {
           "aria-label": "Next token",
@@ -86,7 +86,7 @@ export class TokenView {
                 "aria-current": isIt ? "true" : null,
                 onclick: () => this.#actions.branch(version, index, other),
               },
-              el("span", { className: "spelt" }, spelt(other.text)),
+              el("span", { className: "spelt" }, this.#spelt(other)),
               bar,
               el("span", { className: "value" }, percent(other.logprob)),
             ),
@@ -95,12 +95,12 @@ export class TokenView {
       ),
     ];
   }
-}
 
-/** A token's text with its blanks visible. */
-function spelt(text) {
-  if (text === "") return "(no text)";
-  return text.replaceAll(" ", "␣").replaceAll("\n", "⏎").replaceAll("\t", "⇥");
+  /** A token's text with its blanks visible. */
+  #spelt(token) {
+    if (this.#actions.isEnd(token)) return "∎ the end";
+    return token.text.replaceAll(" ", "␣").replaceAll("\n", "⏎").replaceAll("\t", "⇥");
+  }
 }
 
 function about(token, index, version) {
@@ -115,11 +115,11 @@ function facts(token, settings) {
   const isTempered = temperature !== 1 && temperature !== 0;
   const at = isTempered ? ` at T ${temperature}` : "";
   const rows = [
-    ["p", "the target", token.target_logprob],
+    ["p", "target", token.target_logprob],
     ["q", "aligned draft", token.draft_logprob],
-    ["r", "its reference", token.reference_logprob],
-    ["p", `the target${at}`, isTempered && known(effect) ? token.logprob - effect : null],
-    ["π*", `the goal${at}`, token.logprob],
+    ["r", "reference", token.reference_logprob],
+    ["p", `target${at}`, isTempered && known(effect) ? token.logprob - effect : null],
+    ["π*", `goal${at}`, token.logprob],
   ].filter(([, , logprob]) => known(logprob));
   const more = [];
   if (known(token.log_z)) {
@@ -147,7 +147,7 @@ function probabilityRow([symbol, meaning, logprob]) {
     "tr",
     { className: "probability" },
     el("th", { scope: "row" }, el("i", {}, symbol), ` ${meaning}`),
-    el("td", {}, bar, percent(logprob)),
+    el("td", {}, bar, el("span", { className: "value" }, percent(logprob))),
   );
 }
 
