@@ -71,6 +71,50 @@ def test_greedy_top_logprobs_are_those_of_the_goal_at_temperature_one(decoder: D
         assert len(step.top_logprobs) == VOCAB
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_scores_tell_the_most_probable_tokens_of_each_position(
+    decoder: Decoder, temperature: float
+) -> None:
+    asked: dict[str, Any] = {"temperature": temperature, "logit_bias": {2: 1.5}}
+    score = decoder.score(PROMPT, [0, 5, 2], top_logprobs=4, **asked)
+    for i, top in enumerate(score.top_logprobs):
+        before = [*PROMPT, *score.tokens[:i]]
+        each = [decoder.score(before, [token], **asked).goal_logprob for token in range(VOCAB)]
+        best = sorted(range(VOCAB), key=lambda token: -each[token])[:4]
+        assert list(top) == best
+        assert list(top.values()) == [each[token] for token in best]
+    assert decoder.score(PROMPT, [0]).top_logprobs == ()
+
+
+def test_a_batch_that_is_submitted_is_the_batch_that_is_generated(decoder: Decoder) -> None:
+    asked: dict[str, Any] = {"max_tokens": 6, "seed": 3}
+    whole = decoder.generate_batch([PROMPT, [0], PROMPT], **asked)
+    ids = decoder.submit_batch([PROMPT, [0], PROMPT], **asked)
+    ended = {}
+    while decoder.has_work:
+        ended |= {c.id: c.completion for c in decoder.step() if c.completion is not None}
+    assert [ended[request].tokens for request in ids] == [c.tokens for c in whole]
+    assert whole[0].tokens != whole[2].tokens
+    with pytest.raises(ValueError, match="vocabulary"):
+        decoder.submit_batch([PROMPT, [99]], **asked)
+    while decoder.has_work:  # what was submitted of it is nobody's
+        assert decoder.step() == []
+
+
+def test_a_decoder_tells_what_it_is_made_of(files: Files) -> None:
+    target, draft, reference = files.trio(chat_template="{{ messages }}")
+    with Decoder(target.path, draft.path, reference.path, **{**EXACT, "n_seq_max": 3}) as d:
+        assert d.places == 3
+        paths = {"target": target.path, "draft": draft.path, "reference": reference.path}
+        assert d.files == {name: str(path) for name, path in paths.items()}
+        assert d.chat_template == "{{ messages }}"
+        assert b"".join(map(d.piece, d.tokenize("ab cd", add_special=False))) == b"ab cd"
+        with pytest.raises(ValueError, match="outside the vocabulary"):
+            d.piece(d.vocab_size)
+    tables = Decoder.from_models(table(1))
+    assert (tables.files, tables.chat_template, tables.piece(1)) == ({}, None, b"b")
+
+
 def test_a_decoder_s_seed_is_for_requests_that_name_none(files: Files) -> None:
     path = files.model().path
     with Decoder(path, seed=5, **EXACT) as d:

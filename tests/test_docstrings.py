@@ -7,7 +7,10 @@ import importlib
 
 import pytest
 
-MODULES = ["rewardshift.chat.template", "rewardshift.decoder", "rewardshift.tables"]
+MODULES = [
+    *("rewardshift.chat.template", "rewardshift.decoder", "rewardshift.serve.app"),
+    "rewardshift.tables",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

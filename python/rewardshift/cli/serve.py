@@ -100,6 +100,15 @@ class ServeFlags:
             text="How long answers may go on when the server is told to stop.",
         ),
     ] = None
+    keep_alive_seconds: Annotated[
+        float | None,
+        option(
+            "--keep-alive-seconds",
+            panel=_SERVER,
+            text="Send a comment where a stream says nothing for so long, as some proxies want; "
+            "some clients take it for data.",
+        ),
+    ] = None
     log_prompts: Annotated[
         bool, option("--log-prompts", panel=_SERVER, text="Log what was asked, too.")
     ] = False
@@ -126,6 +135,7 @@ class ServeFlags:
             allowed_origins=tuple(self.allow_origin or ()),
             allowed_hosts=(self.host, *(self.allow_host or ())),
             strict=self.strict,
+            keep_alive_seconds=self.keep_alive_seconds,
             log_prompts=self.log_prompts,
             **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
         )
@@ -145,7 +155,8 @@ def serve(load: LoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: Lo
     Ctrl-C, or SIGTERM, lets answers under way end first; a second one does not.
     """
     require_extra()
-    from rewardshift.serve.program import Address, run
+    from rewardshift.serve.address import Address
+    from rewardshift.serve.program import run
 
     output.set_up_log()
     settings = flags.settings(dict(defaults.sampling()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .record import current
 from .sse import DONE
 from .wire.trail import Trail
 
@@ -42,6 +43,7 @@ async def streamed(job: Job, shape: Streamed) -> AsyncGenerator[Event, None]:
                 yield None, piece
             if chunk.completion is not None:
                 completions[choice] = chunk.completion
+                current().note_answer(chunk.completion, job.times[choice])
         ending = shape.ending([completions[choice] for choice in sorted(completions)])
         if ending is not None:
             yield None, ending
@@ -60,6 +62,7 @@ async def collected(job: Job, facts: Facts) -> tuple[list[Completion], list[list
             tokens[choice] += trails[choice].take(chunk)
             if chunk.completion is not None:
                 completions[choice] = chunk.completion
+                current().note_answer(chunk.completion, job.times[choice])
     finally:
         job.cancel()
     return [completions[choice] for choice in sorted(completions)], tokens

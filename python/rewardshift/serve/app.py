@@ -13,11 +13,13 @@ from starlette.responses import JSONResponse, Response
 
 from rewardshift import _core
 
-from .errors import ApiError, ClientGoneError, api_error_of, wrong
+from .errors import GONE, ApiError, ClientGoneError, api_error_of, wrong
 from .guard.body import BodyGuard
 from .guard.host import HostGuard
 from .guard.keys import KeyGuard
 from .guard.origin import OriginGuard
+from .guard.recorder import Recorder
+from .record import current
 from .routes import all_routers
 from .server import Server
 from .settings import Settings
@@ -57,8 +59,10 @@ def build_app(open_decoder: Callable[[], Decoder], settings: Settings | None = N
 
     app = FastAPI(title="rewardshift", version=_core.version, lifespan=life, redoc_url=None)
     app.state.server = server
+    paths: set[str] = set()
     for router in all_routers():
         app.include_router(router)
+        paths |= {getattr(route, "path", "") for route in router.routes}
     app.add_exception_handler(ApiError, _as_error)
     app.add_exception_handler(ClientGoneError, _as_nothing)
     app.add_exception_handler(RequestValidationError, _as_validation)
@@ -68,6 +72,12 @@ def build_app(open_decoder: Callable[[], Decoder], settings: Settings | None = N
     app.add_middleware(KeyGuard, keys=chosen.api_keys)
     app.add_middleware(OriginGuard, allowed=chosen.allowed_origins)
     app.add_middleware(HostGuard, allowed=chosen.allowed_hosts)
+    app.add_middleware(
+        Recorder,
+        ended=lambda record: server.metrics.request_ended(
+            record, record.path if record.path in paths else "other"
+        ),
+    )
     return app
 
 
@@ -82,6 +92,7 @@ async def _as_surprise(_: Request, error: Exception) -> Response:
 
 async def _as_nothing(_: Request, __: Exception) -> Response:
     """For the log: nobody reads it."""
+    current().error = GONE
     return Response(status_code=499)
 
 
@@ -101,4 +112,5 @@ async def _as_validation(_: Request, error: Exception) -> Response:
 
 
 def _response(error: ApiError) -> Response:
+    current().error = error.kind
     return JSONResponse(error.as_object(), error.status, headers=error.headers)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("rewardshift.serve")
 
 BAD_REQUEST = "invalid_request_error"
+GONE = "client_gone"
+"""What a request is counted as whose client has left."""
 UNAVAILABLE = "unavailable_error"
 
 
@@ -53,6 +55,11 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.headers = dict(headers or {})
+
+    @property
+    def kind(self) -> str:
+        """What it is counted as: the code, or the type where there is none."""
+        return self.code or self.type
 
     def as_object(self) -> dict[str, Any]:
         """What is sent."""

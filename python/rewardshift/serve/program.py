@@ -3,64 +3,66 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from dataclasses import dataclass
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from .address import listener_at, where_is
 from .app import build_app
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from pathlib import Path
 
     from rewardshift.decoder import Decoder
 
+    from .address import Address
     from .server import Server
     from .settings import Settings
 
 _POLL = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where to listen: at a port, or at a unix socket; by HTTPS with a key and a certificate."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    uds: Path | None = None
-    ssl_keyfile: Path | None = None
-    ssl_certfile: Path | None = None
-
-
 def run(open_decoder: Callable[[], Decoder], settings: Settings, address: Address) -> None:
     """Serves until a signal ends it.
 
     Raises:
+        OSError: If it cannot listen there; then nothing is loaded.
         Exception: What ``open_decoder`` raises.
     """
-    app = build_app(open_decoder, settings)
-    server: Server = app.state.server
-    config = uvicorn.Config(
-        app,
-        host=address.host,
-        port=address.port,
-        uds=None if address.uds is None else str(address.uds),
-        ssl_keyfile=None if address.ssl_keyfile is None else str(address.ssl_keyfile),
-        ssl_certfile=None if address.ssl_certfile is None else str(address.ssl_certfile),
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=1,
-    )
-    _Program(config, server).run()
+    with closing(listener_at(address)) as listener:
+        app = build_app(open_decoder, settings)
+        server: Server = app.state.server
+        _show_log()
+        config = uvicorn.Config(
+            app,
+            ssl_keyfile=None if address.ssl_keyfile is None else str(address.ssl_keyfile),
+            ssl_certfile=None if address.ssl_certfile is None else str(address.ssl_certfile),
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+        _Program(config, server).run([listener])
     if not server.was_ever_open and server.worker.error is not None:
         raise server.worker.error
+
+
+def _show_log() -> None:
+    """On stderr, as it is: a line of JSON for each request, and what goes wrong here."""
+    logger = logging.getLogger("rewardshift.serve")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 class _Program(uvicorn.Server):
@@ -72,8 +74,9 @@ class _Program(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
-            sys.stderr.write(f"rewardshift: serving at {self._where()}\n")
+        for listener in sockets or ():
+            where = where_is(listener, is_https=self.config.is_ssl)
+            sys.stderr.write(f"rewardshift: serving at {where}\n")
             sys.stderr.flush()
 
     async def on_tick(self, counter: int) -> bool:
@@ -86,10 +89,3 @@ class _Program(uvicorn.Server):
             await asyncio.sleep(_POLL)
         draining.cancel()
         await super().shutdown(sockets)
-
-    def _where(self) -> str:
-        if self.config.uds:
-            return self.config.uds
-        scheme = "https" if self.config.is_ssl else "http"
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

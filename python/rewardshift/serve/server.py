@@ -11,6 +11,8 @@ from rewardshift.grammar import GRAMMAR_OPTIONS
 
 from .errors import ApiError, api_error_of, unavailable
 from .facts import Facts
+from .metrics import Metrics
+from .record import current
 from .worker import Listeners, Worker
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from rewardshift.decoder import Decoder
     from rewardshift.options import SamplingOptions
-    from rewardshift.results import Completion
 
     from .job import Job
     from .settings import Settings
@@ -39,7 +40,16 @@ class Server:
         """Loads nothing yet; see ``start``."""
         self.settings = settings
         self.created = int(time.time())
-        self.worker = Worker(open_decoder, Listeners(self._opened, self._finished))
+        self.metrics = Metrics()
+        self.metrics.watch(
+            requests_processing=("Answers that have a place", lambda: self.processing),
+            requests_deferred=("Answers that wait for one", lambda: self.deferred),
+            slots=("Places", lambda: self._places),
+            ready=("1 where requests are answered", lambda: self.health[0] == "ok"),
+            acceptance=("Accepted share of all drafts", self.metrics.acceptance),
+            seconds_busy=("In the step that it is in", lambda: self.worker.seconds_busy),
+        )
+        self.worker = Worker(open_decoder, Listeners(self._opened, self.metrics.answer_ended))
         self._facts: Facts | None = None
         self._is_draining = False
         self._asking = 0
@@ -56,6 +66,20 @@ class Server:
             self.worker.require_ready()
             raise unavailable("the model is being loaded", "model_loading", retry_after=1)
         return self._facts
+
+    @property
+    def processing(self) -> int:
+        """Answers that have a place."""
+        return min(self.worker.under_way, self._places)
+
+    @property
+    def deferred(self) -> int:
+        """Answers that wait for one, and questions that wait for the decoder."""
+        return max(self.worker.under_way + self._asking - self._places, 0)
+
+    @property
+    def _places(self) -> int:
+        return 0 if self._facts is None else self._facts.places
 
     @property
     def was_ever_open(self) -> bool:
@@ -138,6 +162,13 @@ class Server:
         except Exception as error:
             raise api_error_of(error) from error
 
+    def note_asked(self, prompt: object, lengths: Sequence[int]) -> None:
+        """For the log: what is asked, where that is to be told, and its tokens by prompt."""
+        record = current()
+        record.prompt_tokens = sum(lengths)
+        if self.settings.log_prompts:
+            record.prompt = prompt
+
     async def drain(self) -> None:
         """Takes no more requests, and waits for those under way; then it ends them."""
         if self._is_draining:
@@ -146,17 +177,14 @@ class Server:
         end = time.monotonic() + self.settings.drain_seconds
         while self.worker.under_way and time.monotonic() < end:
             await asyncio.sleep(_POLL)
-        for job in self.worker.jobs:
-            job.fail(unavailable("the server is shutting down", "shutting_down"))
+        self.worker.end_all(unavailable("the server is shutting down", "shutting_down"))
 
     async def close(self) -> bool:
         """Drains and closes; whether the thread has ended."""
         await self.drain()
         self._compilers.shutdown(wait=False, cancel_futures=True)
-        return await self.worker.stop(seconds=_LAST_STEP)
+        is_loading = self.worker.state == "loading"
+        return await self.worker.stop(seconds=0 if is_loading else _LAST_STEP)
 
     def _opened(self, decoder: Decoder) -> None:
         self._facts = Facts.of(decoder)
-
-    def _finished(self, completion: Completion) -> None:
-        """Counted where there are metrics."""

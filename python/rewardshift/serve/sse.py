@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -12,7 +12,8 @@ from starlette.responses import Response
 from rewardshift.files.json_values import plain
 
 from .connection import unless_gone
-from .errors import ClientGoneError, api_error_of
+from .errors import GONE, ClientGoneError, api_error_of
+from .record import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -48,8 +49,10 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """As ASGI has it."""
-        with suppress(ClientGoneError):
+        try:
             await unless_gone(receive, self._send_all(send))
+        except ClientGoneError:
+            current().error = GONE
 
     async def _send_all(self, send: Send) -> None:
         await send(
@@ -74,8 +77,10 @@ class EventStream(Response):
                     event = coming.result()
                 except StopAsyncIteration:
                     return
-                except Exception as error:  # noqa: BLE001 - it is the client's
-                    yield encoded((None, api_error_of(error).as_object()))
+                except Exception as raised:  # noqa: BLE001 - it is the client's
+                    error = api_error_of(raised)
+                    current().error = error.kind
+                    yield encoded((None, error.as_object()))
                     return
                 coming = None
                 yield encoded(event)

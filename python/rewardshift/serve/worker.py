@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rewardshift.decoder import Decoder
     from rewardshift.results import Chunk, Completion
 
+    from .job import Times
+
 T = TypeVar("T")
 
 _logger = logging.getLogger("rewardshift.serve")
@@ -35,11 +37,12 @@ class Listeners:
 
     Attributes:
         opened: Of the decoder, before it is used.
-        finished: Of every answer, also of those that nobody waits for any more.
+        finished: Of every answer, also of those that nobody waits for any more, whose times are not
+            known.
     """
 
     opened: Callable[[Decoder], None]
-    finished: Callable[[Completion], None]
+    finished: Callable[[Decoder, Completion, Times | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Worker:
         self._requests: dict[int, tuple[Job, int]] = {}  # job and choice, by the decoder's id
         self._choices: dict[Job, int] = {}  # not over, by job
         self._lock = threading.Lock()  # of the above
+        self._asked: set[asyncio.Future[Any]] = set()  # of the event loop's
         self._thread = threading.Thread(target=self._run, name="rewardshift", daemon=True)
         self._busy_since: float | None = None
         self._decoder: Decoder | None = None
@@ -99,12 +103,6 @@ class Worker:
         """Choices that have a place or wait for one."""
         with self._lock:
             return sum(self._choices.values())
-
-    @property
-    def jobs(self) -> list[Job]:
-        """Those under way."""
-        with self._lock:
-            return list(self._choices)
 
     @property
     def seconds_busy(self) -> float:
@@ -163,7 +161,7 @@ class Worker:
                 settled()
 
         def run(decoder: Decoder) -> None:
-            if answer.cancelled():
+            if answer.done():
                 return
             try:
                 value = function(decoder)
@@ -176,7 +174,18 @@ class Worker:
             _tell(loop, lambda: settle(lambda: answer.set_exception(error)))
 
         self._commands.put(_Command(run, refuse))
+        self._asked.add(answer)
+        answer.add_done_callback(self._asked.discard)
         return answer
+
+    def end_all(self, error: ApiError) -> None:
+        """Ends all jobs, and whoever waits for a command, without waiting for the thread."""
+        for answer in list(self._asked):
+            if not answer.done():
+                answer.set_exception(error)
+        for job in self._jobs:
+            job.fail(error)
+            self._end(job)
 
     def require_ready(self) -> None:
         """Raises ApiError if there is no decoder at hand."""
@@ -186,6 +195,11 @@ class Worker:
             raise unavailable(f"the decoder has failed: {self.failure}", "decoder_failed")
         if self.state == STOPPED:
             raise _stopping()
+
+    @property
+    def _jobs(self) -> list[Job]:
+        with self._lock:
+            return list(self._choices)
 
     def _end(self, job: Job) -> None:
         self._commands.put(_Command(lambda decoder: self._cancel(decoder, job), lambda _: None))
@@ -197,7 +211,6 @@ class Worker:
         try:
             decoder = self._opened()
             while self._serve(decoder) == "broken":
-                self.state = LOADING
                 decoder.close()
                 decoder = self._opened()
             self.state = STOPPED
@@ -243,17 +256,19 @@ class Worker:
                 chunks = decoder.step()
         except Exception as error:
             _logger.exception("a step has failed")
-            requests = list(self._requests)
+            can_go_on = self._emptied(decoder)
+            if not can_go_on:
+                self.state = LOADING  # before anybody hears of it, and asks again
             self._fail_all(api_error_of(error))
-            return self._emptied(decoder, requests)
+            return can_go_on
         for chunk in chunks:
             self._deliver(decoder, chunk)
         return True
 
-    def _emptied(self, decoder: Decoder, requests: Sequence[int]) -> bool:
+    def _emptied(self, decoder: Decoder) -> bool:
         """Whether a decoder whose step has failed could let go of what it had to do."""
         try:
-            for request in requests:
+            for request in self._requests:
                 decoder.cancel(request)
             decoder.forget()
             decoder.step()
@@ -263,11 +278,12 @@ class Worker:
         return not decoder.has_work
 
     def _deliver(self, decoder: Decoder, chunk: Chunk) -> None:
+        job, choice = self._requests.get(chunk.id, (None, 0))
         if chunk.completion is not None:
-            self._listeners.finished(chunk.completion)
-        if chunk.id not in self._requests:
+            times = None if job is None else job.times[choice]
+            self._listeners.finished(decoder, chunk.completion, times)
+        if job is None:
             return
-        job, choice = self._requests[chunk.id]
         if chunk.is_last:
             self._release(chunk.id, job)
         if chunk.error is not None:
@@ -297,8 +313,8 @@ class Worker:
                 self._choices.pop(job, None)
 
     def _fail_all(self, error: BaseException) -> None:
+        jobs = self._jobs
         with self._lock:
-            jobs = list(self._choices)
             self._choices.clear()
             self._requests.clear()
         for job in jobs:
@@ -324,9 +340,9 @@ class Worker:
 
 
 def _log_failure(error: Exception) -> None:
-    """With its traceback, but for errors of the package: these say all there is."""
-    surprising = None if isinstance(error, Error) else error
-    _logger.error("the decoder has failed: %s", error, exc_info=surprising)
+    """Errors of the package say all there is, and health says it: they need no traceback."""
+    if not isinstance(error, Error):
+        _logger.error("the decoder has failed", exc_info=error)
 
 
 def _stopping() -> ApiError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from rewardshift.serve.record import current
+
 if TYPE_CHECKING:
     from starlette.types import Send
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 async def refuse(error: ApiError, send: Send) -> None:
     """Sends it."""
+    current().error = error.kind
     body = json.dumps(error.as_object()).encode()
     headers = [
         (b"content-type", b"application/json"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import chat, completions, health, models, page, props
+from . import chat, completions, health, metrics, models, page, props
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 def all_routers() -> list[APIRouter]:
     """One for each module here that answers requests."""
-    return [module.router for module in (chat, completions, health, models, page, props)]
+    return [module.router for module in (chat, completions, health, metrics, models, page, props)]

@@ -39,6 +39,7 @@ async def chat_completions(asked: ChatRequest, request: Request, server: Serving
         )
 
     job = await unless_gone(request.receive, server.submit(submit, options, choices))
+    server.note_asked(asked.messages, lengths)
     shape = ChatShape(asked, facts, Identity("chatcmpl", server.name), job, lengths)
     if asked.stream:
         return EventStream(streamed(job, shape), keep_alive=server.settings.keep_alive_seconds)

@@ -33,6 +33,7 @@ async def completions(asked: CompletionRequest, request: Request, server: Servin
 
     choices = len(prompts) * asked.candidates
     job = await unless_gone(request.receive, server.submit(submit, options, choices))
+    server.note_asked(asked.prompts, lengths)
     shape = CompletionShape(asked, facts, Identity("cmpl", server.name), job, lengths, echoes)
     if asked.stream:
         return EventStream(streamed(job, shape), keep_alive=server.settings.keep_alive_seconds)
