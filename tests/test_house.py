@@ -33,6 +33,7 @@ FLOORS = (
     {"methods", "check", "train"},
     {"evaluate", "serve"},
     {"cli"},
+    {"llm_plugin"},
 )
 """From the ground up: a room may import its own files and what lies on lower floors."""
 

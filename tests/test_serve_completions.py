@@ -151,6 +151,23 @@ def test_an_echo_comes_first_in_a_stream(client: TestClient) -> None:
         assert [entry for part in parts for entry in part] == whole["logprobs"][name]
 
 
+@pytest.mark.parametrize(("name", "finish"), [("</s>", "stop"), ("<s>", "length")])
+def test_a_last_token_without_text_has_its_log_probability(
+    client: TestClient, decoder: Decoder, name: str, finish: str
+) -> None:
+    bias = {str(VOCAB.tokens.index(name)): 100}
+    asked = {"echo": True, "logprobs": 1, "logit_bias": bias, "max_tokens": 1}
+    [choice] = asked_of(client, **asked)["choices"]
+    assert (choice["text"], choice["finish_reason"]) == (ASKED["prompt"], finish)
+    assert len(choice["logprobs"]["tokens"]) == len(decoder.tokenize(ASKED["prompt"])) + 1
+    assert choice["logprobs"]["tokens"][-1] == name
+    assert choice["logprobs"]["token_logprobs"][-1] == pytest.approx(0)
+    events = events_of(client.post(URL, json={**ASKED, **asked, "stream": True}))
+    last = events[-1]["choices"][0]
+    assert last["finish_reason"] == finish
+    assert last["logprobs"]["tokens"] == [name]
+
+
 def test_text_offsets_point_into_the_text(client: TestClient) -> None:
     choice = asked_of(client, echo=True, logprobs=0, prompt="ab cd", logit_bias={str(A): 100})
     choice = choice["choices"][0]

@@ -112,7 +112,7 @@ def test_a_prompt_s_tokens_are_counted_beforehand(client: TestClient) -> None:
 def test_the_tokenizer_is_told(client: TestClient, decoder: Decoder) -> None:
     told = client.get("/tokenizer_info").json()
     assert told["chat_template"] == decoder.chat_template
-    assert (told["bos_token"], told["eos_tokens"]) == ("<s>", ["</s>"])
+    assert (told["bos_token"], told["eos_token"], told["eos_tokens"]) == ("<s>", "</s>", ["</s>"])
     assert told["vocab_size"] == decoder.vocab_size
 
 

@@ -166,6 +166,11 @@ class Opened(StaysHere):
         return tuple(self._prompts.vocabulary.model.facts.end_of_generation)
 
     @property
+    def end_of_text(self) -> int | None:
+        """The one of these that ends a text; None where the target's file has none."""
+        return self._prompts.vocabulary.model.facts.eos if self._prompts.has_text else None
+
+    @property
     def context_size(self) -> int:
         """Tokens that all requests under way hold together."""
         return self._engine.core.context_size

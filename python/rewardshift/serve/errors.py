@@ -115,6 +115,13 @@ def api_error_of(error: BaseException) -> ApiError:
         return wrong(str(error), code="nothing_possible")
     for kind, status, name, code in _KINDS:
         if isinstance(error, kind):
-            return ApiError(status, str(error), name, code=code)
+            return ApiError(status, _said(error), name, code=code)
     _logger.error("an error of ours", exc_info=error)
     return ApiError(500, "something went wrong here; the server's log says what", "server_error")
+
+
+def _said(error: BaseException) -> str:
+    """What an error says. Of a prompt that is too long, in the words that clients look for."""
+    if isinstance(error, ContextOverflowError):
+        return f"{error}: it exceeds the available context size"
+    return str(error)

@@ -113,6 +113,7 @@ class CompletionShape(Shape[CompletionRequest]):
         super().__init__(asked, facts, identity, job, prompt_tokens)
         self._echoes = echoes
         self._told = [TextLogprobs(facts, asked.told_alternatives) for _ in range(job.choices)]
+        self._tokens_told = [0] * job.choices
 
     def openings(self, choice: int) -> list[dict[str, Any]]:
         """The prompt, where it is asked for."""
@@ -127,11 +128,16 @@ class CompletionShape(Shape[CompletionRequest]):
         """A choice of a chunk: what is new of it."""
         told = self._told[choice]
         told.add_all(tokens)
+        self._tokens_told[choice] += len(tokens)
         return _choice(choice, text, self._taken(told), None)
 
     def last(self, choice: int, completion: Completion) -> dict[str, Any]:
         """A choice of its last chunk."""
-        return _choice(choice, "", None, finish_reason(completion))
+        told = self._told[choice]
+        silent = self._silent(completion, self._tokens_told[choice])
+        told.add_all(silent)
+        logprobs = self._taken(told) if silent else None
+        return _choice(choice, "", logprobs, finish_reason(completion))
 
     def full(
         self, choice: int, completion: Completion, tokens: Sequence[TokenInfo]
@@ -141,7 +147,7 @@ class CompletionShape(Shape[CompletionRequest]):
         told = self._told[choice]
         if echo is not None:
             echo.tell(told)
-        told.add_all(tokens)
+        told.add_all([*tokens, *self._silent(completion, len(tokens))])
         text = completion.text if echo is None else echo.text + completion.text
         return _choice(choice, text, self._taken(told), finish_reason(completion))
 
@@ -153,6 +159,16 @@ class CompletionShape(Shape[CompletionRequest]):
             ranked = sorted(own, key=lambda i: -_mean(completions[i].logprobs))
             found += sorted(ranked[: self.asked.shown])
         return found
+
+    def _silent(self, completion: Completion, told: int) -> Sequence[TokenInfo]:
+        """The last tokens, of which no text came: lm-eval counts on all that were decoded.
+
+        What a stop string has cut away is not among them.
+        """
+        was_cut = completion.finish_reason == "stop" and (
+            completion.tokens[-1] not in self.facts.end_of_generation
+        )
+        return () if was_cut else completion.steps[told:]
 
     def _echo_of(self, choice: int) -> Echo | None:
         return self._echoes[choice // self._per_prompt] if self._echoes else None

@@ -92,12 +92,14 @@ def tokenizer_told(decoder: Decoder, facts: Facts) -> dict[str, Any]:
         return decoder.piece(token, special=True).decode(errors="replace")
 
     beginning = decoder.tokenize("", add_special=True)
+    end = decoder.end_of_text
     return {
         "tokenizer_class": "llama.cpp",
         "chat_template": facts.chat_template,
         "model_max_length": facts.context_size,
         "vocab_size": len(facts.pieces),
         "bos_token": spelled(beginning[0]) if beginning else None,
+        "eos_token": None if end is None else spelled(end),
         "eos_tokens": [spelled(token) for token in sorted(facts.end_of_generation)],
     }
 
