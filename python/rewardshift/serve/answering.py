@@ -34,7 +34,7 @@ class Streamed(Protocol):
 async def streamed(
     job: Job, shape: Streamed, *, done: str | None = DONE
 ) -> AsyncGenerator[Event, None]:
-    """The events of an answer; closing it frees the job's places.
+    """The events of an answer.
 
     Args:
         job: What answers.
@@ -42,23 +42,20 @@ async def streamed(
         done: What ends the stream, if anything does.
     """
     completions: dict[int, Completion] = {}
-    try:
-        for choice in range(job.choices):
-            for piece in shape.opening(choice):
-                yield None, piece
-        async for choice, chunk in job:
-            for piece in shape.pieces(choice, chunk):
-                yield None, piece
-            if chunk.completion is not None:
-                completions[choice] = chunk.completion
-                current().note_answer(chunk.completion, job.times[choice])
-        ending = shape.ending([completions[choice] for choice in sorted(completions)])
-        if ending is not None:
-            yield None, ending
-        if done is not None:
-            yield None, done
-    finally:
-        job.cancel()
+    for choice in range(job.choices):
+        for piece in shape.opening(choice):
+            yield None, piece
+    async for choice, chunk in job:
+        for piece in shape.pieces(choice, chunk):
+            yield None, piece
+        if chunk.completion is not None:
+            completions[choice] = chunk.completion
+            current().note_answer(chunk.completion, job.times[choice])
+    ending = shape.ending([completions[choice] for choice in sorted(completions)])
+    if ending is not None:
+        yield None, ending
+    if done is not None:
+        yield None, done
 
 
 async def collected(job: Job, facts: Facts) -> tuple[list[Completion], list[list[TokenInfo]]]:

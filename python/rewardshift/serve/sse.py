@@ -16,7 +16,7 @@ from .errors import GONE, ClientGoneError, api_error_of
 from .record import current
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from starlette.types import Receive, Scope, Send
 
@@ -28,23 +28,32 @@ Event = tuple[str | None, "dict[str, Any] | str"]
 
 
 class EventStream(Response):
-    """Sends events as they come; closes their source at once when the client leaves.
+    """Sends events as they come; lets go of their source at once when the client leaves.
 
     An error in the middle is an event as well, the last one: ``data: {"error": {...}}``.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[Event, None], *, keep_alive: float | None) -> None:
-        """Of a source that lets go of what it holds when it is closed.
+    def __init__(
+        self,
+        events: AsyncGenerator[Event, None],
+        *,
+        let_go: Callable[[], None],
+        keep_alive: float | None,
+    ) -> None:
+        """Of a source.
 
         Args:
             events: The source, an async generator.
+            let_go: Of what it takes events from. The source cannot do that itself: one that has not
+                begun knows nothing of being closed.
             keep_alive: Seconds of silence after which a comment is sent; None sends none.
         """
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._events = events
+        self._let_go = let_go
         self._keep_alive = keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
@@ -53,6 +62,8 @@ class EventStream(Response):
             await unless_gone(receive, self._send_all(send))
         except ClientGoneError:
             current().error = GONE
+        finally:
+            self._let_go()
 
     async def _send_all(self, send: Send) -> None:
         await send(

@@ -41,6 +41,8 @@ async def chat_completions(asked: ChatRequest, request: Request, server: Serving
     server.note_asked(asked.messages, lengths)
     shape = ChatShape(asked, facts, Identity("chatcmpl", server.name), job, lengths)
     if asked.stream:
-        return EventStream(streamed(job, shape), keep_alive=server.settings.keep_alive_seconds)
+        return EventStream(
+            streamed(job, shape), let_go=job.cancel, keep_alive=server.settings.keep_alive_seconds
+        )
     completions, tokens = await unless_gone(request.receive, collected(job, facts))
     return answered(shape.whole(completions, tokens))

@@ -34,7 +34,10 @@ async def completion(asked: LlamaRequest, request: Request, server: Serving) -> 
     identity = Identity("cmpl", server.name)
     shape = LlamaShape(asked, facts, identity, job, prompts=prompts, options=options)
     if asked.stream:
-        events = streamed(job, shape, done=None)
-        return EventStream(events, keep_alive=server.settings.keep_alive_seconds)
+        return EventStream(
+            streamed(job, shape, done=None),
+            let_go=job.cancel,
+            keep_alive=server.settings.keep_alive_seconds,
+        )
     answers = shape.answers(*await unless_gone(request.receive, collected(job, facts)))
     return answered(answers if asked.has_many else answers[0])

@@ -48,12 +48,14 @@ async def responses(asked: ResponseRequest, request: Request, server: Serving) -
     server.note_asked(messages, lengths)
     shape = ResponseShape(asked, facts, Identity("resp", server.name))
     if asked.stream:
-        return EventStream(_told(job, shape), keep_alive=server.settings.keep_alive_seconds)
+        return EventStream(
+            _told(job, shape), let_go=job.cancel, keep_alive=server.settings.keep_alive_seconds
+        )
     return answered(await unless_gone(request.receive, _whole(job, shape)))
 
 
 async def _told(job: Job, shape: ResponseShape) -> AsyncGenerator[Event, None]:
-    """The events, of which an error is one; closing it frees the job's place."""
+    """The events, of which an error is one."""
     try:
         for event in shape.opening():
             yield event
@@ -64,8 +66,6 @@ async def _told(job: Job, shape: ResponseShape) -> AsyncGenerator[Event, None]:
         current().error = api_error_of(error).kind
         for event in shape.failed(error):
             yield event
-    finally:
-        job.cancel()
 
 
 async def _whole(job: Job, shape: ResponseShape) -> dict[str, Any]:
