@@ -175,6 +175,20 @@ class LoadFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServingLoadFlags(LoadFlags):
+    """The same, for many requests at once, from a program that also does other things."""
+
+    n_seq_max: Annotated[
+        int | None,
+        _core_option(_core.ContextOptions, "n_seq_max", "-np", "--parallel", panel=_LOADING),
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Likewise; threads that are done leave the processor to what serves."""
+        return {"poll": 0, **super().arguments()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class GoalFlags:
     """What shapes the goal distribution."""
 

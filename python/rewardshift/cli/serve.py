@@ -12,7 +12,7 @@ from rewardshift.files.text import read_lines
 from rewardshift.serve import require_extra
 
 from .command import command
-from .options import LengthFlags, LoadFlags, LogFlags, option
+from .options import LengthFlags, LogFlags, ServingLoadFlags, option
 
 if TYPE_CHECKING:
     from rewardshift.serve.settings import Settings
@@ -142,7 +142,7 @@ class ServeFlags:
 
 
 @command
-def serve(load: LoadFlags, defaults: LengthFlags, flags: ServeFlags, output: LogFlags) -> None:
+def serve(load: ServingLoadFlags, defaults: LengthFlags, flags: ServeFlags, output: LogFlags) -> None:
     """Serve a model over HTTP, as OpenAI and llama-server spell it, with a page to look at.
 
     Ctrl-C, or SIGTERM, lets answers under way end first; a second one does not.

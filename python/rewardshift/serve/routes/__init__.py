@@ -11,10 +11,7 @@ from . import (
     llama,
     metrics,
     models,
-<<<<<<< HEAD
     page,
-=======
->>>>>>> serve-hard
     props,
     responses,
     score,
@@ -29,11 +26,7 @@ if TYPE_CHECKING:
 def all_routers() -> list[APIRouter]:
     """One for each module here that answers requests."""
     modules = (
-<<<<<<< HEAD
         *(chat, completions, health, llama, metrics, models, page),
-=======
-        *(chat, completions, health, llama, metrics, models),
->>>>>>> serve-hard
         *(props, responses, score, slots, tokens),
     )
     return [module.router for module in modules]
