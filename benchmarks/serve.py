@@ -1,7 +1,8 @@
 """Our server against llama.cpp's, built from the same sources: the same requests to both, in turns.
 
 So many clients each ask one thing after another, streamed, and never twice the same, so that no
-prompt is remembered. While one server is measured the others are stopped (SIGSTOP). With a draft,
+prompt is remembered. While one server is measured the others are stopped (SIGSTOP);
+each is woken by a short answer that does not count. With a draft,
 both speculate: llama-server with its draft length, ours as its policy has it. With a shift, ours
 answers aligned too. ``Decoder`` is the same work without HTTP, in this process.
 
@@ -45,6 +46,10 @@ COMPARED = {OURS: THEIRS, DRAFTS: THEIR_DRAFTS, ALIGNED: OURS, DIRECT: OURS}
 """What each way is divided by."""
 PATIENCE = 300.0
 """Seconds to load, and to answer."""
+REQUEST = (
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Server:
     """A program that answers at a port."""
 
     process: subprocess.Popen[bytes]
-    url: str
+    port: int
 
     @contextmanager
     def awake(self) -> Iterator[None]:
@@ -168,7 +173,7 @@ def running(command: Sequence[str]) -> Iterator[Server]:
         stderr=subprocess.DEVNULL,
         env=environment,
     )
-    server = Server(process, f"http://127.0.0.1:{port}")
+    server = Server(process, port)
     try:
         wait_until_ready(server, command)
         process.send_signal(signal.SIGSTOP)
@@ -193,7 +198,7 @@ def wait_until_ready(server: Server, command: Sequence[str]) -> None:
         if server.process.poll() is not None:
             raise RuntimeError(f"this ended before it was ready: {' '.join(command)}")
         try:
-            if httpx.get(f"{server.url}/health").status_code == httpx.codes.OK:
+            if httpx.get(f"http://127.0.0.1:{server.port}/health").status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass
@@ -262,15 +267,15 @@ def row(name: str, found: dict[str, list[Load]]) -> list[str]:
 def served(server: Server, clients: int, body: dict[str, Any], options: argparse.Namespace) -> Load:
     """What so many clients got."""
     with server.awake():
-        return asyncio.run(all_clients(server.url, clients, body, options))
+        return asyncio.run(all_clients(server.port, clients, body, options))
 
 
 async def all_clients(
-    url: str, clients: int, body: dict[str, Any], options: argparse.Namespace
+    port: int, clients: int, body: dict[str, Any], options: argparse.Namespace
 ) -> Load:
     """Each asks one thing after another."""
     load = Load()
-    asked = {
+    asked: dict[str, Any] = {
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_tokens": options.tokens,
@@ -279,36 +284,47 @@ async def all_clients(
         **body,
     }
 
-    async def client(http: httpx.AsyncClient) -> None:
+    async def client() -> None:
         for _ in range(options.requests):
-            await one_answer(http, asked, load)
+            await one_answer(port, asked, load)
 
+    await one_answer(port, {**asked, "max_tokens": 8}, Load())  # it was asleep
     start = time.perf_counter()
-    limits = httpx.Limits(max_connections=clients)
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, limits=limits) as http:
-        await asyncio.gather(*(client(http) for _ in range(clients)))
+    await asyncio.wait_for(asyncio.gather(*(client() for _ in range(clients))), PATIENCE)
     load.seconds = time.perf_counter() - start
     return load
 
 
-async def one_answer(http: httpx.AsyncClient, asked: dict[str, Any], load: Load) -> None:
-    """Notes when the first text came, and how many tokens there were."""
+async def one_answer(port: int, asked: dict[str, Any], load: Load) -> None:
+    """Notes when the first text came, and how many tokens there were.
+
+    By hand: a client's own work takes from the processor that the server computes on, and that of
+    well-kept libraries is as much as a small model's.
+    """
+    body = json.dumps({**asked, "messages": [{"role": "user", "content": question()}]}).encode()
     start = time.perf_counter()
-    body = {**asked, "messages": [{"role": "user", "content": question()}]}
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(REQUEST.format(len(body)).encode() + body)
     has_begun = False
-    async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
-        if answer.status_code != httpx.codes.OK:
-            raise RuntimeError((await answer.aread()).decode())
-        async for line in answer.aiter_lines():
-            if not line.startswith("data: {"):
-                continue
-            chunk = json.loads(line.removeprefix("data: "))
-            delta = chunk["choices"][0]["delta"] if chunk.get("choices") else {}
-            if delta.get("content") and not has_begun:
-                load.firsts.append(time.perf_counter() - start)
-                has_begun = True
-            if chunk.get("usage"):
-                load.tokens += chunk["usage"]["completion_tokens"]
+    last = b""
+    async for line in reader:
+        if not line.startswith(b"data: {"):
+            continue
+        if not has_begun and has_text(line):
+            load.firsts.append(time.perf_counter() - start)
+            has_begun = True
+        if b"completion_tokens" in line:
+            last = line
+    writer.close()
+    if not last:
+        raise RuntimeError("an answer ended without its usage")
+    load.tokens += json.loads(last.removeprefix(b"data: "))["usage"]["completion_tokens"]
+
+
+def has_text(line: bytes) -> bool:
+    """Whether an event says something of the answer."""
+    choices = json.loads(line.removeprefix(b"data: "))["choices"]
+    return any(choice["delta"].get("content") for choice in choices)
 
 
 def decoded(decoder: Decoder, clients: int, options: argparse.Namespace) -> Load:
