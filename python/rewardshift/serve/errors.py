@@ -101,8 +101,8 @@ _KINDS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
 )
 
 
-_CONTRADICTION = "no token is possible"
-"""How the core begins to tell that what was asked for leaves nothing: a grammar, and a bias."""
+_OF_THE_REQUEST = ("no token is possible", "the grammar cannot tell")
+"""How errors begin that what was asked for leads to, with models whose rows are sound."""
 
 
 def api_error_of(error: BaseException) -> ApiError:
@@ -111,7 +111,7 @@ def api_error_of(error: BaseException) -> ApiError:
         return error
     if isinstance(error, MemoryError):
         return unavailable("out of memory", "out_of_memory")
-    if isinstance(error, EvaluationError) and str(error).startswith(_CONTRADICTION):
+    if isinstance(error, EvaluationError) and str(error).startswith(_OF_THE_REQUEST):
         return wrong(str(error), code="nothing_possible")
     for kind, status, name, code in _KINDS:
         if isinstance(error, kind):

@@ -174,7 +174,8 @@ class Worker:
             _tell(loop, lambda: settle(lambda: answer.set_exception(error)))
 
         self._commands.put(_Command(run, refuse))
-        if self.state in (FAILED, STOPPED):  # meanwhile, and nobody may look for commands any more
+        if self.state in (FAILED, STOPPED):  # the thread may have looked for the last time
+            answer.cancel()
             self.require_ready()
         self._asked.add(answer)
         answer.add_done_callback(self._asked.discard)
@@ -316,7 +317,7 @@ class Worker:
                 self._choices.pop(job, None)
 
     def _fail_submitted(self, error: BaseException) -> None:
-        """Ends the jobs that the decoder knows of; those that wait to be submitted still will be."""
+        """Ends the jobs that the decoder knows of; those that wait to be submitted will be yet."""
         with self._lock:
             jobs = {job for job, _ in self._requests.values()}
             self._requests.clear()
