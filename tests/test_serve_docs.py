@@ -12,11 +12,20 @@ from rewardshift.serve import Settings
 from rewardshift.serve.metrics import Metrics
 from rewardshift.serve.wire.chat import ChatRequest
 from rewardshift.serve.wire.completions import CompletionRequest
+from rewardshift.serve.wire.conversation import ConversationFields
+from rewardshift.serve.wire.llama import LlamaRequest
+from rewardshift.serve.wire.responses.asked import ResponseRequest
+from rewardshift.serve.wire.score import ScoreRequest
+from rewardshift.serve.wire.tokens import DetokenizeRequest, TokenizeRequest
 from tests.support.documents import ROOT
 
 PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
 NAMED = set(re.findall(r"`([\w.]+)`", PAGE))
-FIELDS = set(ChatRequest.model_fields) | set(CompletionRequest.model_fields)
+REQUESTS = (
+    *(ChatRequest, CompletionRequest, ResponseRequest, LlamaRequest, ScoreRequest),
+    *(TokenizeRequest, DetokenizeRequest, ConversationFields),
+)
+FIELDS = {name for request in REQUESTS for name in request.model_fields}
 
 
 @pytest.mark.parametrize("field", sorted(FIELDS))

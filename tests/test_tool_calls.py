@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rewardshift.serve.tools import (
@@ -30,6 +30,8 @@ from rewardshift.serve.tools.formats import (
 FORMATS = (HERMES, LLAMA, MISTRAL, MISTRAL_NAMED)
 NAMES = ("f", "get_weather", "f.g")
 Calls = list[tuple[str, str]]
+
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 any_format = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 
@@ -218,7 +220,7 @@ def cut(data: st.DataObject, text: str) -> list[str]:
 
 
 @any_format
-@settings(max_examples=60, deadline=None)
+@settings(UNTIMED, max_examples=60)
 @given(calls=CALLS, content=st.text(alphabet="abc .\n☃{}", max_size=8))
 def test_what_is_written_is_read_back(form: ToolFormat, calls: Calls, content: str) -> None:
     if form is LLAMA:
@@ -233,7 +235,7 @@ def test_what_is_written_is_read_back(form: ToolFormat, calls: Calls, content: s
 
 
 @any_format
-@settings(max_examples=100, deadline=None)
+@settings(UNTIMED, max_examples=100)
 @given(data=st.data(), mess=MESSES, calls=CALLS, tail=MESSES)
 @example(data=None, mess="<tool_call>", calls=[("f", "{}")], tail="<tool_call")
 def test_how_a_response_is_cut_makes_no_difference(
@@ -245,7 +247,7 @@ def test_how_a_response_is_cut_makes_no_difference(
 
 
 @any_format
-@settings(max_examples=100, deadline=None)
+@settings(UNTIMED, max_examples=100)
 @given(mess=MESSES, calls=CALLS, tail=MESSES)
 def test_nothing_is_lost_but_layout(form: ToolFormat, mess: str, calls: Calls, tail: str) -> None:
     """What is read stands in what was written, in this order; without calls it is all of it."""
@@ -262,7 +264,7 @@ def test_nothing_is_lost_but_layout(form: ToolFormat, mess: str, calls: Calls, t
         assert content == text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(UNTIMED, max_examples=400)
 @given(text=st.text(alphabet='{}[]",:\\ue0123-+.ntrfals \n', max_size=24) | ARGUMENTS)
 def test_arguments_are_json_objects_just_where_json_says_so(text: str) -> None:
     try:
