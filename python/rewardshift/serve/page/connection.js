@@ -79,7 +79,6 @@ export class Connection {
       input,
       el("button", { type: "submit", className: "primary" }, "Use it"),
     );
-    setKey(null);
     this.#say("locked", message, form);
     input.focus();
   }
