@@ -478,6 +478,8 @@ def test_an_answer_can_be_ended_where_one_likes(server: ScriptedServer, page: Pa
     expect(text(page, "aligned")).to_have_text("Yes")
     expect(answer(page, "aligned")).to_have_attribute("data-status", "done")
     assert len(server.requests) == 2
+    page.reload()
+    expect(text(page, "aligned").locator(".end")).to_have_count(1)
 
 
 # --- hostile texts ---------------------------------------------------------------------------
