@@ -178,6 +178,13 @@ void register_decoder(nb::module_& m) {
             return nb::bytes(bytes.data(), bytes.size());
           },
           "token"_a, "The bytes a token adds to the text.")
+      .def(
+          "spelling",
+          [](BoundDecoder& self, Token token) {
+            const std::string bytes = self.decoder().spelling(token);
+            return nb::bytes(bytes.data(), bytes.size());
+          },
+          "token"_a, "The same, but for control tokens what they are written as.")
       .def_prop_ro("vocab_size", [](BoundDecoder& self) { return self.decoder().vocab_size(); })
       .def_prop_ro("context_size", [](BoundDecoder& self) { return self.decoder().context_size(); })
       .def_prop_ro(

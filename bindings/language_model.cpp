@@ -82,6 +82,13 @@ void register_language_model(nb::module_& m) {
              const std::string bytes = model.piece(token);
              return nb::bytes(bytes.data(), bytes.size());
            })
+      .def(
+          "spelling",
+          [](const LanguageModel& model, Token token) {
+            const std::string bytes = model.spelling(token);
+            return nb::bytes(bytes.data(), bytes.size());
+          },
+          "token"_a, "As piece, but for control tokens what they are written as.")
       .def("logits", bound_logits, "histories"_a,
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
            "(sum of n, vocab_size).")

@@ -107,6 +107,8 @@ void register_options(nb::module_& m) {
           "Tells requests of one seed apart: their random numbers have nothing in common. 32 bits; "
           "request i of generate_batch adds i.")
       .def_rw("stop", &RequestParams::stop, "The text ends before the first of these strings.")
+      .def_rw("visible_tokens", &RequestParams::visible_tokens,
+              "Control tokens whose spelling is part of the text; that of others is not.")
       .def_rw("top_logprobs", &RequestParams::top_logprobs,
               "How many of the goal's most probable tokens to report per position.")
       .def_rw("entropy", &RequestParams::entropy,

@@ -72,7 +72,7 @@ ODD: tuple[Any, ...] = (
 
 @pytest.fixture(scope="module")
 def client(files: Files) -> Iterator[TestClient]:
-    with serving(files) as opened:
+    with serving(files, options={"n_ctx": 96}, max_n=4) as opened:
         yield opened
 
 

@@ -70,6 +70,9 @@ class LanguageModel {
   /// tokens.
   virtual std::string piece(Token token) const = 0;
 
+  /// The same, but for control tokens what they are written as.
+  virtual std::string spelling(Token token) const { return piece(token); }
+
   /// Evaluates all requests, each of a different sequence, in as few batches as fit.
   ///
   /// Returns one pointer per row to vocab_size() logits, request by request. The rows belong to

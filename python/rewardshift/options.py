@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from . import _core
 from .boundary import shown
-from .grammar import GRAMMAR_OPTIONS, GrammarOptions
+from .grammar import GRAMMAR_OPTIONS, GrammarOptions, visible_tokens_of
 from .shifts import strengths_by_shift
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ class SamplingOptions(GrammarOptions, total=False):
     what a response may be: see ``GrammarOptions``. Goal and drafts are restricted to it, token by
     token. A response that ``max_tokens`` cuts has the finish_reason "length" and is only the
     beginning of what was asked for.
+
+    ``visible_tokens`` are ids of control tokens that are to count as text, in this response and its
+    grammar, such as the mark that some models put before calls of tools.
     """
 
     echo: bool
@@ -105,6 +108,7 @@ class SamplingOptions(GrammarOptions, total=False):
     seed: int | None
     substream: int
     stop: str | Iterable[str] | None
+    visible_tokens: Sequence[int] | None
     top_logprobs: int
     entropy: bool
     paper_distance: bool
@@ -114,7 +118,7 @@ GOAL_OPTIONS = frozenset(
     (
         *("strength", "rule", "temperature", "top_k", "top_p", "min_p", "logit_bias"),
         *("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
-        *GRAMMAR_OPTIONS,
+        *("visible_tokens", *GRAMMAR_OPTIONS),
     )
 )
 """Of ``SamplingOptions`` those that shape the law; the others say how to sample from it."""
@@ -232,6 +236,7 @@ def request_params(options: Mapping[str, Any], shifts: Sequence[str] = ()) -> _c
     for name in ("deterministic", *GRAMMAR_OPTIONS):
         values.pop(name, None)
     values["strengths"] = strengths_by_shift(values.pop("strength", None), shifts)
+    values["visible_tokens"] = visible_tokens_of(options)
     values["reproducible"] = is_deterministic(options) or values.get("seed") not in _NO_SEED
     if values.get("seed") in _NO_SEED:
         values["seed"] = secrets.randbits(64)

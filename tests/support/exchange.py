@@ -32,6 +32,7 @@ class Exchange:
         headers: dict[str, str] | None = None,
         method: str | None = None,
         is_read: bool = True,
+        seconds: float = SECONDS,
     ) -> None:
         """Asks at once.
 
@@ -42,7 +43,9 @@ class Exchange:
             headers: Of it.
             method: GET without a body, else POST, unless given.
             is_read: Whether the client reads the answer; see ``read_on``.
+            seconds: That anything may take.
         """
+        self._seconds = seconds
         sent = json.dumps(body).encode() if isinstance(body, dict) else body
         given = {"host": "localhost", **(headers or {})}
         scope = {
@@ -97,11 +100,11 @@ class Exchange:
 
     async def status(self) -> int:
         """Of the answer."""
-        return await asyncio.wait_for(asyncio.shield(self._status), SECONDS)
+        return await asyncio.wait_for(asyncio.shield(self._status), self._seconds)
 
     async def chunk(self) -> bytes | None:
         """The next piece of the answer; None at its end."""
-        return await asyncio.wait_for(self._chunks.get(), SECONDS)
+        return await asyncio.wait_for(self._chunks.get(), self._seconds)
 
     async def body(self) -> bytes:
         """All that is left of it."""
@@ -116,7 +119,7 @@ class Exchange:
 
     async def ended(self) -> None:
         """Waits until the application is done with it."""
-        await asyncio.wait_for(asyncio.gather(self._task, return_exceptions=True), SECONDS)
+        await asyncio.wait_for(asyncio.gather(self._task, return_exceptions=True), self._seconds)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ class GatedDecoder(Decoder):
     Attributes:
         arrivals: Steps that have come to wait for leave.
         failure: What the next step raises in place of being taken.
+        late_failure: What the next step raises once it has something to tell.
         forgetting: What the next ``forget`` raises.
     """
 
@@ -24,6 +25,7 @@ class GatedDecoder(Decoder):
         """As a decoder."""
         self.arrivals = 0
         self.failure: Exception | None = None
+        self.late_failure: Exception | None = None
         self.forgetting: Exception | None = None
         self._leave = threading.Semaphore(0)
         self._is_open = False
@@ -47,7 +49,12 @@ class GatedDecoder(Decoder):
         if (failure := self.failure) is not None:
             self.failure = None
             raise failure
-        return super().step()
+        chunks = super().step()
+        if chunks and (failure := self.late_failure) is not None:
+            self.late_failure = None
+            self._engine._unclaimed = chunks  # as the engine is left where a later lane fails
+            raise failure
+        return chunks
 
     def forget(self) -> None:
         """Drops what caches hold."""

@@ -15,7 +15,7 @@ from rewardshift.serve import Settings, build_app
 from .engine import EXACT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from httpx import Response
 
@@ -35,7 +35,14 @@ def decoder_of(files: Files, **options: Any) -> Decoder:
 @contextmanager
 def serving(files: Files, *, options: Any = None, **settings: Any) -> Iterator[TestClient]:
     """A client of an application whose models are loaded."""
-    app = build_app(lambda: decoder_of(files, **(options or {})), Settings(**settings))
+    with serving_of(lambda: decoder_of(files, **(options or {})), **settings) as client:
+        yield client
+
+
+@contextmanager
+def serving_of(open_decoder: Callable[[], Decoder], **settings: Any) -> Iterator[TestClient]:
+    """The same of any decoder."""
+    app = build_app(open_decoder, Settings(**settings))
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         wait_until_ready(client)
         yield client

@@ -220,7 +220,8 @@ void Decoder::emit(Request& request) {
 void Decoder::commit(Request& request, EmittedToken&& token) {
   const bool last = panel_.ends(token.id);
   request.append(token.id);
-  const bool stopped = !last && request.text.append(piece(token.id));
+  const bool shows = request.params.shows(token.id);
+  const bool stopped = !last && request.text.append(shows ? spelling(token.id) : piece(token.id));
   request.event.tokens.push_back(std::move(token));
   if (last || stopped) {
     request.finish(FinishReason::stop);

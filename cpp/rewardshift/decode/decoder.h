@@ -56,6 +56,9 @@ class Decoder {
   /// The bytes a token adds to the text; they may end inside a UTF-8 character.
   std::string piece(Token token) const { return panel_.model(0).piece(token); }
 
+  /// The same, but for control tokens what they are written as.
+  std::string spelling(Token token) const { return panel_.model(0).spelling(token); }
+
   /// Ids below this are known to all models; the others are impossible in each.
   int vocab_size() const { return panel_.vocab_size(); }
 

@@ -1,6 +1,7 @@
 // What a request asks for. Options are defined here once, with their defaults and documentation.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -56,9 +57,11 @@ struct RequestParams {
   /// Distinguishes requests that share a seed, such as the samples of one batch.
   std::uint32_t substream = 0;
   std::vector<std::string> stop;  ///< the text ends before the first of these
-  int top_logprobs = 0;           ///< most probable tokens of the goal to report per position
-  bool entropy = false;           ///< report the target's entropy per position
-  bool paper_distance = false;    ///< report how far the paper's rule would be from the goal
+  /// Control tokens whose spelling is part of the text, as that of others is not.
+  std::vector<Token> visible_tokens;
+  int top_logprobs = 0;         ///< most probable tokens of the goal to report per position
+  bool entropy = false;         ///< report the target's entropy per position
+  bool paper_distance = false;  ///< report how far the paper's rule would be from the goal
 
   /// Whether what was said before changes any logit.
   bool penalises() const {
@@ -67,6 +70,9 @@ struct RequestParams {
 
   /// Whether logit_bias makes a token impossible.
   bool forbids(Token token) const;
+
+  /// Whether the text shows how a token is spelled, though it may be a control token.
+  bool shows(Token token) const { return std::ranges::count(visible_tokens, token) > 0; }
 };
 
 struct DecoderOptions {

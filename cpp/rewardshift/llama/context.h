@@ -71,6 +71,9 @@ class Context final : public LanguageModel {
     return model_->tokenizer().is_end_of_generation(token);
   }
   std::string piece(Token token) const override { return model_->tokenizer().piece(token, false); }
+  std::string spelling(Token token) const override {
+    return model_->tokenizer().piece(token, true);
+  }
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   std::uint64_t evaluated_batches() const override { return batches_; }

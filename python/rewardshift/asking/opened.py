@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rewardshift.boundary import StaysHere, require_text, require_truth, require_whole
 from rewardshift.engine.engine import Engine
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rewardshift import _core
-    from rewardshift.grammar import GrammarOptions, ResponseFormat
+    from rewardshift.grammar import ResponseFormat
     from rewardshift.loading.contexts import Contexts
     from rewardshift.readers import AnyPanel
     from rewardshift.shifts import Shift
@@ -125,6 +125,7 @@ class Opened(StaysHere):
         grammar: str | None = None,
         regex: str | None = None,
         choice: Iterable[str] | None = None,
+        visible_tokens: Sequence[int] | None = None,
     ) -> None:
         """Compiles what a response may be, which may take seconds: a request then finds it done.
 
@@ -132,20 +133,28 @@ class Opened(StaysHere):
         ``generate``.
         """
         _ = self._engine.core  # closed?
-        form: GrammarOptions = {
+        form: dict[str, Any] = {
             "response_format": response_format,
             "grammar": grammar,
             "regex": regex,
             "choice": choice,
+            "visible_tokens": visible_tokens,
         }
         grammar_of(form, cast("GrammarVocabulary", self._grammars))
 
-    def piece(self, token: int) -> bytes:
-        """The bytes that a token adds to the text; they may end inside a character."""
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes that a token adds to the text; they may end inside a character.
+
+        Args:
+            token: Its id.
+            special: Whether a control token shows; those of models that are no files never do.
+        """
         require_whole(token=token)
+        require_truth(special=special)
         if not 0 <= token < self.vocab_size:
             raise ValueError(f"token {token} is outside the vocabulary [0, {self.vocab_size})")
-        return self._engine.core.piece(token)
+        core = self._engine.core
+        return core.spelling(token) if special else core.piece(token)
 
     @property
     def end_of_generation(self) -> tuple[int, ...]:

@@ -209,10 +209,16 @@ class ScoreFlags(GoalFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingFlags(GoalFlags):
-    """What a request asks for."""
+class LengthFlags(GoalFlags):
+    """The same, and how long responses may be."""
 
     max_tokens: Annotated[int | None, _request_option("max_tokens", "-n", "--max-tokens")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingFlags(LengthFlags):
+    """What a request asks for."""
+
     num_draft_tokens: Annotated[
         int | None, _request_option("num_draft_tokens", "-K", "--num-draft-tokens")
     ] = None

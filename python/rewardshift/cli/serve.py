@@ -12,7 +12,7 @@ from rewardshift.files.text import read_lines
 from rewardshift.serve import require_extra
 
 from .command import command
-from .options import GoalFlags, LoadFlags, LogFlags, _request_option, option
+from .options import LengthFlags, LoadFlags, LogFlags, option
 
 if TYPE_CHECKING:
     from rewardshift.serve.settings import Settings
@@ -24,13 +24,6 @@ _KEY_VARIABLE = "REWARDSHIFT_API_KEY"
 def add_to(app: typer.Typer) -> None:
     """Registers the command."""
     app.command()(serve)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DefaultFlags(GoalFlags):
-    """What requests that do not say are decoded with."""
-
-    max_tokens: Annotated[int | None, _request_option("max_tokens", "-n", "--max-tokens")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +142,7 @@ class ServeFlags:
 
 
 @command
-def serve(load: LoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: LogFlags) -> None:
+def serve(load: LoadFlags, defaults: LengthFlags, flags: ServeFlags, output: LogFlags) -> None:
     """Serve a model over HTTP, as OpenAI and llama-server spell it, with a page to look at.
 
     Ctrl-C, or SIGTERM, lets answers under way end first; a second one does not.

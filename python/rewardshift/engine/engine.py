@@ -78,6 +78,7 @@ class _Request:
     substream: int
     complete: Callable[[Completion], Completion] | None
     opening: str
+    visible: frozenset[int] = frozenset()
     steps: list[TokenInfo] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
 
@@ -207,7 +208,12 @@ class Engine:
             self._next_id += 1
             self._lane(apart=apart).submit(Asked(request, prompts, params))
             self._requests[request] = _Request(
-                len(prompts[0]), params.seed, params.substream, complete, opening
+                len(prompts[0]),
+                params.seed,
+                params.substream,
+                complete,
+                opening,
+                frozenset(params.visible_tokens),
             )
             if claimed:
                 self._claimed[request] = deque()
@@ -313,12 +319,15 @@ class Engine:
         finally:
             self.lock.release()
 
+    def _text_of(self, token: int, request: _Request) -> str:
+        """What a token adds to a response."""
+        bytes_of = self.core.spelling if token in request.visible else self.core.piece
+        return bytes_of(token).decode(errors="replace")
+
     def _chunk(self, number: int, event: _core.Event) -> Chunk:
         request = self._requests[number]
         tokens = tuple(
-            TokenInfo.from_core(
-                token, self.core.piece(token.id).decode(errors="replace"), self.panel
-            )
+            TokenInfo.from_core(token, self._text_of(token.id, request), self.panel)
             for token in event.tokens
         )
         request.steps += tokens

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from rewardshift import _core
-from rewardshift.boundary import NO_SEQUENCE, half_a_pair, require_text, shown
+from rewardshift.boundary import NO_SEQUENCE, half_a_pair, require_text, shown, token_ids
 from rewardshift.errors import GrammarError
 
 if TYPE_CHECKING:
@@ -73,6 +73,21 @@ def source_of(options: Mapping[str, Any]) -> Source | None:
     return _READERS[given[0]](options[given[0]])
 
 
+def visible_tokens_of(options: Mapping[str, Any]) -> list[int]:
+    """The control tokens that count as text in a response, by the option ``visible_tokens``.
+
+    Raises:
+        TypeError: If it is no list of token ids, or can be read only once.
+    """
+    given = options.get("visible_tokens")
+    if given is None:
+        return []
+    refusal = "visible_tokens must be token ids, not"
+    if isinstance(given, Iterator):
+        raise TypeError(f"{refusal} {shown(given)}")
+    return token_ids(given, refusal)
+
+
 def _of_response_format(value: object) -> Source | None:
     """A source of JSON, or None for any text."""
     if not isinstance(value, Mapping):
@@ -102,15 +117,23 @@ def _schema_in(wrapper: object) -> object:
 
 
 def _json(schema: object) -> Source:
+    return Source("response_format", _core.GrammarLanguage.JSON_SCHEMA, schema_text(schema))
+
+
+def schema_text(schema: object) -> str:
+    """A JSON schema as llguidance reads it, with where responses may have space.
+
+    Raises:
+        TypeError: If it is neither a mapping nor True or False.
+        GrammarError: If it is no JSON.
+    """
     if isinstance(schema, bool):
-        text = "{}" if schema else "false"
-    elif not isinstance(schema, Mapping):
+        return "{}" if schema else "false"
+    if not isinstance(schema, Mapping):
         raise TypeError(f"a JSON schema must be a mapping, True or False, not {shown(schema)}")
-    elif _LAYOUT_KEY in schema:
+    if _LAYOUT_KEY in schema:
         raise GrammarError(f"a JSON schema must not have the key {_LAYOUT_KEY!r}")
-    else:
-        text = _dumped({_LAYOUT_KEY: _JSON_LAYOUT, **schema})
-    return Source("response_format", _core.GrammarLanguage.JSON_SCHEMA, text)
+    return _dumped({_LAYOUT_KEY: _JSON_LAYOUT, **schema})
 
 
 def _dumped(schema: object) -> str:

@@ -16,10 +16,10 @@ from rewardshift import _core
 from rewardshift.errors import Error, GrammarError
 
 from . import rehearsal
-from .languages import Source, source_of
+from .languages import Source, source_of, visible_tokens_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -90,34 +90,44 @@ class Vocabulary:
         """
         self._model = model
         self._n_known = model.vocab_size if n_known is None else n_known
-        self._tokens: _core.GrammarVocabulary | None = None
-        self._grammars: _Remembered[Source, _core.Grammar] = _Remembered(_KEPT_GRAMMARS)
+        self._tokens: _Remembered[frozenset[int], _core.GrammarVocabulary] = _Remembered(
+            _KEPT_VOCABULARIES
+        )
+        self._grammars: _Remembered[tuple[Source, frozenset[int]], _core.Grammar] = _Remembered(
+            _KEPT_GRAMMARS
+        )
 
-    def compile(self, source: Source) -> _core.Grammar:
+    def compile(self, source: Source, visible: Iterable[int] = ()) -> _core.Grammar:
         """A grammar over this vocabulary, as remembered or compiled.
+
+        Args:
+            source: What it says.
+            visible: Control tokens that are text here, as they are spelled.
 
         Raises:
             GrammarError: If it cannot be compiled, with the option's name.
             Error: If llguidance is missing, or of a version that is not known.
         """
-        return self._grammars.get(source, lambda: self._compiled(source))
+        shown = frozenset(visible)
+        return self._grammars.get((source, shown), lambda: self._compiled(source, shown))
 
-    def _compiled(self, source: Source) -> _core.Grammar:
+    def _compiled(self, source: Source, visible: frozenset[int]) -> _core.Grammar:
         try:
-            if self._tokens is None:
-                self._tokens = self._read()
+            tokens = self._tokens.get(visible, lambda: self._read(visible))
             if not (source.option == "choice" and len(source.text) < _PLAIN):
                 rehearse(source)
-            return self._tokens.compile(source.language, source.text)
+            return tokens.compile(source.language, source.text)
         except GrammarError as error:
             reason = str(error)
             if len(reason) > _LONGEST_REASON:
                 reason = reason[:_LONGEST_REASON] + "…"
             raise GrammarError(f"{source.option}: {reason}") from None
 
-    def _read(self) -> _core.GrammarVocabulary:
+    def _read(self, visible: frozenset[int]) -> _core.GrammarVocabulary:
         n, model = self._model.vocab_size, self._model
         pieces = [model.piece(i) if i < self._n_known else b"" for i in range(n)]
+        for token in visible.intersection(range(self._n_known)):
+            pieces[token] = model.spelling(token)
         ends = {i for i in range(self._n_known) if model.is_end_of_generation(i)}
         digest = hashlib.sha256(repr(sorted(ends)).encode())
         for piece in pieces:
@@ -131,7 +141,7 @@ def grammar_of(options: Mapping[str, Any], vocabulary: Vocabulary) -> _core.Gram
     """The grammar that a request's options ask for.
 
     Args:
-        options: Of a request; others than ``GRAMMAR_OPTIONS`` are ignored.
+        options: Of a request; others than ``GRAMMAR_OPTIONS`` and ``visible_tokens`` are ignored.
         vocabulary: Whose tokens the response is of.
 
     Returns:
@@ -144,7 +154,8 @@ def grammar_of(options: Mapping[str, Any], vocabulary: Vocabulary) -> _core.Gram
         Error: If llguidance is missing, or of a version that is not known.
     """
     source = source_of(options)
-    return None if source is None else vocabulary.compile(source)
+    visible = visible_tokens_of(options)
+    return None if source is None else vocabulary.compile(source, visible)
 
 
 def rehearse(source: Source) -> None:

@@ -31,25 +31,31 @@ class Streamed(Protocol):
         """What comes after all of them."""
 
 
-async def streamed(job: Job, shape: Streamed) -> AsyncGenerator[Event, None]:
-    """The events of an answer; closing it frees the job's places."""
+async def streamed(
+    job: Job, shape: Streamed, *, done: str | None = DONE
+) -> AsyncGenerator[Event, None]:
+    """The events of an answer.
+
+    Args:
+        job: What answers.
+        shape: Of the answer.
+        done: What ends the stream, if anything does.
+    """
     completions: dict[int, Completion] = {}
-    try:
-        for choice in range(job.choices):
-            for piece in shape.opening(choice):
-                yield None, piece
-        async for choice, chunk in job:
-            for piece in shape.pieces(choice, chunk):
-                yield None, piece
-            if chunk.completion is not None:
-                completions[choice] = chunk.completion
-                current().note_answer(chunk.completion, job.times[choice])
-        ending = shape.ending([completions[choice] for choice in sorted(completions)])
-        if ending is not None:
-            yield None, ending
-        yield None, DONE
-    finally:
-        job.cancel()
+    for choice in range(job.choices):
+        for piece in shape.opening(choice):
+            yield None, piece
+    async for choice, chunk in job:
+        for piece in shape.pieces(choice, chunk):
+            yield None, piece
+        if chunk.completion is not None:
+            completions[choice] = chunk.completion
+            current().note_answer(chunk.completion, job.times[choice])
+    ending = shape.ending([completions[choice] for choice in sorted(completions)])
+    if ending is not None:
+        yield None, ending
+    if done is not None:
+        yield None, done
 
 
 async def collected(job: Job, facts: Facts) -> tuple[list[Completion], list[list[TokenInfo]]]:

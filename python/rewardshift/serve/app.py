@@ -106,6 +106,8 @@ async def _as_http(_: Request, error: Exception) -> Response:
 async def _as_validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return _response(wrong(f"the body is no JSON: {first['ctx']['error']}", code="not_json"))
     where = ".".join(str(part) for part in first["loc"] if part != "body")
     message = f"{where}: {first['msg']}" if where else str(first["msg"])
     return _response(wrong(message, where or None))

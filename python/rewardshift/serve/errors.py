@@ -101,12 +101,18 @@ _KINDS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
 )
 
 
+_OF_THE_REQUEST = ("no token is possible", "the grammar cannot tell")
+"""How errors begin that what was asked for leads to, with models whose rows are sound."""
+
+
 def api_error_of(error: BaseException) -> ApiError:
     """What a caller is told of an error, whoever raised it."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, MemoryError):
         return unavailable("out of memory", "out_of_memory")
+    if isinstance(error, EvaluationError) and str(error).startswith(_OF_THE_REQUEST):
+        return wrong(str(error), code="nothing_possible")
     for kind, status, name, code in _KINDS:
         if isinstance(error, kind):
             return ApiError(status, str(error), name, code=code)

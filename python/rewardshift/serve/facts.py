@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from .tools.skill import ToolSkill
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rewardshift.decoder import Decoder
     from rewardshift.shifts import Shift
 
@@ -25,6 +29,7 @@ class Facts:
         readers: Models that read, as ``Decoder.work`` names them.
         pieces: The bytes that each token adds to a text.
         names: What each token without such bytes is called.
+        skill: What the target can do with tools.
     """
 
     file: str
@@ -36,6 +41,7 @@ class Facts:
     readers: tuple[str, ...]
     pieces: tuple[bytes, ...]
     names: dict[int, str]
+    skill: ToolSkill = field(default_factory=ToolSkill)
 
     @classmethod
     def of(cls, decoder: Decoder) -> Facts:
@@ -53,7 +59,17 @@ class Facts:
             readers=tuple(decoder.work),
             pieces=pieces,
             names={token: decoder.detokenize([token], special=True) for token in silent},
+            skill=ToolSkill.of(decoder),
         )
+
+    def showing(self, visible: Mapping[int, bytes]) -> Facts:
+        """The same where these tokens are text as well."""
+        if not visible:
+            return self
+        pieces = list(self.pieces)
+        for token, piece in visible.items():
+            pieces[token] = piece
+        return replace(self, pieces=tuple(pieces))
 
     @property
     def can_draft(self) -> bool:

@@ -152,9 +152,10 @@ class Server:
 
     async def _compile(self, options: SamplingOptions) -> None:
         """In a thread of its own, for it may take seconds, and a few at a time."""
-        form = {name: options[name] for name in GRAMMAR_OPTIONS if name in options}  # type: ignore[literal-required]
-        if not form:
+        if not any(name in options for name in GRAMMAR_OPTIONS):
             return
+        names = (*GRAMMAR_OPTIONS, "visible_tokens")
+        form = {name: options[name] for name in names if name in options}  # type: ignore[literal-required]
         decoder = self.worker.decoder
         loop = asyncio.get_running_loop()
         try:

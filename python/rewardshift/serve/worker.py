@@ -174,6 +174,9 @@ class Worker:
             _tell(loop, lambda: settle(lambda: answer.set_exception(error)))
 
         self._commands.put(_Command(run, refuse))
+        if self.state in (FAILED, STOPPED):  # the thread may have looked for the last time
+            answer.cancel()
+            self.require_ready()
         self._asked.add(answer)
         answer.add_done_callback(self._asked.discard)
         return answer
@@ -259,7 +262,7 @@ class Worker:
             can_go_on = self._emptied(decoder)
             if not can_go_on:
                 self.state = LOADING  # before anybody hears of it, and asks again
-            self._fail_all(api_error_of(error))
+            self._fail_submitted(api_error_of(error))
             return can_go_on
         for chunk in chunks:
             self._deliver(decoder, chunk)
@@ -271,6 +274,7 @@ class Worker:
             for request in self._requests:
                 decoder.cancel(request)
             decoder.forget()
+            decoder.step()  # tells what was known before it failed, if anything was
             decoder.step()
         except Exception:
             _logger.exception("the decoder is opened anew")
@@ -312,16 +316,20 @@ class Worker:
             with self._lock:
                 self._choices.pop(job, None)
 
-    def _fail_all(self, error: BaseException) -> None:
-        jobs = self._jobs
+    def _fail_submitted(self, error: BaseException) -> None:
+        """Ends the jobs that the decoder knows of; those that wait to be submitted still will be."""
         with self._lock:
-            self._choices.clear()
+            jobs = {job for job, _ in self._requests.values()}
             self._requests.clear()
+            for job in jobs:
+                del self._choices[job]
         for job in jobs:
             job.fail(error)
 
     def _refuse_all(self) -> None:
-        self._fail_all(_stopping())
+        self._fail_submitted(_stopping())
+        with self._lock:
+            self._choices.clear()
         while True:
             try:
                 command = self._commands.get(block=False)

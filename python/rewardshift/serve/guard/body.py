@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from rewardshift.serve.errors import ApiError, wrong
 
@@ -12,10 +13,9 @@ from .refusal import refuse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-"""Of JSON; an end that is missing does not make it search again."""
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_SQUARE = bytes.maketrans(b"{}", b"[]")
+_ALL_ELSE = bytes(byte for byte in range(256) if byte not in b'"[]{}')
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
 
 class BodyGuard:
@@ -93,10 +93,8 @@ def is_within_depth(body: bytes, most: int) -> bool:
 
     What is no JSON may be said to be within it where it is not; whoever parses it finds out.
     """
-    brackets = _STRING.sub(b"", body).translate(_SQUARE, _NO_BRACKETS)
-    for _ in range(most):
-        inner = brackets.replace(b"[]", b"")  # one level, the innermost of each
-        if not inner or len(inner) == len(brackets):  # what closes nothing is no JSON
-            return not inner or len(inner) <= most
-        brackets = inner
-    return not brackets
+    unescaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    marks = np.frombuffer(unescaped.translate(None, _ALL_ELSE), np.uint8)
+    is_inside = np.logical_xor.accumulate(marks == ord('"'))  # of a string
+    steps = np.where(is_inside, 0, _STEPS[marks])
+    return int(np.cumsum(steps, dtype=np.int32).max(initial=0)) <= most

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import chat, completions, health, metrics, models, page, props
+from . import (
+    chat,
+    completions,
+    health,
+    llama,
+    metrics,
+    models,
+    page,
+    props,
+    responses,
+    score,
+    slots,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -12,4 +25,8 @@ if TYPE_CHECKING:
 
 def all_routers() -> list[APIRouter]:
     """One for each module here that answers requests."""
-    return [module.router for module in (chat, completions, health, metrics, models, page, props)]
+    modules = (
+        *(chat, completions, health, llama, metrics, models, page),
+        *(props, responses, score, slots, tokens),
+    )
+    return [module.router for module in modules]

@@ -1,7 +1,5 @@
 """``POST /v1/chat/completions``."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -10,6 +8,7 @@ from rewardshift.serve.answering import collected, streamed
 from rewardshift.serve.connection import unless_gone
 from rewardshift.serve.sse import EventStream
 from rewardshift.serve.wire.chat import ChatRequest, ChatShape
+from rewardshift.serve.wire.conversation import conversation_read
 from rewardshift.serve.wire.identity import Identity
 
 from .shared import Serving, answered
@@ -21,27 +20,29 @@ router = APIRouter()
 @router.post("/chat/completions", include_in_schema=False)
 async def chat_completions(asked: ChatRequest, request: Request, server: Serving) -> Response:
     """Answers a conversation."""
-    facts = server.facts
+    tools = asked.tool_use(server.facts)
+    facts = server.facts.showing(tools.visible)
     options = asked.chat_options(server.settings, facts)
     choices = asked.n or 1
     lengths: list[int] = []
 
     def submit(decoder: Decoder) -> list[int]:
-        prompt, drafts = decoder.chat_prompts_by_shift(
-            asked.messages, tools=asked.tools, chat_template_kwargs=asked.chat_template_kwargs
+        prompt, drafts = conversation_read(
+            decoder,
+            asked.messages,
+            tools=tools.for_template,
+            chat_template_kwargs=asked.chat_template_kwargs,
+            begun=asked.continue_from or (),
         )
-        begun = asked.continue_from or []
-        prompt = prompt.followed_by(begun)
-        own: dict[str, Any] = {name: [*ids, *begun] for name, ids in drafts.items()}
         lengths.append(len(prompt))
-        return decoder.submit_batch(
-            [prompt] * choices, draft_prompts=[own or None] * choices, **options
-        )
+        return decoder.submit_batch([prompt] * choices, draft_prompts=[drafts] * choices, **options)
 
     job = await unless_gone(request.receive, server.submit(submit, options, choices))
     server.note_asked(asked.messages, lengths)
     shape = ChatShape(asked, facts, Identity("chatcmpl", server.name), job, lengths)
     if asked.stream:
-        return EventStream(streamed(job, shape), keep_alive=server.settings.keep_alive_seconds)
+        return EventStream(
+            streamed(job, shape), let_go=job.cancel, keep_alive=server.settings.keep_alive_seconds
+        )
     completions, tokens = await unless_gone(request.receive, collected(job, facts))
     return answered(shape.whole(completions, tokens))

@@ -36,7 +36,9 @@ async def completions(asked: CompletionRequest, request: Request, server: Servin
     server.note_asked(asked.prompts, lengths)
     shape = CompletionShape(asked, facts, Identity("cmpl", server.name), job, lengths, echoes)
     if asked.stream:
-        return EventStream(streamed(job, shape), keep_alive=server.settings.keep_alive_seconds)
+        return EventStream(
+            streamed(job, shape), let_go=job.cancel, keep_alive=server.settings.keep_alive_seconds
+        )
     done, tokens = await unless_gone(request.receive, collected(job, facts))
     return answered(shape.whole(done, tokens, shape.best(done)))
 

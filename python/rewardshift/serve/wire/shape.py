@@ -191,6 +191,8 @@ class Shape(ABC, Generic[Asked]):
         return usage_of(completions, sum(self._prompt_tokens))
 
 
-def finish_reason(completion: Completion) -> str:
+def finish_reason(completion: Completion, *, has_called: bool = False) -> str:
     """OpenAI's word for why an answer ended."""
-    return "length" if completion.finish_reason == "length" else "stop"
+    if completion.finish_reason == "length":
+        return "length"
+    return "tool_calls" if has_called else "stop"

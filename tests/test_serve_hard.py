@@ -1,0 +1,193 @@
+"""Faults that other servers had, and what becomes of ours when something beneath it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rewardshift import OutOfMemoryError
+from tests.support.exchange import Exchange, until
+from tests.support.mutate_body import ENDPOINTS
+from tests.support.served import serving
+from tests.support.staged import staged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from starlette.testclient import TestClient
+
+    from tests.conftest import Files
+
+COMPLETIONS = "/v1/completions"
+MODELS = {endpoint.path: endpoint.model for endpoint in ENDPOINTS}
+POSTS = list(MODELS)
+DECODING = ("/v1/chat/completions", COMPLETIONS, "/v1/responses", "/completion")
+ANY = {"prompt": "ab", "messages": [{"role": "user", "content": "ab"}], "input": "ab"}
+"""What all of them answer."""
+
+
+@pytest.fixture(scope="module")
+def client(files: Files) -> Iterator[TestClient]:
+    with serving(files) as opened:
+        yield opened
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(scenario())
+
+
+# --- a step that fails ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_who_asks_while_a_step_fails_is_answered_or_told(files: Files, is_broken: bool) -> None:
+    """Such a request is neither under way nor unheard of; it must not end the worker, later."""
+
+    async def scenario() -> None:
+        async with staged(files) as stage:
+            running = stage.ask()
+            await stage.at_gate()
+            late = [stage.ask(), stage.ask(stream=True), stage.ask(n=2)]
+            await until(lambda: stage.server.worker.under_way == 5)
+            stage.decoder.forgetting = OutOfMemoryError("still none", 1) if is_broken else None
+            stage.decoder.failure = OutOfMemoryError("no memory", 1)
+            stage.decoder.open_gate()
+            assert await running.status() == 503
+            if is_broken:
+                await until(lambda: len(stage.made) == 2)
+                stage.decoder.open_gate()
+            for exchange in late:
+                await exchange.ended()
+                body = await exchange.body()
+                assert b'"error"' in body or b'"finish_reason"' in body
+            await until(lambda: stage.server.worker.under_way == 0)
+            await until(lambda: not stage.server.worker.decoder.has_work)
+            assert stage.server.health == ("ok", "")
+            assert await stage.ask().status() == 200
+
+    run(scenario)
+
+
+def test_a_step_that_fails_amid_others_news_needs_no_new_decoder(files: Files) -> None:
+    """What one lane had to tell when another failed does not keep the decoder from going on."""
+
+    async def scenario() -> None:
+        async with staged(files) as stage:
+            together = stage.ask(deterministic=False, stream=True)
+            apart = stage.ask(seed=1)
+            await stage.at_gate()
+            await until(lambda: stage.server.worker.under_way == 2)
+            await stage.take(2)
+            stage.decoder.late_failure = OutOfMemoryError("no memory", 1)
+            stage.decoder.open_gate()
+            assert await apart.status() == 503
+            assert b"out_of_memory" in await together.body()
+            assert await stage.ask().status() == 200
+            assert len(stage.made) == 1
+
+    run(scenario)
+
+
+# --- who leaves at an odd moment ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", DECODING)
+def test_who_leaves_before_a_stream_has_begun_frees_its_place(files: Files, path: str) -> None:
+    async def scenario() -> None:
+        async with staged(files) as stage:
+            asked = {**ANY, "max_tokens": 400, "ignore_eos": True, "stream": True}
+            unread = Exchange(stage.app, path, asked, is_read=False)
+            await stage.at_gate()
+            await stage.take(2)
+            unread.leave()
+            await unread.ended()
+            stage.decoder.open_gate()
+            await until(lambda: stage.server.worker.under_way == 0)
+            assert stage.decoder.work["target"].tokens < 60
+
+    run(scenario)
+
+
+# --- what a request can ask for -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields", [{"strength": 1e308}, {"repeat_penalty": 1e-320}])
+def test_numbers_that_leave_no_token_are_the_requests_fault(
+    client: TestClient, fields: dict[str, float]
+) -> None:
+    answer = client.post(COMPLETIONS, json={"prompt": "ab ab", "max_tokens": 4, **fields})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["code"] == "nothing_possible"
+
+
+def test_what_is_no_json_is_told_where_it_is_none(client: TestClient) -> None:
+    for path in POSTS:
+        answer = client.post(path, content=b'{"prompt": ')
+        error = answer.json()["error"]
+        assert answer.status_code == 400
+        assert (error["code"], error["param"]) == ("not_json", None)
+        assert "Expecting value" in error["message"]
+
+
+GRAMMARS: list[dict[str, Any]] = [
+    {"grammar": "start: nowhere"},
+    {"grammar": 'root ::= "a'},
+    {"regex": "("},
+    {"json_schema": {"$ref": "#/nowhere"}},
+    {"json_schema": {"type": "nonsense"}},
+    {"response_format": {"type": "json_schema"}},
+    {"response_format": {"type": "nonsense"}},
+    {"choice": []},
+]
+
+
+@pytest.mark.parametrize("form", GRAMMARS, ids=str)
+def test_a_form_that_cannot_be_read_is_never_decoded_without(
+    files: Files, form: dict[str, Any]
+) -> None:
+    async def scenario() -> None:
+        async with staged(files) as stage:
+            stage.decoder.open_gate()
+            for path in DECODING:
+                for stream in (False, True):
+                    asked = stage.ask(path, **{**ANY, **form}, stream=stream)
+                    assert await asked.status() == 400, (path, await asked.body())
+            assert stage.decoder.work["target"].tokens == 0
+
+    run(scenario)
+
+
+def test_json_nested_a_million_deep_is_refused_at_once(client: TestClient) -> None:
+    for opening, closing in (("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")):
+        deep = opening * 1_000_000 + "1" + closing * 1_000_000
+        for path in POSTS:
+            for body in (deep, f'{{"prompt": "a", "messages": {deep}}}', opening * 1_000_000):
+                answer = client.post(path, content=body)
+                assert answer.status_code == 400
+                assert answer.json()["error"]["code"] == "json_depth"
+
+
+COUNTS = (
+    *("n", "best_of", "max_tokens", "max_completion_tokens", "n_predict", "max_output_tokens"),
+    *("n_probs", "top_logprobs", "logprobs", "num_draft_tokens", "tree_width", "seed"),
+)
+
+
+@pytest.mark.parametrize("count", [-2, -(2**31), -(2**63), -(2**70), 2**31, 2**63, 2**64, 2**70])
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_that_are_negative_or_beyond_all_bounds_are_refused(
+    client: TestClient, name: str, count: int
+) -> None:
+    for path in DECODING:
+        answer = client.post(path, json={**ANY, name: count})
+        assert answer.status_code in (200, 400), answer.text
+        if name in MODELS[path].model_fields and (path, name) != ("/v1/responses", "n_probs"):
+            assert answer.status_code == 400 or is_allowed(name, count)
+
+
+def is_allowed(name: str, count: int) -> bool:
+    """A seed has 64 bits; a limit may be beyond what is possible."""
+    limits = ("max_tokens", "max_completion_tokens", "n_predict", "max_output_tokens")
+    return count > 0 and (name == "seed" or name in limits) and count < 2**64
