@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from rewardshift.serve import Settings, build_app
-from tests.support.listener import Listener
+from tests.support.http_server import listening
 from tests.support.scripted_server import ScriptedServer, echo, ends, error, id_of, says, token
 from tests.support.served import decoder_of, serving
 
@@ -799,8 +799,8 @@ def test_a_conversation_can_be_exported(page: Page, tmp_path: Path) -> None:
 
 def test_the_server_itself_answers_and_branches(browser: Browser, files: Files) -> None:
     app = build_app(lambda: decoder_of(files), Settings(alias="tiny"))
-    with Listener(app) as listener:
-        opener = Opener(browser, listener.url)
+    with listening(app) as (host, port):
+        opener = Opener(browser, f"http://{host}:{port}/")
         page = opener()
         expect(page.locator("#model")).to_have_text("tiny")
         page.get_by_label("Tokens at most").fill("12")
