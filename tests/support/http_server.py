@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[tuple[str, int]]:
-    """Serves an application in a thread; gives host and port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def listening(app: FastAPI, port: int = 0) -> Iterator[tuple[str, int]]:
+    """Serves an application in a thread; gives host and port, any that is free for 0."""
+    listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     )

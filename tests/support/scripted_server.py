@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from rewardshift.serve.routes import page
 
-from .listener import Listener
+from .http_server import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -105,7 +106,7 @@ class ScriptedServer:
     cancelled: int = 0
 
     def __enter__(self) -> Self:
-        self._listener = Listener(self._app())
+        self._port = 0
         self.start()
         return self
 
@@ -114,17 +115,18 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return self._listener.url
+        return f"http://127.0.0.1:{self._port}/"
 
     def start(self) -> None:
         """Listens, at the same port each time."""
         self._dead = threading.Event()
-        self._listener.start()
+        self._life = ExitStack()
+        _, self._port = self._life.enter_context(listening(self._app(), self._port))
 
     def die(self) -> None:
         """Breaks every answer off and listens no longer."""
         self._dead.set()
-        self._listener.stop()
+        self._life.close()
 
     async def until(self, event: threading.Event) -> None:
         """Waits for the test, in a script; the server's death ends that."""

@@ -123,7 +123,8 @@ export class AnswerView {
     const { tokens, drafts, z, perSecond } = tally(version);
     const told = version.statistics;
     const shown = [];
-    const add = (name, value, title, className = "") => shown.push({ name, value, title, className });
+    const add = (name, value, title, className = "") =>
+      shown.push({ name, value, title, className });
     if (tokens) add("tokens", String(tokens), "Tokens of this answer");
     if (perSecond) add("a second", perSecond.toFixed(1), "Tokens a second, since the first one");
     if (known(told?.acceptance)) {

@@ -18,8 +18,7 @@ export class LostError extends Error {}
 
 /** The key lives as long as the tab; it is never written to where it would stay. */
 export function setKey(key) {
-  if (key) session.setItem(KEY, key);
-  else session.removeItem(KEY);
+  session.setItem(KEY, key);
 }
 
 async function request(path, options = {}) {
@@ -68,7 +67,7 @@ export async function* chat(body, signal) {
   let finished = false;
   try {
     for await (const data of events(response.body)) {
-      if (data === "[DONE]") return;
+      if (data === "[DONE]") break;
       const chunk = JSON.parse(data);
       if (chunk.error) throw new ApiError(chunk.error.message, 0);
       finished ||= Boolean(chunk.choices?.[0]?.finish_reason);

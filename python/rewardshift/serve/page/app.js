@@ -83,9 +83,7 @@ function isEnd({ id }) {
 // Answers
 
 function ask(turn, column, settings, origin, prefix) {
-  const answer = turn.columns[column];
-  const before = answer && versions.get(answer.current);
-  if (before && isEmpty(before)) drop(answer, before);
+  dropEmpty(turn.columns[column]);
   const version = newVersion(settings, origin, prefix);
   loaded.set(version.id, version);
   addVersion(turn, column, version);
@@ -105,10 +103,13 @@ function isOver(version) {
   return true;
 }
 
-function drop(answer, version) {
-  answer.versions = answer.versions.filter((id) => id !== version.id);
-  forget(version.id);
-  store.removeVersion(version.id);
+/** Drops the current version of an answer, if nothing would be missed of it. */
+function dropEmpty(answer) {
+  const id = answer?.current;
+  if (!answer?.versions.includes(id) || !isEmpty(versions.get(id))) return;
+  answer.versions = answer.versions.filter((other) => other !== id);
+  forget(id);
+  store.removeVersion(id);
 }
 
 /** What is under way of a version is not waited for. */
@@ -135,6 +136,7 @@ function refresh(turn) {
     const current = answer && versions.get(answer.current);
     if (current && isAsked(current, settings)) continue;
     if (current && isUnderWay(current)) runs.stop(current);
+    dropEmpty(answer);
     const again = (id) => settings.deterministic && answers(versions.get(id), settings);
     const found = answer?.versions.findLast(again);
     if (found) answer.current = found;
@@ -289,7 +291,9 @@ function ready(props) {
   model = props;
   byId("model").textContent = props.model_alias;
   controls.offer(props);
+  view.forget(); // which tokens end answers is known only now
   show();
+  if (looked) view.view(looked.version)?.select(looked.index);
   const again = [...broken].map(versions.get);
   broken.clear();
   for (const version of again.filter(isCurrent)) retry(version);

@@ -9,7 +9,7 @@ const DRAWN = "Probability under pi*, from which it was drawn.";
 /** Ways of colouring: what each value of the token's data attribute means. */
 export const LEGENDS = {
   origin: [
-    ["draft", "accepted draft", "The small model drafted it, and the target's verdict let it stand."],
+    ["draft", "accepted draft", "The small model drafted it, and the target let it stand."],
     ["correction", "correction", "Drawn in place of a draft that was rejected."],
     ["bonus", "bonus", "Drawn from the goal itself: after an accepted draft, or without one."],
     ["forced", "forced", "The only token that was allowed; no model was asked."],

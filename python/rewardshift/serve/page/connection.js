@@ -4,7 +4,7 @@ import { ApiError, health, props, setKey } from "./api.js";
 import { button, el } from "./dom.js";
 
 const EVERY = 15_000; // ms between looks while all is well
-const WAITS = [0.5, 1, 2, 3]; // seconds between looks, the last one from then on
+const WAITS = [500, 1000, 2000, 3000]; // ms between looks while it is not, the last from then on
 
 export class Connection {
   #banner;
@@ -56,7 +56,7 @@ export class Connection {
       button("Look now", () => this.look()),
     );
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.look(), 1000 * WAITS[Math.min(this.#looks, WAITS.length - 1)]);
+    this.#timer = setTimeout(() => this.look(), WAITS[Math.min(this.#looks, WAITS.length - 1)]);
     this.#looks += 1;
   }
 
@@ -79,7 +79,6 @@ export class Connection {
       input,
       el("button", { type: "submit", className: "primary" }, "Use it"),
     );
-    setKey(null);
     this.#say("locked", message, form);
     input.focus();
   }

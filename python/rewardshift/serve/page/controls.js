@@ -130,7 +130,7 @@ export class Controls {
       el(
         "div",
         { className: "pair" },
-        field("Tokens at most", length, { min: 1, max: 32768 }, (value) => this.#change("length", value)),
+        field("Tokens at most", length, { min: 1, max: 32768 }, (v) => this.#change("length", v)),
         this.#seed(seed),
       ),
       check("Reproducible", "The same seed gives the same answer; one is decoded at a time",
@@ -191,7 +191,9 @@ function slider({ name, about, min, max, step, value, initial, isDial = false, s
     show();
   };
   range.onchange = () => take(range.valueAsNumber);
-  number.onchange = () => take(Number.isFinite(number.valueAsNumber) ? number.valueAsNumber : initial);
+  number.onchange = () => {
+    take(Number.isFinite(number.valueAsNumber) ? number.valueAsNumber : initial);
+  };
   show();
   return el(
     "div",
@@ -214,7 +216,8 @@ function fill(range) {
 function draftLength(value, set) {
   const told = (at) => (at < 0 ? "auto" : at === 0 ? "none" : String(at));
   const output = el("output", {}, told(value ?? -1));
-  const range = el("input", { type: "range", id: "draft", min: -1, max: 8, step: 1, value: value ?? -1 });
+  const scale = { min: -1, max: 8, step: 1, value: value ?? -1 };
+  const range = el("input", { type: "range", id: "draft", ...scale });
   const show = () => {
     fill(range);
     output.textContent = told(range.valueAsNumber);

@@ -4,7 +4,7 @@ import { AnswerView } from "./answer_view.js";
 import { elsewhere, path } from "./conversation.js";
 import { button, el } from "./dom.js";
 
-const SUGGESTIONS = ["I baked my first bread.", "What is a black hole?", "Tell me about the sea."];
+const SUGGESTIONS = ["Tell me about the sea.", "What is a black hole?", "I baked my first bread."];
 
 export class ConversationView {
   #element;
@@ -21,6 +21,11 @@ export class ConversationView {
 
   view(version) {
     return this.#views.get(version.id);
+  }
+
+  /** Has all answers be made anew with the next render(). */
+  forget() {
+    this.#views = new Map();
   }
 
   /** Shows a conversation's current path, in the columns given. */

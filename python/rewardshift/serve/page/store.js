@@ -112,7 +112,7 @@ function read(key) {
   }
 }
 
-// A token takes a tenth of a kilobyte as a list, and three as an object with its names.
+// Tokens are kept as lists: there are many of them, and their names would take most of the room.
 
 function pack(version) {
   const names = Object.keys(version.settings.strength ?? {});
