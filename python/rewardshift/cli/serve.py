@@ -12,7 +12,7 @@ from rewardshift.files.text import read_lines
 from rewardshift.serve import require_extra
 
 from .command import command
-from .options import LengthFlags, LogFlags, ServingLoadFlags, option
+from .options import LengthFlags, LogFlags, ServingLoadFlags, _request_option, option
 
 if TYPE_CHECKING:
     from rewardshift.serve.settings import Settings
@@ -24,6 +24,13 @@ _KEY_VARIABLE = "REWARDSHIFT_API_KEY"
 def add_to(app: typer.Typer) -> None:
     """Registers the command."""
     app.command()(serve)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefaultFlags(LengthFlags):
+    """What requests that do not say are decoded with."""
+
+    seed: Annotated[int | None, _request_option("seed", "-s", "--seed")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +149,9 @@ class ServeFlags:
 
 
 @command
-def serve(load: ServingLoadFlags, defaults: LengthFlags, flags: ServeFlags, output: LogFlags) -> None:
+def serve(
+    load: ServingLoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: LogFlags
+) -> None:
     """Serve a model over HTTP, as OpenAI and llama-server spell it, with a page to look at.
 
     Ctrl-C, or SIGTERM, lets answers under way end first; a second one does not.
