@@ -131,6 +131,13 @@ def test_what_is_no_json_is_told_where_it_is_none(client: TestClient) -> None:
         assert "Expecting value" in error["message"]
 
 
+def test_a_part_of_no_kind_is_told_in_our_words(client: TestClient) -> None:
+    part = {"type": ["input_text"], "text": "ab"}
+    answer = client.post("/v1/responses", json={"input": [{"role": "user", "content": [part]}]})
+    assert answer.status_code == 400
+    assert "input[0].content[0] is of type ['input_text']" in answer.json()["error"]["message"]
+
+
 GRAMMARS: list[dict[str, Any]] = [
     {"grammar": "start: nowhere"},
     {"grammar": 'root ::= "a'},
@@ -190,4 +197,4 @@ def test_counts_that_are_negative_or_beyond_all_bounds_are_refused(
 def is_allowed(name: str, count: int) -> bool:
     """A seed has 64 bits; a limit may be beyond what is possible."""
     limits = ("max_tokens", "max_completion_tokens", "n_predict", "max_output_tokens")
-    return count > 0 and (name == "seed" or name in limits) and count < 2**64
+    return count > 0 and (name in limits or (name == "seed" and count < 2**64))
