@@ -48,6 +48,11 @@ export async function props() {
   return (await request("props")).json();
 }
 
+/** What the server says that it answers: OpenAPI. */
+export async function description() {
+  return (await request("openapi.json")).json();
+}
+
 /** Throws as long as the server cannot answer questions. */
 export async function health() {
   await request("health", { signal: AbortSignal.timeout(5000) });

@@ -1,4 +1,4 @@
-"""``GET /``: the page, and the files that it is made of.
+"""``GET /`` and ``/docs``: the pages, and the files that they are made of.
 
 The page is plain text, styles and modules: nothing is built, and nothing comes from another host.
 Its files are open to everybody; what it asks the server for is not.
@@ -68,6 +68,12 @@ def _page() -> dict[str, _File]:
 async def index(request: Request) -> Response:
     """The page itself."""
     return _response(_page()["index.html"], request)
+
+
+@router.get("/docs")
+async def interface(request: Request) -> Response:
+    """What the server answers; the description that this shows is not open to everybody."""
+    return _response(_page()["interface.html"], request)
 
 
 @router.get("/page/{name}")
