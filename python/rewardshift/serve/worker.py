@@ -210,12 +210,9 @@ class Worker:
     # --- in the thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
-        decoder: Decoder | None = None
         try:
-            decoder = self._opened()
-            while self._serve(decoder) == "broken":
-                decoder.close()
-                decoder = self._opened()
+            while self._serve(self._opened()) == "broken":
+                self._let_go()  # there may be no memory for two
             self.state = STOPPED
         except Exception as error:  # noqa: BLE001 - whatever it is, health tells
             self.failure = str(error) or type(error).__name__
@@ -224,16 +221,19 @@ class Worker:
             self.state = FAILED
         finally:
             self._refuse_all()
-            if decoder is not None:
-                decoder.close()
+            self._let_go()
 
     def _opened(self) -> Decoder:
         with self._busy():
-            decoder = self._open_decoder()
-            self._listeners.opened(decoder)
-        self._decoder = decoder
+            self._decoder = self._open_decoder()
+            self._listeners.opened(self._decoder)
         self.state = READY
-        return decoder
+        return self._decoder
+
+    def _let_go(self) -> None:
+        decoder, self._decoder = self._decoder, None
+        if decoder is not None:
+            decoder.close()
 
     def _serve(self, decoder: Decoder) -> str:
         """Until it is told to stop, or the decoder is broken."""
