@@ -969,3 +969,29 @@ def test_nothing_moves_for_those_who_asked_for_that(
         ask(page, "hello")
         expect(text(page, "aligned")).to_have_text("Half")
         assert text(page, "aligned").evaluate(caret) == name
+
+
+def test_what_the_server_answers_is_listed_and_nothing_comes_from_elsewhere(
+    files: Files, browser: Browser
+) -> None:
+    app = build_app(lambda: decoder_of(files), Settings())
+    with listening(app) as (host, port):
+        opener = Opener(browser, f"http://{host}:{port}/docs")
+        page = opener(ready=False)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.reload()
+        told = app.openapi()
+        endpoints = [(m, p) for p, methods in told["paths"].items() for m in methods]
+        expect(page.locator("#endpoints section")).to_have_count(len(endpoints))
+        chat = page.locator("#post-v1-chat-completions")
+        fields = told["components"]["schemas"]["ChatRequest"]["properties"]
+        expect(chat.locator("tr")).to_have_count(len(fields))
+        expect(chat.locator("tr", has_text="strength")).to_contain_text("number, object")
+        expect(chat.locator("tr", has_text="messages")).to_contain_text("required")
+        page.locator("#contents a", has_text="/v1/score").click()
+        expect(page.locator("#post-v1-score")).to_be_in_viewport()
+        expect_no_sideways_scrolling(opener(ready=False, viewport=PHONE))
+        opener.close()
+    assert opener.complaints == []
+    assert {url.split("/")[2] for url in asked} == {f"{host}:{port}"}

@@ -57,7 +57,9 @@ def build_app(open_decoder: Callable[[], Decoder], settings: Settings | None = N
         finally:
             await server.close()
 
-    app = FastAPI(title="rewardshift", version=_core.version, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="rewardshift", version=_core.version, lifespan=life, docs_url=None, redoc_url=None
+    )
     app.state.server = server
     paths: set[str] = set()
     for router in all_routers():
