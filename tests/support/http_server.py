@@ -78,6 +78,11 @@ class Command:
         assert self.url, self.lines
         return self.url
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Sends it one."""
         self._process.send_signal(number)
