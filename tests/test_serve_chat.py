@@ -38,6 +38,7 @@ def test_an_answer_is_the_decoders(client: TestClient, alone: Completion) -> Non
     answer = client.post(URL, json=ASKED).json()
     choice = answer["choices"][0]
     assert answer["object"] == "chat.completion"
+    assert answer["system_fingerprint"].startswith("build-")
     assert choice["message"] == {"role": "assistant", "content": alone.text, "refusal": None}
     assert choice["finish_reason"] == alone.finish_reason
     assert answer["usage"] == alone.usage

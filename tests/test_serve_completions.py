@@ -234,6 +234,14 @@ def test_two_forms_at_once_are_refused(client: TestClient) -> None:
 # --- fields ---------------------------------------------------------------------------------------
 
 
+def test_a_pace_is_that_of_the_tokens_after_the_first(client: TestClient) -> None:
+    many = asked_of(client, ignore_eos=True)["timings"]
+    assert many["predicted_n"] == 12
+    assert many["predicted_per_second"] == pytest.approx(1000 * 11 / many["predicted_ms"])
+    one = asked_of(client, max_tokens=1)["timings"]
+    assert (one["predicted_per_second"], one["predicted_per_token_ms"]) == (0, 0)
+
+
 def test_biases_come_in_two_spellings(client: TestClient) -> None:
     for bias in ({str(A): 100}, [[A, 100]]):
         assert texts_of(asked_of(client, logit_bias=bias)) == ["a" * 12]
@@ -322,6 +330,7 @@ def test_unknown_fields_are_ignored_unless_the_server_is_strict(
         ({"stop": "a" * 2000}, "stop"),
         ({"max_tokens": -7}, "max_tokens"),
         ({"response_format": {"type": "poem"}}, "poem"),
+        ({"response_format": {"type": "json_object", "schema": 123}}, "schema"),
         ({"tree_width": 10**6}, "tree_width"),
     ],
 )

@@ -48,6 +48,12 @@ def events_of(answer: Response) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
 
 
+def test_biases_are_told_and_no_token_is_null(client: TestClient) -> None:
+    told = post(client, ignore_eos=True, logit_bias=[[3, 1.5]])["generation_settings"]
+    assert told["logit_bias"] == [{"token": 3, "bias": 1.5}, {"token": 2, "bias": None}]
+    assert post(client)["generation_settings"]["logit_bias"] == []
+
+
 def test_an_answer_is_the_decoders(client: TestClient, alone: Completion) -> None:
     told = post(client)
     assert told["content"] == alone.text

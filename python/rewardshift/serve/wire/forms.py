@@ -39,7 +39,7 @@ def _response_format(value: dict[str, Any] | None) -> dict[str, Any] | None:
     """As it is; llama-server also takes a schema beside the type."""
     if value is None or value.get("type") == "text":
         return None
-    if isinstance(value.get("schema"), dict):
+    if value.get("schema") is not None:
         return {"type": "json_schema", "json_schema": {"schema": value["schema"]}}
     return value
 

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from rewardshift import _core
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -28,4 +30,5 @@ class Identity:
             "object": kind,
             "created": self.created,
             "model": self.model,
+            "system_fingerprint": f"build-{_core.version}",
         }

@@ -203,6 +203,10 @@ class LlamaShape(Shape[LlamaRequest]):
             "n_probs": self._options["top_logprobs"],
             "seed": completion.seed,
             "stream": bool(self.asked.stream),
+            "logit_bias": [
+                {"token": token, "bias": bias if math.isfinite(bias) else None}
+                for token, bias in (self._options.get("logit_bias") or {}).items()
+            ],
             "n_ctx": self.facts.context_size,
         }
 

@@ -20,8 +20,8 @@ def timings_of(times: Times, prompt_tokens: int, generated: int) -> dict[str, An
     first = times.asked if times.first is None else times.first
     last = first if times.last is None else times.last
     return {
-        **_pace("prompt", prompt_tokens, 1000 * (first - times.asked)),
-        **_pace("predicted", generated, 1000 * (last - first)),
+        **_pace("prompt", prompt_tokens, prompt_tokens, 1000 * (first - times.asked)),
+        **_pace("predicted", generated, max(generated - 1, 0), 1000 * (last - first)),
     }
 
 
@@ -34,10 +34,12 @@ def final_timings(times: Times, completion: Completion) -> dict[str, Any]:
     return told
 
 
-def _pace(name: str, tokens: int, milliseconds: float) -> dict[str, Any]:
+def _pace(name: str, tokens: int, timed: int, milliseconds: float) -> dict[str, Any]:
+    """As llama-server has it: 0 where nothing was timed, as nothing is after a first token."""
+    spent = round(milliseconds, 3)
     return {
         f"{name}_n": tokens,
-        f"{name}_ms": round(milliseconds, 3),
-        f"{name}_per_token_ms": milliseconds / tokens if tokens else None,
-        f"{name}_per_second": 1000 * tokens / milliseconds if milliseconds > 0 else None,
+        f"{name}_ms": spent,
+        f"{name}_per_token_ms": spent / timed if timed else 0.0,
+        f"{name}_per_second": 1000 * timed / spent if spent > 0 else 0.0,
     }
