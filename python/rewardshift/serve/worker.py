@@ -316,7 +316,7 @@ class Worker:
                 self._choices.pop(job, None)
 
     def _fail_submitted(self, error: BaseException) -> None:
-        """Ends the jobs that the decoder knows of; those that wait to be submitted still will be."""
+        """Ends the jobs that the decoder knows of; those that wait to be submitted will be."""
         with self._lock:
             jobs = {job for job, _ in self._requests.values()}
             self._requests.clear()
