@@ -64,7 +64,10 @@ def cases() -> list[Case]:
         for seed in (1, 2)
     ]
     found += [
-        Case("/v1/chat/completions", {"messages": [{"role": "user", "content": word}], "seed": 3} | every)
+        Case(
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": word}], "seed": 3} | every,
+        )
         for word in words
     ]
     tokens = [VOCAB.tokens.index(letter) for letter in "abcd"]
@@ -215,9 +218,7 @@ class Load:
             raise BadAnswerError(f"{kind}: {said} to {made.body[:200]!r}")
         return kind
 
-    def _checked(
-        self, status: int, body: bytes, wanted: str, read: Callable[[Any], str]
-    ) -> str:
+    def _checked(self, status: int, body: bytes, wanted: str, read: Callable[[Any], str]) -> str:
         """How an answer counts whose text is known."""
         if status in (429, 503):
             require_error(parsed(body.decode()))

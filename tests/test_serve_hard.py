@@ -198,3 +198,24 @@ def is_allowed(name: str, count: int) -> bool:
     """A seed has 64 bits; a limit may be beyond what is possible."""
     limits = ("max_tokens", "max_completion_tokens", "n_predict", "max_output_tokens")
     return count > 0 and (name in limits or (name == "seed" and count < 2**64))
+
+
+# --- a decoder that is stuck ----------------------------------------------------------------------
+
+
+def test_a_step_that_does_not_end_is_no_health_until_it_does(files: Files) -> None:
+    async def scenario() -> None:
+        async with staged(files, stalled_seconds=0.05) as stage:
+            stuck = stage.ask()
+            await stage.at_gate()
+            await until(lambda: stage.server.worker.seconds_busy > 0.05)
+            status, health = await stage.health()
+            assert (status, health["status"]) == (503, "error")
+            assert "one step has taken" in health["error"]["message"]
+            assert b"rewardshift:ready 0.0" in await Exchange(stage.app, "/metrics").body()
+            stage.decoder.open_gate()
+            assert await stuck.status() == 200
+            await until(lambda: stage.server.health == ("ok", ""))
+            assert (await stage.health())[0] == 200
+
+    run(scenario)

@@ -72,7 +72,7 @@ def test_special_tokens_are_added_and_parsed_when_asked(bpe: Decoder, files: Fil
 @pytest.mark.skipif(SANITIZED, reason="its frames are several times as large")
 @pytest.mark.parametrize("pre", ["tekken", "gpt-4o", "deepseek-llm", "falcon"])
 def test_a_long_run_of_one_kind_of_character_is_a_text_like_others(pre: str) -> None:
-    """llama.cpp's splitting of text recurses for each of them; overrun, the stack ends a process."""
+    """llama.cpp's splitting recurses for each of them: a stack that is overrun ends a process."""
     process = run_python(
         f"""
         import tempfile

@@ -54,7 +54,7 @@ class Connection:
             if length := int(answer.headers["content-length"]):
                 yield await self._reader.readexactly(length)
             return
-        while size := int(await self._reader.readline(), 16):
+        while size := int((await self._reader.readuntil(b"\r\n")), 16):
             yield await self._reader.readexactly(size)
             await self._reader.readexactly(2)
         await self._reader.readexactly(2)
