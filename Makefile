@@ -18,8 +18,8 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test test-cores clients lint format docs install mutants asan tsan fuzz fuzz-core dials peers \
-	wheel clean
+.PHONY: demo test test-cores clients lint format docs install mutants asan tsan fuzz fuzz-core \
+	fuzz-http load dials peers wheel clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pips must not write one .venv at the same time; compiling is parallel anyway
 
@@ -81,6 +81,14 @@ fuzz-core: $(VENV)/build.stamp
 # Ten thousand altered GGUF files, each loaded and run: the suite has a few hundred.
 fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/fuzz_gguf.py --n 10000
+
+# A hundred thousand altered requests to the server, over a tiny model.
+fuzz-http: $(VENV)/test.stamp
+	$(BIN)/python tests/fuzz_http.py --n 100000
+
+# Two hundred clients for five minutes, many of whom misbehave.
+load: $(VENV)/test.stamp
+	$(BIN)/python tests/load_http.py --clients 200 --seconds 300
 
 # Trains the package's dials that are not there yet, chooses strengths, measures; hours, and resumable.
 TARGETS ?= smollm2

@@ -1,6 +1,6 @@
 """Ways to draft and to verify against each other, for pairs from every corner.
 
-The pairs are SmolLM2 and stand-ins made of it (see slice_layers.py), kept in ``--folder``:
+The pairs are SmolLM2 and stand-ins made of it (see stand_ins.py), kept in ``--folder``:
 
     dear, alike      SmolLM2 and its Q4_0: the draft costs as much, nearly all is accepted
     dear, unlike     SmolLM2 and 24 of its 30 layers: costs as much, hardly anything is accepted
@@ -30,7 +30,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slice_layers import deepened, sliced
+from stand_ins import deepened, sliced
 
 from rewardshift import Decoder, Shift, embedded
 from rewardshift.bench import (

@@ -128,7 +128,7 @@ void register_language_model(nb::module_& m) {
           "`batch_seconds`, to rehearse failures and slow models.");
 
   nb::class_<Threadpool>(m, "Threadpool", "Worker threads shared by contexts.")
-      .def(nb::init<int>(), "n_threads"_a);
+      .def(nb::init<int, int>(), "n_threads"_a, "poll"_a = llama::kPoll);
 
   nb::class_<Context, LanguageModel>(m, "Context", "A GGUF model with its key-value cache.")
       .def(

@@ -115,7 +115,7 @@ void register_model(nb::module_& m) {
           [](const Model& model, std::string_view text, bool add_special, bool parse_special) {
             return model.tokenizer().tokenize(text, add_special, parse_special);
           },
-          "text"_a, "add_special"_a, "parse_special"_a)
+          "text"_a, "add_special"_a, "parse_special"_a, nb::call_guard<nb::gil_scoped_release>())
       .def(
           "detokenize",
           [](const Model& model, const std::vector<Token>& tokens, bool special) {

@@ -46,10 +46,14 @@ set(GIT_EXE "")
 
 set(BUILD_SHARED_LIBS OFF)
 set(LLAMA_ALL_WARNINGS OFF)
-foreach(part COMMON TESTS TOOLS EXAMPLES SERVER APP)
+foreach(part TESTS APP UI)
   set(LLAMA_BUILD_${part} OFF)
 endforeach()
-set(LLAMA_BUILD_COMMON ${REWARDSHIFT_BUILD_PEERS})
+foreach(part COMMON TOOLS EXAMPLES SERVER)
+  set(LLAMA_BUILD_${part} ${REWARDSHIFT_BUILD_PEERS})
+endforeach()
+set(LLAMA_USE_PREBUILT_UI OFF) # the server's page would be downloaded
+set(LLAMA_TOOLS_INSTALL OFF)
 set(LLAMA_OPENSSL OFF) # nothing here downloads
 rewardshift_choose_cpu(${REWARDSHIFT_CPU})
 # All contexts share one ggml threadpool. llama.cpp's programs have one for each context, whose spinning
@@ -66,14 +70,11 @@ set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # lets the variables above override its op
 add_subdirectory(${llama_dir} llama.cpp EXCLUDE_FROM_ALL SYSTEM)
 include(AmxTiles)
 
-# What `benchmarks/peers.py` compares with: the same sources, compiled with the same flags.
+# What `benchmarks/peers.py` and `benchmarks/serve.py` compare with: the same sources, compiled with the
+# same flags.
 if(REWARDSHIFT_BUILD_PEERS)
-  set(LLAMA_TOOLS_INSTALL OFF)
   add_custom_target(peers)
-  foreach(peer examples/speculative-simple tools/llama-bench)
-    add_subdirectory(${llama_dir}/${peer} llama.cpp/${peer} EXCLUDE_FROM_ALL SYSTEM)
-  endforeach()
-  foreach(peer llama-speculative-simple llama-bench)
+  foreach(peer llama-speculative-simple llama-bench llama-server)
     set_target_properties(${peer} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
     add_dependencies(peers ${peer})
   endforeach()

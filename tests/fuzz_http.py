@@ -23,12 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from support.exchange import Exchange, living, until
 from support.mutate_body import ENDPOINTS, Mutant, mutant
-from support.tiny_gguf import TinySpec, write_model
-from support.tool_models import VOCAB, template_of
+from support.tool_models import shifted_decoder
 
-from rewardshift import Decoder
 from rewardshift.serve import Settings, build_app
-from rewardshift.serve.tools.formats import HERMES
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -68,17 +65,6 @@ class Outcome:
 
 class BadAnswerError(Exception):
     """An answer that is none."""
-
-
-def open_tiny(folder: Path) -> Decoder:
-    """A tiny target with a pair that shifts, and a template that calls tools."""
-    specs = [
-        TinySpec(vocab=VOCAB, chat_template=template_of(HERMES), scale=2.0, **noise)
-        for noise in ({}, {"noise": 0.35, "noise_seed": 1}, {"noise": 0.35, "noise_seed": 2})
-    ]
-    models = [write_model(folder / f"{i}.gguf", spec) for i, spec in enumerate(specs)]
-    paths = [model.path for model in models]
-    return Decoder(*paths, n_ctx=512, n_threads=1, progress=False)
 
 
 def complain(problem: str) -> None:
@@ -206,7 +192,7 @@ async def run_lots(
     """Sends these to one server, which is looked at between them."""
     outcomes: list[Outcome] = []
     settings = Settings(max_n=4, max_body_bytes=1 << 20, drain_seconds=0, strict=is_strict)
-    app = build_app(lambda: open_tiny(folder), settings)
+    app = build_app(lambda: shifted_decoder(folder), settings)
     async with living(app):
         while app.state.server.health[0] == "loading":
             await asyncio.sleep(0.01)

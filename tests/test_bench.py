@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.slice_layers import deepened, layer_count, sliced
+from benchmarks.stand_ins import deepened, layer_count, sliced, widened
 from rewardshift import Decoder
 from rewardshift.bench import Range, Sample, interleave, measure_pairs, ratios
 from rewardshift.cli.app import app
-from tests.support.tiny_gguf import CHATML_TEMPLATE, spm_vocab
+from tests.support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab, spm_vocab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,6 +211,23 @@ def test_layers_that_are_not_there_cannot_be_kept(files: Files, tmp_path: Path) 
     for make, layers in ((sliced, 3), (sliced, 0), (deepened, 1)):
         with pytest.raises(ValueError, match=re.escape(f"{layers} is")):
             make(original, tmp_path / "no.gguf", layers)
+
+
+def test_new_tokens_are_as_likely_as_the_last_one(files: Files, tmp_path: Path) -> None:
+    original = files.model(arch="qwen2", vocab=bpe_vocab(), n_layer=1).path
+    with Decoder(original, n_ctx=64, n_threads=1) as decoder:
+        size = decoder.vocab_size
+    wide = widened(original, tmp_path / "wide.gguf", size + 50)
+    with Decoder(wide, n_ctx=64, n_threads=1) as decoder:
+        assert decoder.vocab_size == size + 50
+        spelled = decoder.tokenize("ab", add_special=False)
+        scores = [decoder.score(spelled, [x]).target_logprob for x in range(size - 1, size + 50)]
+        assert len({decoder._engine.core.piece(x) for x in range(size + 50)}) >= 50 + 256
+    assert max(scores) - min(scores) < 1e-5
+    with pytest.raises(ValueError, match="tokens already"):
+        widened(original, tmp_path / "no.gguf", size - 1)
+    with pytest.raises(ValueError, match="byte-level BPE"):
+        widened(files.model(vocab=VOCAB).path, tmp_path / "no.gguf", size + 50)
 
 
 @pytest.mark.real_model

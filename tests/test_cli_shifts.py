@@ -14,7 +14,7 @@ from rewardshift.cli.app import app
 from rewardshift.cli.shifting import shifts_of, strength_of
 from rewardshift.shifts import Shift
 
-from .support.tiny_gguf import CHATML_TEMPLATE, spm_vocab
+from .support.tiny_gguf import CHATML_TEMPLATE, bpe_vocab, spm_vocab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +131,26 @@ def test_scores_have_a_column_for_each_shift(
     assert found["rewards"].keys() == {"ours", "plain"}
     for name, total in found["rewards"].items():
         assert sum(found["shifts"][name]) == pytest.approx(total)
+
+
+def test_how_many_tokens_are_weighed_by_all_their_pieces_can_be_said(
+    invoke: Callable[..., tuple[int, str, str]], target: list[str], files: Files
+) -> None:
+    letters = bpe_vocab(merges=("x y",))
+    _, draft, reference = files.trio(vocab=letters, chat_template=CHATML_TEMPLATE)
+    shift = f"ours={draft.path}:{reference.path}"
+
+    def goal(refined: int) -> str:
+        flags = ["--shift", shift, "--refined-tokens", str(refined), "--json"]
+        code, out, err = invoke("score", *target, *flags, "ab", " cd ab", "--strength", "2")
+        assert code == 0, err
+        return str(json.loads(out)["goal_logprob"])
+
+    assert goal(0) != goal(16) == goal(16)
+    flags = ["--shift", shift, "--refined-tokens", "-1"]
+    code, _, err = invoke("score", *target, *flags, "ab", " cd ab")
+    assert code == 2
+    assert "--refined-tokens must be between 0" in err
 
 
 def test_a_base_drafts_and_shifts_nothing(

@@ -407,6 +407,7 @@ WRONG_LOADING: dict[str, tuple[object, ...]] = {
     "n_seq_max": (0, -1, 256, 100000),
     "n_threads": (-1, 513, 100000),
     "n_threads_batch": (-1, 513, 100000),
+    "poll": (-1, 101),
     "type_k": ("f17", "", "i8", "q8_K"),
     "type_v": ("f17", "i32", "q8_1"),
 }

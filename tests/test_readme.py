@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from .support.documents import ROOT, Document, dry_run, run_command_line, write_example_models
+from .support.http_server import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,11 +37,32 @@ def test_python_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [c for c in README.commands if c.startswith("rewardshift ")])
+SERVE = "rewardshift serve "
+LINES = [c for c in README.commands if c.startswith("rewardshift ") and not c.startswith(SERVE)]
+
+
+@pytest.mark.parametrize("command", LINES)
 def test_command_lines_run(command: str, readme_models: Path) -> None:
     done = run_command_line(command, readme_models)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.usefixtures("readme_models")
+def test_the_server_answers_as_shown() -> None:
+    (serve,) = (shlex.split(c)[2:] for c in README.commands if c.startswith(SERVE))
+    (curl,) = (shlex.split(c)[1:] for c in README.commands if c.startswith("curl "))
+    address, flag, body = curl
+    assert flag == "-d"
+    assert "127.0.0.1:8080" in address  # the default
+    with Command(*serve, "--port", "0") as command:
+        url = command.wait_for_url()
+        while httpx.get(f"{url}/health").status_code != httpx.codes.OK:
+            time.sleep(0.1)
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}  # curl says so of any text
+        at = url + urlsplit(address).path
+        answer = httpx.post(at, content=body, headers=kind, timeout=60)
+    assert answer.json()["choices"][0]["finish_reason"] in {"stop", "length"}, answer.text
 
 
 @pytest.mark.parametrize("command", [c for c in README.commands if c.startswith("make ")])
@@ -55,4 +81,5 @@ def test_the_demo_installs_nothing_that_only_tests_need_and_nothing_is_built_twi
 
 
 def test_no_other_commands_are_shown() -> None:
-    assert all(command.split()[0] in {"make", "rewardshift"} for command in README.commands)
+    known = {"make", "rewardshift", "curl"}
+    assert all(command.split()[0] in known for command in README.commands)

@@ -151,7 +151,7 @@ def test_what_there_is_not_is_an_error_object_too(client: TestClient) -> None:
 def test_only_a_key_opens_a_server_that_has_keys(files: Files) -> None:
     with serving(files, api_keys=(b"first", b"second")) as client:
         for headers in ({}, {"Authorization": "Bearer third"}, {"Authorization": "first"}):
-            for path in ("/v1/models", "/props", "/metrics", "/openapi.json", "/docs"):
+            for path in ("/v1/models", "/props", "/metrics", "/openapi.json"):
                 answer = client.get(path, headers=headers)
                 assert answer.status_code == 401
                 assert answer.json()["error"]["type"] == "authentication_error"
@@ -232,3 +232,12 @@ def test_browsers_of_allowed_pages_are_told_what_they_may(client: TestClient) ->
     assert "POST" in answer.headers["access-control-allow-methods"]
     assert answer.headers["access-control-allow-headers"] == "authorization, x-stainless-os"
     assert client.options(URL, headers={"origin": "https://b.example", **asking}).status_code == 403
+
+
+def test_errors_are_described_as_they_are(client: TestClient) -> None:
+    told = client.get("/openapi.json").json()
+    for methods in told["paths"].values():
+        for operation in methods.values():
+            assert set(operation["responses"]) == {"200", "default"}
+    described = told["components"]["schemas"]["ErrorObject"]["properties"]
+    assert set(client.post(URL, json={}).json()["error"]) == set(described)

@@ -131,6 +131,13 @@ def test_what_is_no_json_is_told_where_it_is_none(client: TestClient) -> None:
         assert "Expecting value" in error["message"]
 
 
+def test_a_part_of_no_kind_is_told_in_our_words(client: TestClient) -> None:
+    part = {"type": ["input_text"], "text": "ab"}
+    answer = client.post("/v1/responses", json={"input": [{"role": "user", "content": [part]}]})
+    assert answer.status_code == 400
+    assert "input[0].content[0] is of type ['input_text']" in answer.json()["error"]["message"]
+
+
 GRAMMARS: list[dict[str, Any]] = [
     {"grammar": "start: nowhere"},
     {"grammar": 'root ::= "a'},
@@ -190,4 +197,25 @@ def test_counts_that_are_negative_or_beyond_all_bounds_are_refused(
 def is_allowed(name: str, count: int) -> bool:
     """A seed has 64 bits; a limit may be beyond what is possible."""
     limits = ("max_tokens", "max_completion_tokens", "n_predict", "max_output_tokens")
-    return count > 0 and (name == "seed" or name in limits) and count < 2**64
+    return count > 0 and (name in limits or (name == "seed" and count < 2**64))
+
+
+# --- a decoder that is stuck ----------------------------------------------------------------------
+
+
+def test_a_step_that_does_not_end_is_no_health_until_it_does(files: Files) -> None:
+    async def scenario() -> None:
+        async with staged(files, stalled_seconds=0.05) as stage:
+            stuck = stage.ask()
+            await stage.at_gate()
+            await until(lambda: stage.server.worker.seconds_busy > 0.05)
+            status, health = await stage.health()
+            assert (status, health["status"]) == (503, "error")
+            assert "one step has taken" in health["error"]["message"]
+            assert b"rewardshift:ready 0.0" in await Exchange(stage.app, "/metrics").body()
+            stage.decoder.open_gate()
+            assert await stuck.status() == 200
+            await until(lambda: stage.server.health == ("ok", ""))
+            assert (await stage.health())[0] == 200
+
+    run(scenario)

@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +67,38 @@ def test_special_tokens_are_added_and_parsed_when_asked(bpe: Decoder, files: Fil
     with Decoder(files.model().path, **EXACT) as spm:
         assert spm.tokenize("ab")[0] == 1
         assert spm.tokenize("ab", add_special=False)[0] != 1
+
+
+@pytest.mark.skipif(SANITIZED, reason="its frames are several times as large")
+@pytest.mark.parametrize("pre", ["tekken", "gpt-4o", "deepseek-llm", "falcon"])
+def test_a_long_run_of_one_kind_of_character_is_a_text_like_others(pre: str) -> None:
+    """llama.cpp's splitting recurses for each of them: a stack that is overrun ends a process."""
+    process = run_python(
+        f"""
+        import tempfile
+        from pathlib import Path
+        from rewardshift import Decoder
+        from support.tiny_gguf import TinySpec, bpe_vocab, write_model
+
+        with tempfile.TemporaryDirectory() as folder:
+            spec = TinySpec(vocab=bpe_vocab(pre={pre!r}))
+            path = write_model(Path(folder) / "a.gguf", spec).path
+            with Decoder(path, n_ctx=64, n_threads=1, progress=False) as decoder:
+                for text in ("a", "!", "\\n", "\u4e2d", "1"):
+                    print(decoder.detokenize(decoder.tokenize(text * 40_000)) == text * 40_000)
+        """
+    )
+    assert process.stdout.split() == ["True"] * 5, process.stderr
+
+
+def test_other_threads_go_on_while_a_text_is_read(bpe: Decoder) -> None:
+    reading = threading.Thread(target=bpe.tokenize, args=("ab 12 " * 100_000,))
+    reading.start()
+    moments = 0
+    while reading.is_alive():
+        moments += 1
+        time.sleep(0)
+    assert moments > 10
 
 
 def test_control_tokens_show_only_when_asked(bpe: Decoder) -> None:

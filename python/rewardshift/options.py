@@ -43,6 +43,7 @@ class ContextOptions(TypedDict, total=False):
     kv_unified: bool
     n_threads: int
     n_threads_batch: int
+    poll: int
     flash_attn: bool | None
     type_k: str
     type_v: str

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[tuple[str, int]]:
-    """Serves an application in a thread; gives host and port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def listening(app: FastAPI, port: int = 0) -> Iterator[tuple[str, int]]:
+    """Serves an application in a thread; gives host and port, any that is free for 0."""
+    listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     )
@@ -77,6 +77,11 @@ class Command:
         assert self._serves.wait(60)
         assert self.url, self.lines
         return self.url
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
         """Sends it one."""

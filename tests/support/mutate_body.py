@@ -178,6 +178,12 @@ ENDPOINTS = (
         ),
         decodes=False,
     ),
+    Endpoint(
+        "/v1/chat/completions/input_tokens",
+        ConversationFields,
+        ({"messages": MESSAGES, "tools": TOOLS}, {"messages": MESSAGES[:1]}),
+        decodes=False,
+    ),
     Endpoint("/detokenize", DetokenizeRequest, ({"tokens": [1, 5, 9]},), decodes=False),
     Endpoint(
         "/apply-template",
@@ -192,7 +198,7 @@ ENDPOINTS = (
 
 NUMBERS = (
     *(0, -1, 1, 2, -2, 3, 63, 64, 65, 100, 101, 255, 256, 511, 512, 513, -100),
-    *((sign << bits) + off for bits in (31, 32, 53, 63, 64) for off in (-1, 0, 1) for sign in (1, -1)),
+    *((s << bits) + off for bits in (31, 32, 53, 63, 64) for off in (-1, 0, 1) for s in (1, -1)),
     *(0.0, -0.0, 0.5, 1.0, 1.5, -0.5, 1e-9, 1e-320, 1e38, 1e39, 1e308, -1e308),
     *(Raw("NaN"), Raw("Infinity"), Raw("-Infinity"), Raw("1e999"), Raw("-1e999")),
     *(Raw("9" * 400), Raw("-" + "9" * 5000), Raw("0." + "1" * 500), Raw("1E5"), Raw("0x10")),
@@ -205,9 +211,9 @@ TEXTS = (
     *("{{ 1 }}", "{% for i in range(10**9) %}a{% endfor %}", "{{ x.__class__ }}", "%s%n", "$(id)"),
     *("auto", "required", "none", "exact", "paper", "speculative", "text", "json_object", "true"),
     *("system", "user", "assistant", "tool", "developer", "function", "null", "0", "-1", "1.5"),
-    *("../../etc/passwd", "http://[::1]/", "'; DROP TABLE--", "a" * 200, "ab " * 300, "\u202eab"),
-    *(Raw('"\\ud800"'), Raw('"\\udc00\\ud800"'), Raw('"a\\udfffb"'), Raw('"\\u0000"'), Raw('"\\x"')),
-    *(Raw('"\t"'), Raw('"\\u12"'), Raw("'a'"), Raw('"a'), Raw('"' + "é" * 2000 + '"')),
+    *("../../etc/passwd", "http://[::1]/", "'; DROP TABLE--", "a" * 200, "ab " * 300),
+    *(Raw('"\\ud800"'), Raw('"\\udc00\\ud800"'), Raw('"a\\udfffb"'), Raw('"\\u0000"')),
+    *(Raw('"\\x"'), Raw('"\t"'), Raw('"\\u12"'), Raw("'a'"), Raw('"a'), Raw('"' + "é" * 999 + '"')),
 )  # fmt: skip
 GIANTS: tuple[Callable[[], Any], ...] = (
     lambda: "a" * 100_000,
@@ -234,15 +240,15 @@ GRAMMARS = (
     *("start: x", "start: start", 'start: "a"+', "start: /[/", "start: /(a*)*b/", "start:", "%"),
     *('start: "a" start', 'start: "\\ud800"', "root ::=", "root ::= root", 'root ::= "a', "::="),
     *('root ::= [a-', 'root ::= ("a" | root)* "b"', "start: /a{1,99999999}/", "start: %json {}"),
-    *("start: /(?=a)b/", "start: x\nx: y\ny: x", "start: <|im_end|>", "start: <[5]>", "\0", "a" * 99),
+    *("start: /(?=a)b/", "start: x\nx: y\ny: x", "start: <|im_end|>", "start: <[5]>", "\0"),
     'start: a{0,100000}\na: "b"',
 )  # fmt: skip
 REGEXES = ("(", "[", "a{2,1}", "(?=a)", "(a*)*", "a{99999999}", "\\", "\\p{Zzz}", "(?P<a>b)\\1", "")
 SCHEMAS: tuple[Any, ...] = (
     *({"type": "nonsense"}, {"type": 5}, {"$ref": "#/nowhere"}, {"$ref": "http://a.example/b"}),
     *({"$ref": "#"}, {"allOf": [{"$ref": "#"}]}, {"enum": []}, {"const": None}, {"not": {}}),
-    *({"pattern": "("}, {"type": "string", "pattern": "(a*)*$"}, {"type": "integer", "minimum": 1e99}),
-    *({"type": "string", "minLength": 10**9}, {"minItems": -1}, {"type": "array", "minItems": 10**7}),
+    *({"pattern": "("}, {"type": "string", "pattern": "(a*)*$"}, {"minimum": 1e99}),
+    *({"type": "string", "minLength": 10**9}, {"minItems": -1}, {"minItems": 10**7}),
     *({"properties": {"a": 1}}, {"required": "a"}, {"required": ["b"] * 1000}, {"anyOf": []}),
     *({"type": "object", "additionalProperties": 3}, {"x-guidance": {}}, {"type": ["a", []]}, True),
     *(False, {"type": "number", "multipleOf": 0}, {"type": "integer", "minimum": 5, "maximum": 1}),
@@ -273,12 +279,13 @@ SPECIAL: dict[str, tuple[Any, ...]] = {
     ),
     "logit_bias": (
         *({"999999": 1}, {"-1": 1}, {"a": 1}, {"": 1}, {"5": 1e39}, {"５": 1}, {"05": 1, "5": 2}),
-        *([[5]], [[5, 1, 2]], [["a", 1]], [[10**30, 1]], [[-1, False]], [[5, True]], [5], [[[], 1]]),
+        *([[5]], [[5, 1, 2]], [["a", 1]], [[10**30, 1]], [[-1, False]], [[5, True]], [5]),
+        [[[], 1]],
         *({str(i): -100 for i in range(300)}, {"5": -1e38, "9": 1e38}, {"5": Raw("NaN")}),
     ),
     "messages": (
         *([], [{}], [{"role": "user"}], [{"content": "a"}], [{"role": 5, "content": "a"}]),
-        *([{"role": "user", "content": c}] for c in (None, 5, {}, [], [5], [{"type": "image_url"}])),
+        *([{"role": "user", "content": c}] for c in (None, 5, {}, [], [5], [{"type": "x"}])),
         *([{"role": "user", "content": t}] for t in TEXTS),
         *([{"role": "assistant", "content": "a", "tool_calls": c}] for c in (5, [], [{}], [5], {})),
         [{"role": "assistant", "tool_calls": [{"function": {"name": 5, "arguments": "{"}}]}],
@@ -294,7 +301,7 @@ SPECIAL: dict[str, tuple[Any, ...]] = {
     "stop": (["a"] * 65, ["a" * 1001], [""], ["", "a"], "", ["\ud800"], [5], ["a", None]),
     "continue_from": ([-1], [10**9], [2**40], [0] * 600, ["a"], [True]),
     "tokens": ([-1], [10**9], [2**40], [2**70], [1.5], ["a"], [True], [0] * 5000),
-    "prompt": ([], [[]], [5, "a"], [-1], [2**40], [[5], "a"], ["a"] * 70, [[2**70]], [True], [None]),
+    "prompt": ([], [[]], [5, "a"], [-1], [2**40], [[5], "a"], ["a"] * 70, [[2**70]], [True]),
     "input": (
         *([], [{}], [{"type": "message"}], [{"type": "x"}], [{"type": "function_call"}], [5]),
         *([{"role": "user", "content": c}] for c in (5, [5], [{"type": "input_image"}], [{}])),

@@ -11,10 +11,11 @@ from rewardshift import Decoder
 from rewardshift.serve.tools.formats import HERMES, LLAMA, MISTRAL, MISTRAL_NAMED
 
 from .served import serving_of
-from .tiny_gguf import bpe_vocab
+from .tiny_gguf import TinySpec, bpe_vocab, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from starlette.testclient import TestClient
 
@@ -75,6 +76,16 @@ def decoder_of(files: Files, form: ToolFormat | None, **options: Any) -> Decoder
     target = files.model(**spec, chat_template=template)
     draft = files.model(**spec, chat_template=template, seed=3)
     return Decoder(target.path, draft.path, **{"n_ctx": 4096, "n_threads": 1, **options})
+
+
+def shifted_decoder(folder: Path) -> Decoder:
+    """A target that a pair shifts, whose template calls tools; its files go to the folder."""
+    specs = [
+        TinySpec(vocab=VOCAB, chat_template=template_of(HERMES), scale=2.0, **noise)
+        for noise in ({}, {"noise": 0.35, "noise_seed": 1}, {"noise": 0.35, "noise_seed": 2})
+    ]
+    paths = [write_model(folder / f"{i}.gguf", spec).path for i, spec in enumerate(specs)]
+    return Decoder(*paths, n_ctx=512, n_threads=1, progress=False)
 
 
 @contextmanager

@@ -71,6 +71,7 @@ void validate(const ContextOptions& o) {
   at_least(o.n_threads, 0, "n_threads");
   at_least(o.n_threads_batch, 0, "n_threads_batch");
   at_least(o.n_histories, 1, "n_histories");
+  require(o.poll >= 0 && o.poll <= 100, "poll", "from 0 to 100", std::to_string(o.poll));
   const int most = static_cast<int>(llama_max_parallel_sequences()) / o.n_histories - 1;
   require(o.n_seq_max <= most, "n_seq_max", "at most " + std::to_string(most),
           std::to_string(o.n_seq_max));

@@ -28,6 +28,7 @@ struct ContextOptions {
   bool classifies = false;  ///< rows are what a classification head says, not logits
   int n_threads = 0;        ///< for single rows; 0 is one per physical core
   int n_threads_batch = 0;  ///< for batches; 0 is as n_threads
+  int poll = kPoll;         ///< of the pool's threads
   /// Unset is wherever a GPU supports it. On the processor it is slow, the more so the longer the
   /// history, and adds up by thread; there it is used for quantised values only, which need it.
   std::optional<bool> flash_attn;

@@ -156,7 +156,7 @@ int usable_cores() {
   return std::min(count, quota_cores().value_or(count));
 }
 
-Threadpool::Threadpool(int n_threads) : size_(n_threads), governor_(n_threads) {
+Threadpool::Threadpool(int n_threads, int poll) : size_(n_threads), governor_(n_threads) {
   if (n_threads < 1 || n_threads > GGML_MAX_N_THREADS) {
     throw std::invalid_argument("a pool has 1 to " + std::to_string(GGML_MAX_N_THREADS) +
                                 " threads, not " + std::to_string(n_threads));
@@ -165,6 +165,7 @@ Threadpool::Threadpool(int n_threads) : size_(n_threads), governor_(n_threads) {
   require_threads(n_threads);
   const auto create = cpu_function<decltype(&ggml_threadpool_new)>("ggml_threadpool_new");
   ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
+  params.poll = static_cast<std::uint32_t>(poll);
   pool_.reset(create(&params));
   if (pool_ == nullptr) {
     throw OutOfMemoryError("no memory for " + std::to_string(n_threads) + " threads", 0);

@@ -38,12 +38,17 @@ std::vector<std::pair<std::string, std::string>> cpu_features();
 /// Physical cores this process may run on, or fewer where a container limits its time.
 int usable_cores();
 
+/// llama.cpp's own: threads that are done look out for more work for a third of a second or so.
+constexpr int kPoll = 50;
+
 /// Worker threads that any number of contexts take turns in using, fewer of them while other
 /// programs keep the cores busy.
 class Threadpool {
  public:
-  /// Throws std::invalid_argument for a silly number, OutOfMemoryError if it cannot be had.
-  explicit Threadpool(int n_threads);
+  /// Threads that are done look out for more work until they sleep: as long as `poll` says, from 0,
+  /// not at all, to 100. Meanwhile they take the processor from everybody else.
+  /// Throws std::invalid_argument for a silly number of them, OutOfMemoryError if it cannot be had.
+  explicit Threadpool(int n_threads, int poll = kPoll);
 
   ggml_threadpool* get() const { return pool_.get(); }
   int size() const { return size_; }

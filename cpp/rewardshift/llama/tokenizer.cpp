@@ -5,12 +5,24 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <limits>
 #include <new>
 #include <stdexcept>
 #include <unordered_map>
 
+#include "rewardshift/large_stack.h"
+
 namespace rewardshift::llama {
+namespace {
+
+// llama.cpp splits the text of some vocabularies by std::regex, which recurses for each character
+// of a match: 26,000 equal ones in a row overran a stack of 8 MiB, which ends the process.
+constexpr std::size_t kStackPerByte = 512;  // 324 were measured
+constexpr std::size_t kShort = 4096;
+constexpr std::size_t kLong = std::size_t{8} << 20;  // the stack is 4 GiB then
+
+}  // namespace
 
 std::vector<Token> Tokenizer::tokenize(std::string_view text, bool add_special,
                                        bool parse_special) const {
@@ -20,6 +32,24 @@ std::vector<Token> Tokenizer::tokenize(std::string_view text, bool add_special,
   if (text.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()) / 2) {
     throw std::invalid_argument("text of " + std::to_string(text.size()) + " bytes is too long");
   }
+  if (llama_vocab_type(vocab_) != LLAMA_VOCAB_TYPE_BPE || text.size() <= kShort) {
+    return tokenize_here(text, add_special, parse_special);
+  }
+  std::vector<Token> tokens;
+  std::exception_ptr error;
+  run_on_large_stack(kStackPerByte * std::min(text.size(), kLong), [&] {
+    try {
+      tokens = tokenize_here(text, add_special, parse_special);
+    } catch (...) {
+      error = std::current_exception();
+    }
+  });
+  if (error) std::rethrow_exception(error);
+  return tokens;
+}
+
+std::vector<Token> Tokenizer::tokenize_here(std::string_view text, bool add_special,
+                                            bool parse_special) const {
   std::vector<Token> tokens(text.size() + 2);
   const auto length = static_cast<std::int32_t>(text.size());
   try {

@@ -39,6 +39,8 @@ class Tokenizer {
   bool is_end_of_generation(Token token) const;
 
  private:
+  std::vector<Token> tokenize_here(std::string_view text, bool add_special,
+                                   bool parse_special) const;
   std::vector<Token> spell(std::string_view text, bool add_special, bool parse_special) const;
 
   const llama_vocab* vocab_;

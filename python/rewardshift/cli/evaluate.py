@@ -260,6 +260,7 @@ def _command(load: LoadFlags, flags: EvalFlags, specs: Sequence[str]) -> str:
         *(("--shift", shift) for shift in load.shift or ()),
         ("--base", load.base),
         *(("-c", load.n_ctx), ("-ngl", load.n_gpu_layers), ("-t", load.n_threads)),
+        ("--refined-tokens", load.refined_tokens),
         *(("--prompts", flags.prompts), ("--question", flags.question)),
         *(("--draft-system", flags.draft_system), ("--against", flags.against)),
         ("--out", None if flags.folder == EvalFlags.folder else flags.folder),

@@ -122,6 +122,10 @@ class LoadFlags:
         int | None,
         _core_option(_core.ContextOptions, "n_threads", "-t", "--threads", panel=_LOADING),
     ] = None
+    refined_tokens: Annotated[
+        int | None,
+        _core_option(_core.DecoderOptions, "refined_tokens", "--refined-tokens", panel=_LOADING),
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuses roles without a target, and a pair beside shifts."""
@@ -159,16 +163,29 @@ class LoadFlags:
         """The arguments of ``Decoder`` that the user gave."""
         return _given(**(vars(self) | {"shift": None, "shifts": self.shifts() or None}))
 
-    def open(self, *, branches: int | None = None, places: int | None = None) -> Decoder:
+    def open(self, *, branches: int | None = None) -> Decoder:
         """Loads the models, with a progress bar on a terminal.
 
         Args:
             branches: Of the widest tree of drafts; each takes the place of a request.
-            places: Of requests that are decoded at the same time; the default unless given.
         """
-        usual = _core.ContextOptions().n_seq_max if places is None else places
-        room = {"n_seq_max": max(usual, branches or 0)}
-        return Decoder(**self.completed().arguments(), **room)  # type: ignore[arg-type]
+        wide = branches is not None and branches > _core.ContextOptions().n_seq_max
+        room: dict[str, Any] = {"n_seq_max": branches} if wide else {}
+        return Decoder(**self.completed().arguments(), **room)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingLoadFlags(LoadFlags):
+    """The same, for many requests at once, from a program that also does other things."""
+
+    n_seq_max: Annotated[
+        int | None,
+        _core_option(_core.ContextOptions, "n_seq_max", "-np", "--parallel", panel=_LOADING),
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Likewise; threads that are done leave the processor to what serves."""
+        return {"poll": 0, **super().arguments()}
 
 
 @dataclass(frozen=True, kw_only=True)

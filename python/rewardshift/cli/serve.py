@@ -3,7 +3,6 @@
 import os
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from rewardshift.files.text import read_lines
 from rewardshift.serve import require_extra
 
 from .command import command
-from .options import LengthFlags, LoadFlags, LogFlags, _request_option, option
+from .options import LengthFlags, LogFlags, ServingLoadFlags, _request_option, option
 
 if TYPE_CHECKING:
     from rewardshift.serve.settings import Settings
@@ -89,15 +88,6 @@ class ServeFlags:
     ssl_certfile: Annotated[
         Path | None, option("--ssl-certfile", panel=_SERVER, text="Of HTTPS.", metavar="FILE")
     ] = None
-    parallel: Annotated[
-        int | None,
-        option(
-            *("-np", "--parallel"),
-            panel=_SERVER,
-            text="Answers that are decoded at the same time.",
-            least=1,
-        ),
-    ] = None
     max_queue: Annotated[
         int | None,
         option("--max-queue", panel=_SERVER, text="Answers that may wait for a place.", least=0),
@@ -159,7 +149,9 @@ class ServeFlags:
 
 
 @command
-def serve(load: LoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: LogFlags) -> None:
+def serve(
+    load: ServingLoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: LogFlags
+) -> None:
     """Serve a model over HTTP, as OpenAI and llama-server spell it, with a page to look at.
 
     Ctrl-C, or SIGTERM, lets answers under way end first; a second one does not.
@@ -182,4 +174,4 @@ def serve(load: LoadFlags, defaults: DefaultFlags, flags: ServeFlags, output: Lo
         ssl_keyfile=flags.ssl_keyfile,
         ssl_certfile=flags.ssl_certfile,
     )
-    run(partial(load.open, places=flags.parallel), settings, address)
+    run(load.open, settings, address)

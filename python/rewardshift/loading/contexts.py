@@ -30,7 +30,7 @@ class Contexts:
         self._contexts: dict[str, _core.Context] = {}
         self._options = options
         self._n_ctx = options.n_ctx
-        self._pool = _core.Threadpool(max(options.n_threads, options.n_threads_batch))
+        self._pool = _core.Threadpool(max(options.n_threads, options.n_threads_batch), options.poll)
         self._adapters = {
             reader.name: _core.Adapter(reader.source, reader.lora.path)
             for reader in panel.readers

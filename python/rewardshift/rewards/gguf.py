@@ -86,7 +86,7 @@ class GGUFRewardModel(StaysHere):
         self._template = self._own_template() if form is None else None
         threads = context_options.n_threads or _core.usable_cores()
         context_options.n_threads = threads
-        pool = _core.Threadpool(max(threads, context_options.n_threads_batch))
+        pool = _core.Threadpool(max(threads, context_options.n_threads_batch), context_options.poll)
         self._classifier = _core.Classifier(self._model, context_options, pool)
         self._output = self._index(label)
         self._warn_of_no_pooler()

@@ -23,6 +23,7 @@ from .record import current
 from .routes import all_routers
 from .server import Server
 from .settings import Settings
+from .wire.error import ErrorAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,7 +58,14 @@ def build_app(open_decoder: Callable[[], Decoder], settings: Settings | None = N
         finally:
             await server.close()
 
-    app = FastAPI(title="rewardshift", version=_core.version, lifespan=life, redoc_url=None)
+    app = FastAPI(
+        title="rewardshift",
+        version=_core.version,
+        lifespan=life,
+        docs_url=None,  # FastAPI's come from another host
+        redoc_url=None,
+        responses={"default": {"model": ErrorAnswer, "description": "An error"}},
+    )
     app.state.server = server
     paths: set[str] = set()
     for router in all_routers():

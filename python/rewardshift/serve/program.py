@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -49,9 +50,21 @@ def run(open_decoder: Callable[[], Decoder], settings: Settings, address: Addres
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
-        _Program(config, server).run([listener])
+        _serve(_Program(config, server), listener)
     if not server.was_ever_open and server.worker.error is not None:
         raise server.worker.error
+
+
+def _serve(program: _Program, listener: socket.socket) -> None:
+    """Until a signal ends it: SIGTERM as it should, so that whoever sent it sees success.
+
+    uvicorn raises the signal again once it has ended, for whoever handled it before.
+    """
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        program.run([listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_log() -> None:

@@ -1,13 +1,16 @@
 #include "rewardshift/mask/llguidance/grammar.h"
 
+#include <cstddef>
 #include <utility>
 
 #include "rewardshift/error.h"
-#include "rewardshift/mask/llguidance/large_stack.h"
+#include "rewardshift/large_stack.h"
 #include "rewardshift/mask/llguidance/walk.h"
 
 namespace rewardshift::llguidance {
 namespace {
+
+constexpr std::size_t kStackBytes = std::size_t{256} << 20;
 
 const char* name_of(Language language) {
   switch (language) {
@@ -63,7 +66,8 @@ std::shared_ptr<const Grammar> compile(std::shared_ptr<const Vocabulary> vocabul
   const Functions& call = vocabulary->call();
   const LlgConstraintInit init = limits_for(*vocabulary);
   LlgMatcher* made = nullptr;
-  run_on_large_stack([&] { made = call.new_matcher(&init, name_of(language), text.c_str()); });
+  run_on_large_stack(kStackBytes,
+                     [&] { made = call.new_matcher(&init, name_of(language), text.c_str()); });
   Matcher matcher(made, FreeMatcher{&call});
   if (call.matcher_is_error(matcher.get())) throw GrammarError(error_of(call, matcher.get()));
   auto compiled = std::make_shared<Compiled>(std::move(vocabulary), std::move(matcher));

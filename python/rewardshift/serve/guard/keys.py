@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-OPEN = frozenset(("/", "/health", "/v1/health", "/favicon.ico"))
+OPEN = frozenset(("/", "/docs", "/health", "/v1/health", "/favicon.ico"))
 OPEN_BELOW = "/page/"
 
 
 class KeyGuard:
-    """Asks for one of the keys, but for health and the page."""
+    """Asks for one of the keys, but for health and the pages."""
 
     def __init__(self, app: ASGIApp, *, keys: Sequence[bytes]) -> None:
         """Before an application; without keys it is open."""

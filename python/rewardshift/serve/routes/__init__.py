@@ -11,6 +11,7 @@ from . import (
     llama,
     metrics,
     models,
+    page,
     props,
     responses,
     score,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def all_routers() -> list[APIRouter]:
     """One for each module here that answers requests."""
     modules = (
-        *(chat, completions, health, llama, metrics, models),
+        *(chat, completions, health, llama, metrics, models, page),
         *(props, responses, score, slots, tokens),
     )
     return [module.router for module in modules]

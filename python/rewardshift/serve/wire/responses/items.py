@@ -64,7 +64,8 @@ def _text(content: object, where: str) -> str:
     texts = []
     for number, part in enumerate(content):
         kind = part.get("type") if isinstance(part, dict) else None
-        text = part.get("refusal" if kind == "refusal" else "text") if kind in _TEXTS else None
+        is_text = isinstance(kind, str) and kind in _TEXTS
+        text = part.get("refusal" if kind == "refusal" else "text") if is_text else None
         if not isinstance(text, str):
             raise wrong(f"{where}[{number}] is of type {kind!r}; only text can be read", where)
         texts.append(text)

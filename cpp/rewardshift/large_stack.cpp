@@ -1,6 +1,6 @@
-#include "rewardshift/mask/llguidance/large_stack.h"
+#include "rewardshift/large_stack.h"
 
-#include <cstddef>
+#include <string>
 
 #include "rewardshift/error.h"
 
@@ -10,10 +10,8 @@
 #include <pthread.h>
 #endif
 
-namespace rewardshift::llguidance {
+namespace rewardshift {
 namespace {
-
-constexpr std::size_t kStackBytes = std::size_t{256} << 20;
 
 #ifdef _WIN32
 DWORD WINAPI enter(void* work) {
@@ -29,10 +27,10 @@ void* enter(void* work) {
 
 }  // namespace
 
-void run_on_large_stack(const std::function<void()>& work) {
+void run_on_large_stack(std::size_t stack_bytes, const std::function<void()>& work) {
   void* argument = const_cast<std::function<void()>*>(&work);
 #ifdef _WIN32
-  HANDLE thread = CreateThread(nullptr, kStackBytes, enter, argument,
+  HANDLE thread = CreateThread(nullptr, stack_bytes, enter, argument,
                                STACK_SIZE_PARAM_IS_A_RESERVATION, nullptr);
   const bool started = thread != nullptr;
   if (started) {
@@ -42,13 +40,16 @@ void run_on_large_stack(const std::function<void()>& work) {
 #else
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStackBytes);
+  pthread_attr_setstacksize(&attributes, stack_bytes);
   pthread_t thread{};
   const bool started = pthread_create(&thread, &attributes, enter, argument) == 0;
   pthread_attr_destroy(&attributes);
   if (started) pthread_join(thread, nullptr);
 #endif
-  if (!started) throw Error("no thread to compile a grammar on");
+  if (!started) {
+    throw Error("no thread with a stack of " + std::to_string(stack_bytes >> 20) +
+                " MiB can be had");
+  }
 }
 
-}  // namespace rewardshift::llguidance
+}  // namespace rewardshift
