@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -27,6 +28,12 @@ def sources() -> Path:
     """The folder that the package is built from."""
     done = subprocess.run([sys.executable, FETCH], stdout=subprocess.PIPE, text=True, check=True)
     return Path(done.stdout.splitlines()[-1])
+
+
+def free_port() -> int:
+    """One that nobody listens at now, unlike the tests' 8080."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def main(arguments: list[str]) -> int:
@@ -56,6 +63,7 @@ def run(arguments: list[str]) -> int:
             ),
             MODEL: "\n".join(write_stand_in(Path(models))),
             TALLY_VARIABLE: str(TALLY),
+            "PORT": str(free_port()),
         }
         units = [str(Path("unit", f"{unit}.py")) for unit in UNITS]
         command = [sys.executable, "-m", "pytest", "-p", "clients.llama_server.plugin", "-q"]
