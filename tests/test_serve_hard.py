@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.testclient import TestClient
 
+    from rewardshift import Decoder
     from tests.conftest import Files
 
 COMPLETIONS = "/v1/completions"
@@ -198,6 +200,63 @@ def is_allowed(name: str, count: int) -> bool:
     """A seed has 64 bits; a limit may be beyond what is possible."""
     limits = ("max_tokens", "max_completion_tokens", "n_predict", "max_output_tokens")
     return count > 0 and (name in limits or (name == "seed" and count < 2**64))
+
+
+# --- grammars that take their time ----------------------------------------------------------------
+
+
+class Compiling:
+    """A compiler of grammars that waits for leave."""
+
+    def __init__(self, decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self.leave = threading.Event()
+        self._compile = decoder.compile_grammar
+        monkeypatch.setattr(decoder, "compile_grammar", self)
+
+    def __call__(self, **form: Any) -> object:
+        self.begun += 1
+        self.leave.wait()
+        return self._compile(**form)
+
+
+def test_who_waits_for_a_grammar_counts_as_waiting(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with staged(files, options={"n_seq_max": 1}, max_queue=1) as stage:
+            stage.decoder.open_gate()
+            compiling = Compiling(stage.decoder, monkeypatch)
+            waiting = [stage.ask(regex="a{3}", ignore_eos=False) for _ in range(2)]
+            await until(lambda: compiling.begun == 2)
+            assert await stage.ask(regex="b").status() == 429
+            compiling.leave.set()
+            for exchange in waiting:
+                assert (await exchange.json())["choices"][0]["text"] == "aaa"
+            assert await stage.ask().status() == 200
+
+    run(scenario)
+
+
+def test_grammars_of_who_has_left_are_not_compiled(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with staged(files) as stage:
+            stage.decoder.open_gate()
+            compiling = Compiling(stage.decoder, monkeypatch)
+            asked = [stage.ask(regex="a{3}") for _ in range(6)]
+            await until(lambda: compiling.begun == 2)
+            for exchange in asked:
+                exchange.leave()
+                await exchange.ended()
+            compiling.leave.set()
+            last = stage.ask(regex="b{2}", ignore_eos=False)
+            assert (await last.json())["choices"][0]["text"] == "bb"
+            assert compiling.begun == 3
+            assert stage.server.worker.under_way == 0
+
+    run(scenario)
 
 
 # --- a decoder that is stuck ----------------------------------------------------------------------
