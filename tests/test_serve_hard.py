@@ -11,11 +11,13 @@ import pytest
 from rewardshift import OutOfMemoryError
 from tests.support.exchange import Exchange, until
 from tests.support.mutate_body import ENDPOINTS
-from tests.support.served import serving
+from tests.support.served import serving, serving_of
 from tests.support.staged import staged
+from tests.support.tool_models import shifted_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from pathlib import Path
 
     from starlette.testclient import TestClient
 
@@ -122,6 +124,27 @@ def test_numbers_that_leave_no_token_are_the_requests_fault(
     answer = client.post(COMPLETIONS, json={"prompt": "ab ab", "max_tokens": 4, **fields})
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["code"] == "nothing_possible"
+
+
+def test_a_top_p_of_next_to_nothing_leaves_one_token(tmp_path: Path) -> None:
+    """Its mass is rounded to nothing, which no search for it must wait for."""
+    asked: dict[str, Any] = {"prompt": "ab", "max_tokens": 8, "deterministic": False}
+    with serving_of(lambda: shifted_decoder(tmp_path)) as client:
+        for top_p in (1e-308, 1e-320, 5e-324):
+            for form in ({}, {"choice": ["ab", "cd"]}, {"json_schema": {"type": "object"}}):
+                answer = client.post(COMPLETIONS, json={**asked, "top_p": top_p, **form})
+                assert answer.status_code == 200
+
+
+def test_halves_of_pairs_are_repeated_as_they_came(files: Files, client: TestClient) -> None:
+    asked = b'{"input": "ab", "max_output_tokens": 1, "user": "a\\udfffb"}'
+    answer = client.post("/v1/responses", content=asked)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["user"] == "a\udfffb"
+    with serving(files, strict=True) as strict:
+        refused = strict.post("/tokenize", content=b'{"content": "a", "\\ud800": 1}')
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"]
 
 
 def test_what_is_no_json_is_told_where_it_is_none(client: TestClient) -> None:

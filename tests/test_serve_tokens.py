@@ -119,6 +119,8 @@ def test_the_tokenizer_is_told(client: TestClient, decoder: Decoder) -> None:
 def test_a_template_is_applied(client: TestClient) -> None:
     told = post(client, "/apply-template", messages=MESSAGES)
     assert told == {"prompt": "<|im_start|>user\nab cd<|im_end|>\n<|im_start|>assistant\n"}
+    told = post(client, "/apply-template", messages=[{"role": "developer", "content": "a"}])
+    assert told["prompt"].startswith("<|im_start|>system\na<|im_end|>")
 
 
 @pytest.mark.parametrize(

@@ -246,15 +246,15 @@ def test_a_model_that_cannot_be_loaded_is_no_health() -> None:
 @pytest.mark.parametrize(
     ("failure", "status", "code"),
     [
-        (OutOfMemoryError("no memory", 9), 503, "out_of_memory"),
-        (MemoryError(), 503, "out_of_memory"),
-        (Error("no"), 500, None),
-        (RuntimeError("?"), 500, None),
+        (lambda: OutOfMemoryError("no memory", 9), 503, "out_of_memory"),
+        (MemoryError, 503, "out_of_memory"),
+        (lambda: Error("no"), 500, None),
+        (RuntimeError, 500, None),
     ],
 )
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_a_step_that_fails_ends_what_is_under_way_and_nothing_more(
-    files: Files, failure: Exception, status: int, code: str | None, is_broken: bool
+    files: Files, failure: Callable[[], Exception], status: int, code: str | None, is_broken: bool
 ) -> None:
     async def scenario() -> None:
         async with staged(files) as stage:
@@ -264,7 +264,7 @@ def test_a_step_that_fails_ends_what_is_under_way_and_nothing_more(
             await stage.take(1)
             broken = stage.decoder
             broken.forgetting = Error("not even that") if is_broken else None
-            broken.failure = failure
+            broken.failure = failure()
             broken.open_gate()
             assert await whole.status() == status
             assert (await whole.json())["error"]["code"] == code

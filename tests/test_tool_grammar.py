@@ -134,7 +134,7 @@ def test_a_grammar_may_ask_for_visible_tokens_only(decoder: Decoder) -> None:
 
 def test_visible_tokens_are_token_ids(decoder: Decoder) -> None:
     for wrong in ("ab", [True], 3, iter([1])):
-        with pytest.raises(TypeError, match="visible_tokens cannot be"):
+        with pytest.raises(TypeError, match="visible_tokens must be token ids, not"):
             decoder.generate("abc", visible_tokens=wrong)  # type: ignore[arg-type]
 
 

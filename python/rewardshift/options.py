@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import operator
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from . import _core
-from .boundary import shown, token_ids
-from .grammar import GRAMMAR_OPTIONS, GrammarOptions
+from .boundary import shown
+from .grammar import GRAMMAR_OPTIONS, GrammarOptions, visible_tokens_of
 from .shifts import strengths_by_shift
 
 if TYPE_CHECKING:
@@ -236,6 +236,7 @@ def request_params(options: Mapping[str, Any], shifts: Sequence[str] = ()) -> _c
     for name in ("deterministic", *GRAMMAR_OPTIONS):
         values.pop(name, None)
     values["strengths"] = strengths_by_shift(values.pop("strength", None), shifts)
+    values["visible_tokens"] = visible_tokens_of(options)
     values["reproducible"] = is_deterministic(options) or values.get("seed") not in _NO_SEED
     if values.get("seed") in _NO_SEED:
         values["seed"] = secrets.randbits(64)
@@ -243,11 +244,7 @@ def request_params(options: Mapping[str, Any], shifts: Sequence[str] = ()) -> _c
         values["max_tokens"] = -1
     name = ""
     try:
-        for name, convert in (
-            ("stop", _stop_list),
-            ("logit_bias", _bias_pairs),
-            ("visible_tokens", _id_list),
-        ):
+        for name, convert in (("stop", _stop_list), ("logit_bias", _bias_pairs)):
             values[name] = convert(values.get(name))
     except (TypeError, OverflowError):
         raise _wrong_type(name, values[name]) from None
@@ -275,15 +272,6 @@ def _stop_list(stop: object) -> list[str]:
     if not all(isinstance(text, str) for text in found):
         raise TypeError
     return found
-
-
-def _id_list(ids: object) -> list[int]:
-    """Token ids; they are read more than once."""
-    if ids is None:
-        return []
-    if isinstance(ids, Iterator):
-        raise TypeError
-    return token_ids(ids, "token ids cannot be")
 
 
 def _bias_pairs(bias: object) -> list[tuple[int, float]]:

@@ -20,7 +20,13 @@ leads to itself, however far down, is a response without end.
 
 from __future__ import annotations
 
-from .languages import GRAMMAR_OPTIONS, GrammarOptions, ResponseFormat, schema_text
+from .languages import (
+    GRAMMAR_OPTIONS,
+    GrammarOptions,
+    ResponseFormat,
+    schema_text,
+    visible_tokens_of,
+)
 from .vocabulary import Vocabulary, grammar_of
 
 __all__ = [
@@ -30,4 +36,5 @@ __all__ = [
     "Vocabulary",
     "grammar_of",
     "schema_text",
+    "visible_tokens_of",
 ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from rewardshift import _core
-from rewardshift.boundary import NO_SEQUENCE, half_a_pair, require_text, shown
+from rewardshift.boundary import NO_SEQUENCE, half_a_pair, require_text, shown, token_ids
 from rewardshift.errors import GrammarError
 
 if TYPE_CHECKING:
@@ -71,6 +71,21 @@ def source_of(options: Mapping[str, Any]) -> Source | None:
     if not given:
         return None
     return _READERS[given[0]](options[given[0]])
+
+
+def visible_tokens_of(options: Mapping[str, Any]) -> list[int]:
+    """The control tokens that count as text in a response, by the option ``visible_tokens``.
+
+    Raises:
+        TypeError: If it is no list of token ids, or can be read only once.
+    """
+    given = options.get("visible_tokens")
+    if given is None:
+        return []
+    refusal = "visible_tokens must be token ids, not"
+    if isinstance(given, Iterator):
+        raise TypeError(f"{refusal} {shown(given)}")
+    return token_ids(given, refusal)
 
 
 def _of_response_format(value: object) -> Source | None:

@@ -16,7 +16,7 @@ from rewardshift import _core
 from rewardshift.errors import Error, GrammarError
 
 from . import rehearsal
-from .languages import Source, source_of
+from .languages import Source, source_of, visible_tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -154,9 +154,8 @@ def grammar_of(options: Mapping[str, Any], vocabulary: Vocabulary) -> _core.Gram
         Error: If llguidance is missing, or of a version that is not known.
     """
     source = source_of(options)
-    return (
-        None if source is None else vocabulary.compile(source, options.get("visible_tokens") or ())
-    )
+    visible = visible_tokens_of(options)
+    return None if source is None else vocabulary.compile(source, visible)
 
 
 def rehearse(source: Source) -> None:

@@ -75,10 +75,12 @@ class Job:
             if self._is_cancelled:
                 return
             self.times[choice].note(time.monotonic())
+            is_awaited = not self._fresh
             self._fresh.setdefault(choice, []).append(chunk)
             if chunk.is_last:
                 self._left.discard(choice)
-        self._tell()
+        if is_awaited:  # else its reader was told, and has not come yet
+            self._tell()
 
     def fail(self, error: BaseException) -> None:
         """Ends it with an error, which the reader is raised."""

@@ -174,7 +174,8 @@ class Worker:
             _tell(loop, lambda: settle(lambda: answer.set_exception(error)))
 
         self._commands.put(_Command(run, refuse))
-        if self.state in (FAILED, STOPPED):  # meanwhile, and nobody may look for commands any more
+        if self.state in (FAILED, STOPPED):  # the thread may have looked for the last time
+            answer.cancel()
             self.require_ready()
         self._asked.add(answer)
         answer.add_done_callback(self._asked.discard)
@@ -209,12 +210,9 @@ class Worker:
     # --- in the thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
-        decoder: Decoder | None = None
         try:
-            decoder = self._opened()
-            while self._serve(decoder) == "broken":
-                decoder.close()
-                decoder = self._opened()
+            while self._serve(self._opened()) == "broken":
+                self._let_go()  # there may be no memory for two
             self.state = STOPPED
         except Exception as error:  # noqa: BLE001 - whatever it is, health tells
             self.failure = str(error) or type(error).__name__
@@ -223,16 +221,19 @@ class Worker:
             self.state = FAILED
         finally:
             self._refuse_all()
-            if decoder is not None:
-                decoder.close()
+            self._let_go()
 
     def _opened(self) -> Decoder:
         with self._busy():
-            decoder = self._open_decoder()
-            self._listeners.opened(decoder)
-        self._decoder = decoder
+            self._decoder = self._open_decoder()
+            self._listeners.opened(self._decoder)
         self.state = READY
-        return decoder
+        return self._decoder
+
+    def _let_go(self) -> None:
+        decoder, self._decoder = self._decoder, None
+        if decoder is not None:
+            decoder.close()
 
     def _serve(self, decoder: Decoder) -> str:
         """Until it is told to stop, or the decoder is broken."""
@@ -316,7 +317,7 @@ class Worker:
                 self._choices.pop(job, None)
 
     def _fail_submitted(self, error: BaseException) -> None:
-        """Ends the jobs that the decoder knows of; those that wait to be submitted will be."""
+        """Ends the jobs that the decoder knows of; those that wait to be submitted will be yet."""
         with self._lock:
             jobs = {job for job, _ in self._requests.values()}
             self._requests.clear()

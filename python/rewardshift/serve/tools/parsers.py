@@ -35,10 +35,17 @@ class _MarkedParser(ToolParser):
 
 
 class HermesParser(_MarkedParser):
-    """``<tool_call>{"name": …, "arguments": {…}}</tool_call>``, as Hermes and Qwen write it.
+    r"""``<tool_call>{"name": …, "arguments": {…}}</tool_call>``, as Hermes and Qwen write it.
 
     Qwen's coders leave the marks out: a response may also begin with the object alone, or with it
     as a block of code.
+
+    Example:
+        >>> parser = HermesParser(["now"], make_id=lambda: "1")
+        >>> parser.feed('Well.\n<tool_call>{"name": "now", "argu')
+        [ContentDelta(text='Well.')]
+        >>> parser.feed('ments": {')
+        [CallStart(index=0, id='1', name='now'), ArgumentsDelta(index=0, text='{')]
     """
 
     mark = "<tool_call>"

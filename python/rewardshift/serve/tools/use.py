@@ -75,19 +75,26 @@ class ToolUse:
         return self.skill.format.parser(self.offer.names)
 
 
-def with_arguments_read(messages: Iterable[Any]) -> list[Any]:
-    """Messages in which the arguments of calls are objects, as templates print them.
+def as_templates_read(messages: Iterable[Any], template: str) -> list[Any]:
+    """Messages as OpenAI's clients send them, in the words of a chat template.
 
-    OpenAI's clients send them back as the JSON text that they got; what is no object's stays.
+    Calls that come back have arguments as JSON text, and templates print objects: what is an
+    object's text becomes one. Who is called "developer" is the system, unless the template knows
+    better.
     """
-    return [_read(message) for message in messages]
+    renames = "developer" not in template
+    return [_read(message, renames=renames) for message in messages]
 
 
-def _read(message: Any) -> Any:  # noqa: ANN401 - whatever users put into messages
-    calls = message.get("tool_calls") if isinstance(message, dict) else None
-    if not isinstance(calls, list):
+def _read(message: Any, *, renames: bool) -> Any:  # noqa: ANN401 - whatever users put into messages
+    if not isinstance(message, dict):
         return message
-    return {**message, "tool_calls": [_call_read(call) for call in calls]}
+    found = dict(message)
+    if renames and found.get("role") == "developer":
+        found["role"] = "system"
+    if isinstance(calls := found.get("tool_calls"), list):
+        found["tool_calls"] = [_call_read(call) for call in calls]
+    return found
 
 
 def _call_read(call: Any) -> Any:  # noqa: ANN401 - likewise

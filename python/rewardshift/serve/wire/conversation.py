@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rewardshift.serve.errors import wrong
-from rewardshift.serve.tools.use import with_arguments_read
+from rewardshift.serve.tools.use import as_templates_read
 
 from .base import Fields
 
@@ -35,7 +35,9 @@ def conversation_read(
         begun: Tokens that the answer begins with.
     """
     prompt, drafts = decoder.chat_prompts_by_shift(
-        with_arguments_read(messages), tools=tools, chat_template_kwargs=chat_template_kwargs
+        as_templates_read(messages, decoder.chat_template or ""),
+        tools=tools,
+        chat_template_kwargs=chat_template_kwargs,
     )
     own = {name: [*ids, *begun] for name, ids in drafts.items()}
     return prompt.followed_by(begun), own or None

@@ -89,7 +89,7 @@ class SamplingFields(Fields):
         """
         asked = [given for given in (own, self.max_tokens, self.n_predict) if given is not None]
         if asked:
-            return min(asked[0], facts.context_size)
+            return asked[0]
         return int(settings.defaults.get("max_tokens") or max(facts.context_size // 4, 1))
 
     @property

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 
-_ROLES = {"developer": "system"}
-"""What templates call who speaks, where that is not what OpenAI does."""
+_SYSTEM = ("system", "developer")
 _TEXTS = frozenset(("input_text", "output_text", "text", "refusal"))
 
 
@@ -36,9 +35,8 @@ def messages_of(given: str | Sequence[dict[str, Any]], instructions: str | None)
 def _add(messages: list[Message], item: dict[str, Any], where: str) -> None:
     kind = item.get("type", "message")
     if kind == "message":
-        role = item.get("role")
         content = _text(item.get("content"), f"{where}.content")
-        messages.append({"role": _ROLES.get(str(role), role), "content": content})
+        messages.append({"role": item.get("role"), "content": content})
     elif kind == "function_call":
         _add_call(messages, item)
     elif kind == "function_call_output":
@@ -78,7 +76,7 @@ def _instructed(messages: list[Message], instructions: str | None) -> list[Messa
     """With the instructions first; with a system message of its own in one, as templates ask."""
     if not instructions:
         return messages
-    if messages and messages[0]["role"] == "system":
+    if messages and messages[0]["role"] in _SYSTEM:
         both = f"{instructions}\n\n{messages[0]['content']}"
         return [{**messages[0], "content": both}, *messages[1:]]
     return [{"role": "system", "content": instructions}, *messages]
