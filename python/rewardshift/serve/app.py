@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from rewardshift import _core
 
@@ -123,4 +124,5 @@ async def _as_validation(_: Request, error: Exception) -> Response:
 
 def _response(error: ApiError) -> Response:
     current().error = error.kind
-    return JSONResponse(error.as_object(), error.status, headers=error.headers)
+    body = json.dumps(error.as_object())  # in ASCII: it may repeat what was asked
+    return Response(body, error.status, headers=error.headers, media_type="application/json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from rewardshift.grammar import GRAMMAR_OPTIONS
@@ -16,7 +17,7 @@ from .record import current
 from .worker import Listeners, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rewardshift.decoder import Decoder
     from rewardshift.options import SamplingOptions
@@ -119,7 +120,8 @@ class Server:
             ApiError: If it cannot be; also if too many wait already, or the server shuts down.
         """
         self._require_room(choices)
-        await self._compile(options)
+        with self._waiting():
+            await self._compile(options)
         self._require_room(choices)
         return await self.worker.submit(make, choices)
 
@@ -130,9 +132,15 @@ class Server:
             ApiError: If it cannot be; also if too many wait already, or the server shuts down.
         """
         self._require_room(1)
+        with self._waiting():
+            return await self.worker.call(function)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Counts who waits for something else than a place, too."""
         self._asking += 1
         try:
-            return await self.worker.call(function)
+            yield
         finally:
             self._asking -= 1
 
