@@ -18,8 +18,8 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find bindings cmake c
 CPP := $(shell find bindings cpp fuzz -name '*.cpp' -o -name '*.h')
 
 # `format` repairs what `lint` finds fault with, as far as tools can.
-.PHONY: demo test test-cores lint format docs install mutants asan tsan fuzz fuzz-core fuzz-http \
-	load dials peers wheel clean
+.PHONY: demo test test-cores clients lint format docs install mutants asan tsan fuzz fuzz-core \
+	fuzz-http load dials peers wheel clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pips must not write one .venv at the same time; compiling is parallel anyway
 
@@ -38,6 +38,13 @@ test-cores: $(VENV)/test.stamp
 	rm -rf build/cores
 	$(PIP) --target build/cores . $(PORTABLE)
 	$(BIN)/python tests/cores.py build/cores
+
+# Clients that nobody here wrote, and llama.cpp's tests of its server, against ours; they are many
+# packages, in an environment of their own.
+CLIENTS := build/clients
+clients: $(CLIENTS)/python.stamp $(CLIENTS)/node.stamp
+	$(CLIENTS)/venv/bin/python -m pytest -c clients/pytest.ini clients
+	$(CLIENTS)/venv/bin/python -m clients.llama_server
 
 lint: install $(VENV)/lint.stamp
 	$(BIN)/ruff format --check
@@ -135,4 +142,23 @@ $(VENV)/docs.stamp: $(VENV)/build.stamp
 
 $(VENV)/wheel.stamp: $(VENV)/build.stamp
 	$(PIP) --group wheel
+	touch $@
+
+# The wheel is of the build tree that the package was built in, so this compiles nothing again.
+$(CLIENTS)/python.stamp: clients/requirements.txt clients/constraints.txt $(VENV)/install.stamp
+	@echo "Installing the clients (900 MB)"
+	$(PYTHON) -m venv $(CLIENTS)/venv
+	rm -f $(CLIENTS)/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(CLIENTS) \
+		--config-settings=cmake.define.REWARDSHIFT_WERROR=ON .
+	$(CLIENTS)/venv/bin/python -m pip install --quiet --no-compile \
+		--constraint clients/constraints.txt --requirement clients/requirements.txt \
+		"$$(echo $(CLIENTS)/*.whl)[llm,serve]"
+	$(CLIENTS)/venv/bin/python -m pip install --quiet --no-deps --force-reinstall $(CLIENTS)/*.whl
+	touch $@
+
+$(CLIENTS)/node.stamp: clients/node/package.json clients/node/package-lock.json
+	mkdir -p $(CLIENTS)/node
+	cp $^ $(CLIENTS)/node
+	if command -v npm; then npm ci --prefix $(CLIENTS)/node --no-audit --no-fund; fi
 	touch $@

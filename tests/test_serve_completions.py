@@ -288,6 +288,8 @@ def test_llama_servers_extras(client: TestClient, decoder: Decoder) -> None:
     assert timings["draft_n"] == alone.statistics.drafted
     assert timings["prompt_ms"] > 0
     events = events_of(client.post(URL, json={**ASKED, **fields, "stream": True}))
+    assert all("timings" in event for event in events if "prompt_progress" in event)
+    assert events[0]["timings"]["prompt_ms"] == 0  # nothing is read yet
     progress = [e["prompt_progress"]["processed"] for e in events if "prompt_progress" in e]
     assert progress == [0, alone.prompt_tokens]
     tokens = [t for e in events for c in e["choices"] for t in c.get("tokens", [])]

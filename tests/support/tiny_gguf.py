@@ -170,6 +170,7 @@ class TinySpec:
         sliding_window: Positions a windowed layer of `olmo2` sees, itself included; 0 sees all.
         classes: Names of the outputs of a classification head; `qwen3` can have one.
         nan_output: Token id whose logit is NaN at every position.
+        mute_outputs: Token ids whose logits are 0 everywhere: with a large scale nobody says them.
         nan_embedding: Token id that turns every logit at its own and later positions into NaN.
         name: Of the model; llama.cpp lets some names change how text is read.
     """
@@ -192,6 +193,7 @@ class TinySpec:
     chat_template: str | None = None
     classes: tuple[str, ...] = ()
     nan_output: int | None = None
+    mute_outputs: tuple[int, ...] = ()
     nan_embedding: int | None = None
     name: str | None = None
 
@@ -230,6 +232,7 @@ def write_model(path: Path, spec: TinySpec | None = None) -> TinyModel:
     weights = {name: _weight(spec, name, shape) for name, shape in tensor_shapes(spec).items()}
     if spec.nan_output is not None:
         weights["output.weight"][spec.nan_output] = np.nan
+    weights["output.weight"][list(spec.mute_outputs)] = 0
     if spec.nan_embedding is not None:
         weights["token_embd.weight"][spec.nan_embedding] = np.nan
     writer = GGUFWriter(path, spec.arch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,8 @@ def listener_at(address: Address) -> socket.socket:
         return socket.create_server(place, family=family, backlog=_BACKLOG)
     except OSError as error:
         where = address.uds or f"{address.host}:{address.port}"
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+        code = error.errno or 0
+        why = os.strerror(code) if code > 0 else str(error)
         raise OSError(f"cannot listen at {where}: {why}") from error
 
 
@@ -68,4 +69,4 @@ def _at_file(path: Path) -> socket.socket:
 
 def _is_served(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return cast("int", probe.connect_ex(str(path))) == 0
+        return probe.connect_ex(str(path)) == 0

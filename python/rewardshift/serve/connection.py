@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ClientGoneError
 
@@ -28,7 +28,8 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     working: asyncio.Future[T] = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(receive))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {working, leaving}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         raise ClientGoneError

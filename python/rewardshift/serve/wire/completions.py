@@ -40,7 +40,7 @@ class CompletionRequest(SamplingFields):
         if isinstance(self.prompt, str):
             return [self.prompt]
         if self.prompt and isinstance(self.prompt[0], int):
-            return [self.prompt]  # type: ignore[list-item]  # all are, or it would not be valid
+            return [self.prompt]  # all are ids, or it would not be valid
         return list(self.prompt)  # type: ignore[arg-type]
 
     @property

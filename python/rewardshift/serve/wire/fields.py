@@ -115,8 +115,8 @@ class SamplingFields(Fields):
                     raise wrong(f"logit_bias maps token ids, not {token!r}", "logit_bias")
                 bias[int(token)] = value
         for pair in self.logit_bias if isinstance(self.logit_bias, list) else ():
-            token, value = _pair(pair)
-            bias[token] = value
+            biased, value = _pair(pair)
+            bias[biased] = value
         if self.ignore_eos:
             bias |= dict.fromkeys(facts.end_of_generation, -math.inf)
         return bias or None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from rewardshift.serve.job import Times
+
 from .extras import summary, tokens_told
 from .fields import SamplingFields
 from .timings import final_timings, timings_of
@@ -129,7 +131,8 @@ class Shape(ABC, Generic[Asked]):
 
     def _progress(self, choice: int, processed: int) -> dict[str, Any]:
         """llama-server's word of how much of a prompt is read: here nothing, then all of it."""
-        since = self._job.times[choice]
+        times = self._job.times[choice]
+        since = times if processed else Times(times.asked)
         spent = 0.0 if since.first is None else since.first - since.asked
         progress = {
             "total": self._prompt_of(choice),
@@ -137,7 +140,10 @@ class Shape(ABC, Generic[Asked]):
             "processed": processed,
             "time_ms": round(1000 * spent, 3),
         }
-        return {**self._chunk(self.delta(choice, "", ())), "prompt_progress": progress}
+        told = {**self._chunk(self.delta(choice, "", ())), "prompt_progress": progress}
+        if self.asked.timings_per_token:
+            told["timings"] = timings_of(since, processed, 0)
+        return told
 
     def _timings_so_far(self, choice: int) -> dict[str, Any]:
         times = self._job.times[choice]

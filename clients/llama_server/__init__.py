@@ -1,0 +1,1 @@
+"""llama.cpp's own tests of its server, against ours: ``python -m clients.llama_server``."""
