@@ -99,6 +99,11 @@ class Worker:
         return not self._thread.is_alive()
 
     @property
+    def is_running(self) -> bool:
+        """Whether its thread is: in the core, perhaps."""
+        return self._thread.is_alive()
+
+    @property
     def under_way(self) -> int:
         """Choices that have a place or wait for one."""
         with self._lock:
