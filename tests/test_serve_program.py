@@ -235,6 +235,11 @@ def test_flags_are_what_requests_get_that_do_not_say(model: Path) -> None:
         (("--ssl-keyfile", "k"), "--ssl-certfile"),
         (("--api-key-file", "/none"), "/none"),
         (("--shift", "positive"), "--target"),
+        (("-m", "/none", "-np", "0"), "--parallel"),
+        (("-m", "/none", "--temp", "-1"), "--temp"),
+        (("-m", "/none", "--strength", "2"), "--strength"),
+        (("-m", "/none", "--shift", "positive", "--strength", "formal=1"), "'formal'"),
+        (("--strength", "formal=1"), "'formal'"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_loaded(words: tuple[str, ...], said: str) -> None:
@@ -242,6 +247,13 @@ def test_wrong_usage_is_told_before_anything_is_loaded(words: tuple[str, ...], s
     assert result.exit_code in (1, 2)
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    result = CliRunner().invoke(app, ["serve", "-m", "/none", "--port", str(port)])
+    assert result.exit_code == 2
+    assert "--port" in result.stderr
 
 
 # --- clients that leave ---------------------------------------------------------------------------

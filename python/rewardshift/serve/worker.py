@@ -353,8 +353,8 @@ class Worker:
 
 
 def _log_failure(error: Exception) -> None:
-    """Errors of the package say all there is, and health says it: they need no traceback."""
-    if not isinstance(error, Error):
+    """Errors that users can act on say all there is, and health says it: without a traceback."""
+    if not isinstance(error, (Error, OSError, ValueError)):
         _logger.error("the decoder has failed", exc_info=error)
 
 
