@@ -218,6 +218,18 @@ def test_without_keys_a_server_for_all_is_warned_of(model: Path) -> None:
     assert any("--api-key-file" in line for line in command.lines)
 
 
+def test_a_warning_is_one_line_of_the_log_however_often(model: Path) -> None:
+    words = ("-m", model, "-t", 1, "--port", 0, "-c", 4096)
+    with Command(*words) as command, client_of(command) as client:
+        for tokens in (600, 601):  # the model was trained for 512
+            client.post(URL, json={"prompt": "ab", "max_tokens": tokens, "stop": list("abcdef")})
+        command.signal(signal.SIGTERM)
+        command.wait()
+    told = [json.loads(line) for line in command.lines if "was trained for 512: " in line]
+    assert len(told) == 1
+    assert "may have 602 tokens" in told[0]["warning"]
+
+
 def test_flags_are_what_requests_get_that_do_not_say(model: Path) -> None:
     words = ("-m", model, "-t", 1, "--port", 0, "-n", 3, "--temp", 0)
     with Command(*words) as command, client_of(command) as client:

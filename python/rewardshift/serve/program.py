@@ -14,6 +14,7 @@ import uvicorn
 
 from .address import listener_at, where_is
 from .app import build_app
+from .warned import warnings_in_log
 
 if TYPE_CHECKING:
     import socket
@@ -50,7 +51,8 @@ def run(open_decoder: Callable[[], Decoder], settings: Settings, address: Addres
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
-        _serve(_Program(config, server), listener)
+        with warnings_in_log(when=lambda: server.was_ever_open):
+            _serve(_Program(config, server), listener)
     if not server.was_ever_open and server.worker.error is not None:
         raise server.worker.error
     if server.worker.is_running:  # in the core, whose threads an interpreter that ends destroys
