@@ -59,7 +59,7 @@ def running(flags: list[str], log: Path, *, seconds: float = 300) -> Iterator[st
 
 def _url_of(process: subprocess.Popen[bytes], log: Path, end: float) -> str:
     while process.poll() is None and time.monotonic() < end:
-        found = re.search(r"serving at (\S+)", log.read_text())
+        found = re.search(r"listening at (\S+),", log.read_text())
         if found and httpx.get(f"{found[1]}/health").status_code == httpx.codes.OK:
             return found[1]
         time.sleep(0.05)

@@ -245,7 +245,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(
         ("--shift positive --shift positive", "--shift positive is given twice"),
         (
             "--shift a={model}:{model} --shift b={model}:{model} --strength 1",
-            "--strength 1 is for a Decoder with one shift, and this one has a, b",
+            "--strength 1 is for one shift, and here are several (a, b)",
         ),
         ("--verification all", "--verification must be 'block' or 'token', not 'all'"),
         ("--regex '('", "--regex: "),

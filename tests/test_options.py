@@ -94,7 +94,7 @@ def test_strengths_are_those_of_the_shifts_by_name() -> None:
     assert request_params({}, ["a", "b"]).strengths == []
     with pytest.raises(ValueError, match=r"strength names 'c', .*only a, b"):
         request_params({"strength": {"c": 1}}, ["a", "b"])
-    with pytest.raises(ValueError, match=r"strength 2 is for a Decoder with one shift.* a, b"):
+    with pytest.raises(ValueError, match=r"strength 2 is for one shift.*\(a, b\)"):
         request_params({"strength": 2}, ["a", "b"])
     with pytest.raises(ValueError, match="strength of a must be finite, not inf"):
         request_params({"strength": {"a": float("inf")}}, ["a"])

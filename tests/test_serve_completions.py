@@ -308,6 +308,7 @@ def test_unknown_fields_are_ignored_unless_the_server_is_strict(
         assert refused.status_code == 400
         assert refused.json()["error"]["param"] == "nobody_knows"
         assert strict.post(URL, json={**ASKED, "cache_prompt": True}).status_code == 200
+        assert strict.post(URL, json={**ASKED, "user": "x", "store": True}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,14 +11,17 @@ import pytest
 from rewardshift import OutOfMemoryError
 from tests.support.exchange import Exchange, until
 from tests.support.mutate_body import ENDPOINTS
-from tests.support.served import serving
+from tests.support.served import serving, serving_of
 from tests.support.staged import staged
+from tests.support.tool_models import shifted_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from pathlib import Path
 
     from starlette.testclient import TestClient
 
+    from rewardshift import Decoder
     from tests.conftest import Files
 
 COMPLETIONS = "/v1/completions"
@@ -122,6 +126,27 @@ def test_numbers_that_leave_no_token_are_the_requests_fault(
     assert answer.json()["error"]["code"] == "nothing_possible"
 
 
+def test_a_top_p_of_next_to_nothing_leaves_one_token(tmp_path: Path) -> None:
+    """Its mass is rounded to nothing, which no search for it must wait for."""
+    asked: dict[str, Any] = {"prompt": "ab", "max_tokens": 8, "deterministic": False}
+    with serving_of(lambda: shifted_decoder(tmp_path)) as client:
+        for top_p in (1e-308, 1e-320, 5e-324):
+            for form in ({}, {"choice": ["ab", "cd"]}, {"json_schema": {"type": "object"}}):
+                answer = client.post(COMPLETIONS, json={**asked, "top_p": top_p, **form})
+                assert answer.status_code == 200
+
+
+def test_halves_of_pairs_are_repeated_as_they_came(files: Files, client: TestClient) -> None:
+    asked = b'{"input": "ab", "max_output_tokens": 1, "user": "a\\udfffb"}'
+    answer = client.post("/v1/responses", content=asked)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["user"] == "a\udfffb"
+    with serving(files, strict=True) as strict:
+        refused = strict.post("/tokenize", content=b'{"content": "a", "\\ud800": 1}')
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"]
+
+
 def test_what_is_no_json_is_told_where_it_is_none(client: TestClient) -> None:
     for path in POSTS:
         answer = client.post(path, content=b'{"prompt": ')
@@ -198,6 +223,63 @@ def is_allowed(name: str, count: int) -> bool:
     """A seed has 64 bits; a limit may be beyond what is possible."""
     limits = ("max_tokens", "max_completion_tokens", "n_predict", "max_output_tokens")
     return count > 0 and (name in limits or (name == "seed" and count < 2**64))
+
+
+# --- grammars that take their time ----------------------------------------------------------------
+
+
+class Compiling:
+    """A compiler of grammars that waits for leave."""
+
+    def __init__(self, decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self.leave = threading.Event()
+        self._compile = decoder.compile_grammar
+        monkeypatch.setattr(decoder, "compile_grammar", self)
+
+    def __call__(self, **form: Any) -> object:
+        self.begun += 1
+        self.leave.wait()
+        return self._compile(**form)
+
+
+def test_who_waits_for_a_grammar_counts_as_waiting(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with staged(files, options={"n_seq_max": 1}, max_queue=1) as stage:
+            stage.decoder.open_gate()
+            compiling = Compiling(stage.decoder, monkeypatch)
+            waiting = [stage.ask(regex="a{3}", ignore_eos=False) for _ in range(2)]
+            await until(lambda: compiling.begun == 2)
+            assert await stage.ask(regex="b").status() == 429
+            compiling.leave.set()
+            for exchange in waiting:
+                assert (await exchange.json())["choices"][0]["text"] == "aaa"
+            assert await stage.ask().status() == 200
+
+    run(scenario)
+
+
+def test_grammars_of_who_has_left_are_not_compiled(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with staged(files) as stage:
+            stage.decoder.open_gate()
+            compiling = Compiling(stage.decoder, monkeypatch)
+            asked = [stage.ask(regex="a{3}") for _ in range(6)]
+            await until(lambda: compiling.begun == 2)
+            for exchange in asked:
+                exchange.leave()
+                await exchange.ended()
+            compiling.leave.set()
+            last = stage.ask(regex="b{2}", ignore_eos=False)
+            assert (await last.json())["choices"][0]["text"] == "bb"
+            assert compiling.begun == 3
+            assert stage.server.worker.under_way == 0
+
+    run(scenario)
 
 
 # --- a decoder that is stuck ----------------------------------------------------------------------

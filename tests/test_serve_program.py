@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -95,12 +96,64 @@ def test_answers_have_so_long_to_end(model: Path) -> None:
         command.wait()
 
 
+def test_a_second_signal_ends_answers_with_an_error(model: Path) -> None:
+    words = ("-m", model, "-t", 1, "--port", 0, "-c", 40000, "--drain-seconds", 600)
+    with Command(*words) as command, client_of(command) as client:
+        asked = {**ASKED, "max_tokens": 19000, "deterministic": False}
+        whole: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: whole.append(client.post(URL, json=asked)))
+        asking.start()
+        with client.stream("POST", URL, json={**asked, "stream": True}) as answer:
+            lines = answer.iter_lines()
+            assert next(lines).startswith("data: {")
+            wait(lambda: client.get("/health").json()["under_way"] == 2)
+            command.signal(signal.SIGINT)
+            wait(lambda: client.get("/health").json()["status"] == "stopping")
+            command.signal(signal.SIGINT)
+            said = [line for line in lines if line]
+        asking.join()
+        assert "shutting_down" in said[-1]
+        assert whole[0].status_code == 503
+        assert whole[0].json()["error"]["code"] == "shutting_down"
+        assert command.wait() == 130
+    told = [line for line in command.lines if line[0] != "{" and "--n-ctx" not in line]
+    assert told[0].endswith("loading the models")
+    assert told[1].startswith("rewardshift: ready after ")
+    assert told[2:] == [
+        "rewardshift: letting 2 answers end (600 s at most); once more stops now",
+        "rewardshift: interrupted",
+    ]
+
+
+_LOADS_FOR_EVER = """
+import atexit, os, threading, time
+from rewardshift.serve.address import Address
+from rewardshift.serve.program import run
+from rewardshift.serve.settings import Settings
+
+atexit.register(lambda: os.write(2, b"the interpreter ends"))
+run(lambda: time.sleep(600), Settings(), Address(port=0))
+"""
+
+
+def test_sigterm_while_models_load_leaves_the_core_alone() -> None:
+    """Its threads must not be destroyed: the process ends without ending the interpreter."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOADS_FOR_EVER], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "loading the models" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+
+
 def test_a_model_that_is_damaged_ends_the_command(tmp_path: Path, model: Path) -> None:
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(model.read_bytes()[:2000])
     with Command("-m", damaged, "--port", 0) as command:
         assert command.wait() == 1
-    told = [line for line in command.lines if "serving" not in line]
+    told = [line for line in command.lines if "listening" not in line]
     assert len(told) == 1
     assert "damaged.gguf" in told[0]
 
@@ -165,6 +218,18 @@ def test_without_keys_a_server_for_all_is_warned_of(model: Path) -> None:
     assert any("--api-key-file" in line for line in command.lines)
 
 
+def test_a_warning_is_one_line_of_the_log_however_often(model: Path) -> None:
+    words = ("-m", model, "-t", 1, "--port", 0, "-c", 4096)
+    with Command(*words) as command, client_of(command) as client:
+        for tokens in (600, 601):  # the model was trained for 512
+            client.post(URL, json={"prompt": "ab", "max_tokens": tokens, "stop": list("abcdef")})
+        command.signal(signal.SIGTERM)
+        command.wait()
+    told = [json.loads(line) for line in command.lines if "was trained for 512: " in line]
+    assert len(told) == 1
+    assert "may have 602 tokens" in told[0]["warning"]
+
+
 def test_flags_are_what_requests_get_that_do_not_say(model: Path) -> None:
     words = ("-m", model, "-t", 1, "--port", 0, "-n", 3, "--temp", 0)
     with Command(*words) as command, client_of(command) as client:
@@ -182,6 +247,11 @@ def test_flags_are_what_requests_get_that_do_not_say(model: Path) -> None:
         (("--ssl-keyfile", "k"), "--ssl-certfile"),
         (("--api-key-file", "/none"), "/none"),
         (("--shift", "positive"), "--target"),
+        (("-m", "/none", "-np", "0"), "--parallel"),
+        (("-m", "/none", "--temp", "-1"), "--temp"),
+        (("-m", "/none", "--strength", "2"), "--strength"),
+        (("-m", "/none", "--shift", "positive", "--strength", "formal=1"), "'formal'"),
+        (("--strength", "formal=1"), "'formal'"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_loaded(words: tuple[str, ...], said: str) -> None:
@@ -189,6 +259,13 @@ def test_wrong_usage_is_told_before_anything_is_loaded(words: tuple[str, ...], s
     assert result.exit_code in (1, 2)
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    result = CliRunner().invoke(app, ["serve", "-m", "/none", "--port", str(port)])
+    assert result.exit_code == 2
+    assert "--port" in result.stderr
 
 
 # --- clients that leave ---------------------------------------------------------------------------

@@ -221,8 +221,8 @@ def strengths_by_shift(strength: object, names: Sequence[str]) -> list[float]:
         )
     if len(names) > 1:
         raise ValueError(
-            f"strength {value:g} is for a Decoder with one shift, and this one has {there_are}: "
-            "give a mapping from these names"
+            f"strength {value:g} is for one shift, and here are several ({there_are}): name them, "
+            f'as {{"{names[0]}": {value:g}}}'
         )
     return [value]
 

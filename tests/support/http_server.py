@@ -67,7 +67,7 @@ class Command:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.lines.append(line.rstrip("\n"))
-            if found := re.search(r"serving at (\S+)", line):
+            if found := re.search(r"listening at (\S+),", line):
                 self.url = found[1]
                 self._serves.set()
         self._serves.set()

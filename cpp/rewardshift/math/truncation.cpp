@@ -39,7 +39,10 @@ float floor_of_head(std::span<const float> weights, const Reach& reach) {
   const float top = vector_max(weights.size(), weights.data());
   for (float share = kStep; share > kLeast; share *= kStep) {
     if (!has_enough(weights, share * top, reach)) continue;
-    while (!reach.counts() && has_enough(weights, 2.0F * share * top, reach)) share *= 2.0F;
+    // Never beyond the top: a top_p so small that the weight is 0 is reached by no token at all.
+    while (!reach.counts() && share < 1.0F && has_enough(weights, 2.0F * share * top, reach)) {
+      share *= 2.0F;
+    }
     return share * top;
   }
   return std::numeric_limits<float>::denorm_min();  // whatever is possible

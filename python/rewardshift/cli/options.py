@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
+import numpy as np
 import typer
 
 from rewardshift import _core
@@ -16,7 +17,13 @@ from rewardshift._core import NgramTable
 from rewardshift.decoder import Decoder
 from rewardshift.embedded import default_roles
 from rewardshift.loading.log import show_log
-from rewardshift.options import RuleName, SamplingOptions, VerificationName
+from rewardshift.options import (
+    LoadOptions,
+    RuleName,
+    SamplingOptions,
+    VerificationName,
+    split_load_options,
+)
 from rewardshift.shifts import Shift
 from rewardshift.sources.hub import StrPath
 
@@ -54,6 +61,7 @@ def option(
     text: str,
     metavar: str | None = None,
     least: int | None = None,
+    most: int | None = None,
     show_default: bool = False,
 ) -> Any:  # noqa: ANN401 - typer's own type
     """A flag of a command, in a panel of its help."""
@@ -64,6 +72,7 @@ def option(
         show_default=show_default,
         metavar=metavar,
         min=least,
+        max=most,
     )
 
 
@@ -186,6 +195,34 @@ class ServingLoadFlags(LoadFlags):
     def arguments(self) -> dict[str, Any]:
         """Likewise; threads that are done leave the processor to what serves."""
         return {"poll": 0, **super().arguments()}
+
+    def require(self, defaults: SamplingOptions) -> None:
+        """Loads nothing, and says what could not be served.
+
+        Args:
+            defaults: What requests that do not say are decoded with.
+
+        Raises:
+            TypeError: For values of a wrong type.
+            ValueError: For values out of range, and strengths of shifts that there are not.
+        """
+        given = self.arguments()
+        split_load_options({k: given[k] for k in given if k in LoadOptions.__annotations__})
+        with self._stand_in() as decoder:
+            decoder.submit([0], **defaults)
+
+    def _stand_in(self) -> Decoder:
+        """A decoder of the same roles over tables, which takes the options that this one takes."""
+
+        def table() -> _core.TableModel:
+            return _core.TableModel(np.zeros((1, 2), np.float32))
+
+        if self.shift:
+            pairs = {name: (table(), table()) for name in self.shifts()}
+            return Decoder.from_models(table(), shifts=pairs)
+        if self.is_shifted or self.target is None:
+            return Decoder.from_models(table(), table(), table())
+        return Decoder.from_models(table())
 
 
 @dataclass(frozen=True, kw_only=True)

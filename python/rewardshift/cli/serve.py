@@ -30,6 +30,15 @@ def add_to(app: typer.Typer) -> None:
 class DefaultFlags(LengthFlags):
     """What requests that do not say are decoded with."""
 
+    max_tokens: Annotated[
+        int | None,
+        option(
+            "-n",
+            "--max-tokens",
+            panel="Sampling",
+            text="Most tokens of an answer; -1 is what fits (unset: a quarter of the context).",
+        ),
+    ] = None
     seed: Annotated[int | None, _request_option("seed", "-s", "--seed")] = None
 
 
@@ -42,7 +51,14 @@ class ServeFlags:
     ] = "127.0.0.1"
     port: Annotated[
         int,
-        option("--port", panel=_SERVER, text="Port; 0 is any that is free.", show_default=True),
+        option(
+            "--port",
+            panel=_SERVER,
+            text="Port; 0 is any that is free.",
+            least=0,
+            most=65535,
+            show_default=True,
+        ),
     ] = 8080
     uds: Annotated[
         Path | None,
@@ -161,6 +177,7 @@ def serve(
     from rewardshift.serve.program import run
 
     output.set_up_log()
+    load.require(defaults.sampling())
     settings = flags.settings(dict(defaults.sampling()))
     if not (flags.is_local or settings.api_keys):
         sys.stderr.write(

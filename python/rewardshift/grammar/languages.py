@@ -108,8 +108,8 @@ def _of_response_format(value: object) -> Source | None:
 def _schema_in(wrapper: object) -> object:
     if not isinstance(wrapper, Mapping):
         raise TypeError(
-            "response_format of type 'json_schema' must have a mapping 'json_schema' with the "
-            f"schema, not {shown(wrapper)}"
+            "response_format of type 'json_schema' must have 'json_schema' with the schema "
+            f"in it, not {shown(wrapper)}"
         )
     if "schema" not in wrapper:
         raise ValueError("response_format: json_schema must have a 'schema'")

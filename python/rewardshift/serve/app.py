@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from rewardshift import _core
 
@@ -104,23 +105,44 @@ async def _as_nothing(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _as_http(_: Request, error: Exception) -> Response:
+async def _as_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - or it would not be registered so
-    return _response(
-        ApiError(error.status_code, str(error.detail), headers=dict(error.headers or {}))
-    )
+    said = str(error.detail)
+    if said == "Not Found":
+        said = f"there is no endpoint {request.url.path}; see /docs"
+    return _response(ApiError(error.status_code, said, headers=dict(error.headers or {})))
 
 
 async def _as_validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
-    first = error.errors()[0]
+    found = error.errors()
+    # A field of several types has an error for each: the deepest says most.
+    first = max((e for e in found if e["loc"][:2] == found[0]["loc"][:2]), key=_depth)
     if first["type"] == "json_invalid":
         return _response(wrong(f"the body is no JSON: {first['ctx']['error']}", code="not_json"))
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
-    message = f"{where}: {first['msg']}" if where else str(first["msg"])
-    return _response(wrong(message, where or None))
+    where = _place(first, error.body)
+    message = f"{'.'.join(where)}: {first['msg']}" if where else str(first["msg"])
+    return _response(wrong(message, where[0] if where else None))
+
+
+def _depth(error: Any) -> int:  # noqa: ANN401 - pydantic's
+    return len(error["loc"])
+
+
+def _place(error: Any, body: Any) -> list[str]:  # noqa: ANN401
+    """Where in a body an error is, without the names of types that pydantic puts between."""
+    place: list[str] = []
+    for part in error["loc"][1:]:
+        try:
+            body = body[part]
+        except (KeyError, IndexError, TypeError):
+            if error["type"] != "missing":
+                continue
+        place.append(str(part))
+    return place
 
 
 def _response(error: ApiError) -> Response:
     current().error = error.kind
-    return JSONResponse(error.as_object(), error.status, headers=error.headers)
+    body = json.dumps(error.as_object())  # in ASCII: it may repeat what was asked
+    return Response(body, error.status, headers=error.headers, media_type="application/json")

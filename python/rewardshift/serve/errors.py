@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from rewardshift.errors import (
@@ -14,6 +15,7 @@ from rewardshift.errors import (
     GrammarError,
     OutOfMemoryError,
 )
+from rewardshift.options import SamplingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,13 +117,26 @@ def api_error_of(error: BaseException) -> ApiError:
         return wrong(str(error), code="nothing_possible")
     for kind, status, name, code in _KINDS:
         if isinstance(error, kind):
-            return ApiError(status, _said(error), name, code=code)
+            return ApiError(status, _said(error), name, _field_in(error, status), code)
     _logger.error("an error of ours", exc_info=error)
     return ApiError(500, "something went wrong here; the server's log says what", "server_error")
 
 
 def _said(error: BaseException) -> str:
-    """What an error says. Of a prompt that is too long, in the words that clients look for."""
+    """What an error says, to who has a server. Of long prompts in the words clients look for."""
+    said = str(error)
     if isinstance(error, ContextOverflowError):
-        return f"{error}: it exceeds the available context size"
-    return str(error)
+        return (
+            f"{said.replace(' (raise n_ctx)', '')}: it exceeds the available context size; the "
+            f"server reads {error.available} tokens, start it with a larger -c"
+        )
+    if isinstance(error, GrammarError) and said.startswith("grammar"):
+        return f"{said} (rules are `name ::= ...` in GBNF, and `name: ...` in Lark)"
+    return said
+
+
+def _field_in(error: BaseException, status: int) -> str | None:
+    """The field that is wrong: such messages begin with it."""
+    word = re.match(r"(?:unknown option ')?(\w*)", str(error))
+    name = word[1] if word else ""
+    return name if status == 400 and name in SamplingOptions.__annotations__ else None

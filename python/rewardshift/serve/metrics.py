@@ -33,7 +33,7 @@ class Metrics:
         self._said = self._counter("tokens_predicted", "Tokens generated")
         self._drafted = self._counter("spec_decode_num_draft_tokens", "Tokens drafted")
         self._accepted = self._counter("spec_decode_num_accepted_tokens", "Drafts accepted")
-        self._rounds = self._counter("spec_decode_num_drafts", "Rounds played")
+        self._rounds = self._counter("rounds", "Rounds played, with drafts or without")
         self._by_role = self._counter("seconds", "Time spent on answers that ended", "role")
         self._answers = self._counter("answers", "Answers that ended, by why", "finish")
         self._requests = self._counter("requests", "Requests", "path", "status")
@@ -41,6 +41,7 @@ class Metrics:
         self._evaluated = self._gauge("evaluated_tokens", "Tokens that models evaluated", "reader")
         self._batches = self._gauge("evaluated_batches", "Calls of their networks", "reader")
         self._z = self._histogram("z", "Mean Z of an answer; 1 is a shift in balance", _AROUND_ONE)
+        self._infinite = self._counter("z_overflows", "Answers whose Z is beyond all numbers")
         self._first = self._histogram("first_token_seconds", "Until an answer begins", _QUICK)
         self._whole = self._histogram("request_seconds", "Until a request is answered", _QUICK)
 
@@ -70,8 +71,10 @@ class Metrics:
         self._answers.labels(completion.finish_reason).inc()
         for role in ("target", "draft", "reference", "own"):
             self._by_role.labels(role).inc(getattr(s.seconds, role))
-        if s.z is not None:
+        if s.z is not None and math.isfinite(s.z.mean):  # one that is not would spoil the sum
             self._z.observe(s.z.mean)
+        elif s.z is not None:
+            self._infinite.inc()
         if times is not None and times.first is not None:
             self._first.observe(times.first - times.asked)
         for reader, work in decoder.work.items():

@@ -62,7 +62,6 @@ class Record:
     def write(self) -> None:
         """One line of the log: JSON, without what was not known."""
         told: dict[str, Any] = {
-            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "id": self.id,
             "method": self.method,
             "path": self.path,
@@ -81,8 +80,13 @@ class Record:
                 "drafted": sum(s.drafted for s in statistics),
                 "accepted": sum(s.accepted for s in statistics),
             }
-        known = {name: value for name, value in told.items() if value is not None}
-        _logger.info(json.dumps(plain(known)))
+        write_line({name: value for name, value in told.items() if value is not None})
+
+
+def write_line(told: dict[str, Any]) -> None:
+    """One line of the log: JSON, which begins with the time."""
+    time_told = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    _logger.info(json.dumps(plain({"time": time_told, **told})))
 
 
 _current: ContextVar[Record | None] = ContextVar("record", default=None)

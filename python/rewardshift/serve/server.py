@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from rewardshift.grammar import GRAMMAR_OPTIONS
@@ -16,7 +17,7 @@ from .record import current
 from .worker import Listeners, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rewardshift.decoder import Decoder
     from rewardshift.options import SamplingOptions
@@ -29,7 +30,7 @@ T = TypeVar("T")
 _POLL = 0.05
 _COMPILERS = 2
 """Grammars that are compiled at once."""
-_LAST_STEP = 30.0
+_LAST_STEP, _LAST_STEP_IN_A_HURRY = 30.0, 1.0
 """Seconds that the step may take in which the worker is told to stop."""
 
 
@@ -52,6 +53,7 @@ class Server:
         self.worker = Worker(open_decoder, Listeners(self._opened, self.metrics.answer_ended))
         self._facts: Facts | None = None
         self._is_draining = False
+        self._is_hurried = False
         self._asking = 0
         self._compilers = ThreadPoolExecutor(_COMPILERS, "rewardshift-grammar")
 
@@ -93,9 +95,9 @@ class Server:
 
     @property
     def health(self) -> tuple[str, str]:
-        """Whether it is "ok", "loading" or in "error", and why."""
+        """Whether it is "ok", "loading", "stopping" or in "error", and why."""
         if self._is_draining:
-            return "error", "the server is shutting down"
+            return "stopping", "the server is shutting down"
         if self.worker.state != "ok":
             return self.worker.state, self.worker.failure
         if self.worker.seconds_busy > self.settings.stalled_seconds:
@@ -119,7 +121,8 @@ class Server:
             ApiError: If it cannot be; also if too many wait already, or the server shuts down.
         """
         self._require_room(choices)
-        await self._compile(options)
+        with self._waiting():
+            await self._compile(options)
         self._require_room(choices)
         return await self.worker.submit(make, choices)
 
@@ -130,9 +133,15 @@ class Server:
             ApiError: If it cannot be; also if too many wait already, or the server shuts down.
         """
         self._require_room(1)
+        with self._waiting():
+            return await self.worker.call(function)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Counts who waits for something else than a place, too."""
         self._asking += 1
         try:
-            return await self.worker.call(function)
+            yield
         finally:
             self._asking -= 1
 
@@ -176,16 +185,20 @@ class Server:
             return
         self._is_draining = True
         end = time.monotonic() + self.settings.drain_seconds
-        while self.worker.under_way and time.monotonic() < end:
+        while self.worker.under_way and time.monotonic() < end and not self._is_hurried:
             await asyncio.sleep(_POLL)
         self.worker.end_all(unavailable("the server is shutting down", "shutting_down"))
+
+    def hurry(self) -> None:
+        """Ends the wait for answers under way; they get an error. For signal handlers, too."""
+        self._is_hurried = True
 
     async def close(self) -> bool:
         """Drains and closes; whether the thread has ended."""
         await self.drain()
         self._compilers.shutdown(wait=False, cancel_futures=True)
-        is_loading = self.worker.state == "loading"
-        return await self.worker.stop(seconds=0 if is_loading else _LAST_STEP)
+        seconds = _LAST_STEP_IN_A_HURRY if self._is_hurried else _LAST_STEP
+        return await self.worker.stop(seconds=0 if self.worker.state == "loading" else seconds)
 
     def _opened(self, decoder: Decoder) -> None:
         self._facts = Facts.of(decoder)

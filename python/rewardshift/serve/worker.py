@@ -99,6 +99,11 @@ class Worker:
         return not self._thread.is_alive()
 
     @property
+    def is_running(self) -> bool:
+        """Whether its thread is: in the core, perhaps."""
+        return self._thread.is_alive()
+
+    @property
     def under_way(self) -> int:
         """Choices that have a place or wait for one."""
         with self._lock:
@@ -348,8 +353,8 @@ class Worker:
 
 
 def _log_failure(error: Exception) -> None:
-    """Errors of the package say all there is, and health says it: they need no traceback."""
-    if not isinstance(error, Error):
+    """Errors that users can act on say all there is, and health says it: without a traceback."""
+    if not isinstance(error, (Error, OSError, ValueError)):
         _logger.error("the decoder has failed", exc_info=error)
 
 

@@ -125,7 +125,7 @@ export class AnswerView {
     const shown = [];
     const add = (name, value, title, className = "") =>
       shown.push({ name, value, title, className });
-    if (tokens) add("tokens", String(tokens), "Tokens of this answer");
+    if (tokens) add(tokens === 1 ? "token" : "tokens", String(tokens), "Tokens of this answer");
     if (perSecond) add("a second", perSecond.toFixed(1), "Tokens a second, since the first one");
     if (known(told?.acceptance)) {
       add("accepted", share(told.acceptance), "Share of the drafted tokens that were accepted");

@@ -133,7 +133,7 @@ export class Controls {
         field("Tokens at most", length, { min: 1, max: 32768 }, (v) => this.#change("length", v)),
         this.#seed(seed),
       ),
-      check("Reproducible", "The same seed gives the same answer; one is decoded at a time",
+      check("Reproducible", "The same seed gives the same answer; such answers are decoded one after another",
         this.settings.reproducible, (value) => this.#change("reproducible", value)),
       this.#props.shifts.length
         ? check("Compare with plain", "Strength 0 beside your dials, from the same seed",
@@ -232,21 +232,24 @@ function draftLength(value, set) {
     el("label", { htmlFor: "draft" }, "Draft length"),
     output,
     range,
-    el("p", {}, "Tokens drafted at a time; changes the speed, not the law"),
+    el("p", {}, "Tokens drafted at a time; changes the speed, not the answers’ probabilities"),
   );
 }
 
 function field(name, value, range, set) {
   const input = el("input", { type: "number", step: 1, value, ...range });
+  const note = el("output");
   input.onchange = () => {
     const given = Number.isFinite(input.valueAsNumber) ? Math.round(input.valueAsNumber) : value;
-    input.value = String(Math.min(Math.max(given, range.min), range.max));
-    set(Number(input.value));
+    const taken = Math.min(Math.max(given, range.min), range.max);
+    note.textContent = taken === given ? "" : `${range.min} to ${range.max}`;
+    input.value = String(taken);
+    set(taken);
   };
-  return el("label", { className: "field" }, name, input);
+  return el("label", { className: "field" }, name, input, note);
 }
 
 function check(name, about, checked, set) {
   const input = el("input", { type: "checkbox", checked, onchange: () => set(input.checked) });
-  return el("label", { className: "check", title: about }, input, name);
+  return el("label", { className: "check" }, input, el("span", {}, name, el("small", {}, about)));
 }

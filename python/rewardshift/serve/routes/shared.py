@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+import json
+from typing import Annotated, cast
 
 from fastapi import Depends, Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from rewardshift.files.json_values import plain
 from rewardshift.serve.server import Server
-
-if TYPE_CHECKING:
-    from starlette.responses import Response
 
 
 def _server_of(request: Request) -> Server:
@@ -23,5 +21,8 @@ Serving = Annotated[Server, Depends(_server_of)]
 
 
 def answered(value: object) -> Response:
-    """A value as JSON; numbers that it cannot have become null."""
-    return JSONResponse(plain(value))
+    """A value as JSON; numbers that it cannot have become null.
+
+    In ASCII, as it may repeat what was asked, and halves of pairs have no bytes otherwise.
+    """
+    return Response(json.dumps(plain(value)), media_type="application/json")

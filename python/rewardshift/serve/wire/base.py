@@ -11,6 +11,15 @@ from rewardshift.serve.errors import wrong
 if TYPE_CHECKING:
     from rewardshift.serve.settings import Settings
 
+OPENAIS = frozenset(
+    (
+        *("user", "service_tier", "store", "metadata", "reasoning_effort", "verbosity"),
+        *("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "modalities"),
+        "prediction",
+    )
+)
+"""Fields of OpenAI's that change nothing here."""
+
 
 class Fields(BaseModel):
     """A request's JSON. Values are of the types that are named: no text is taken for a number."""
@@ -19,6 +28,6 @@ class Fields(BaseModel):
 
     def require_known(self, settings: Settings) -> None:
         """Raises ApiError for a field that is not known, where the server is strict."""
-        if settings.strict and self.model_extra:
-            name = next(iter(self.model_extra))
+        unknown = (name for name in self.model_extra or () if name not in OPENAIS)
+        if settings.strict and (name := next(unknown, None)) is not None:
             raise wrong(f"unknown field {name!r}; this server is strict", name, "unknown_field")
