@@ -25,7 +25,7 @@ WORDS = {
     # as llama-server has them
     "top_k": "Only so many of the most probable tokens; 0 is all.",
     "min_p": "Only tokens with this share of the most probable one's probability.",
-    "repeat_penalty": "Weakens tokens that stand in the last penalty_last_n tokens; 1 does nothing.",
+    "repeat_penalty": "Weakens the last penalty_last_n tokens; 1 does nothing.",
     "repeat_last_n": "Another name of penalty_last_n.",
     "json_schema": "What the answer must be, like response_format's.",
     "ignore_eos": "Goes on until max_tokens.",
