@@ -163,7 +163,7 @@ def test_text_is_asked_for_by_no_grammar() -> None:
         ({"response_format": "json"}, TypeError, "response_format must be a mapping"),
         ({"response_format": {"type": "xml"}}, ValueError, "not 'xml'"),
         ({"response_format": {}}, ValueError, "must have the type"),
-        ({"response_format": {"type": "json_schema"}}, TypeError, "mapping 'json_schema'"),
+        ({"response_format": {"type": "json_schema"}}, TypeError, "must have 'json_schema'"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, ValueError, "'schema'"),
         (asked("string"), TypeError, "must be a mapping, True or False, not 'string'"),
         (asked({"const": float("nan")}), GrammarError, "must be JSON"),

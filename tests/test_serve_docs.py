@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 import typer
@@ -18,7 +19,11 @@ from rewardshift.serve.wire.llama import LlamaRequest
 from rewardshift.serve.wire.responses.asked import ResponseRequest
 from rewardshift.serve.wire.score import ScoreRequest
 from rewardshift.serve.wire.tokens import DetokenizeRequest, TokenizeRequest
+from rewardshift.serve.wire.words import WORDS
 from tests.support.documents import ROOT
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
 NAMED = set(re.findall(r"`([\w.]+)`", PAGE))
@@ -32,6 +37,14 @@ FIELDS = {name for request in REQUESTS for name in request.model_fields}
 @pytest.mark.parametrize("field", sorted(FIELDS))
 def test_each_field_is_on_the_page(field: str) -> None:
     assert field in NAMED
+
+
+@pytest.mark.parametrize("request_type", REQUESTS, ids=lambda kind: kind.__name__)
+def test_each_field_has_words_in_the_description(request_type: type[BaseModel]) -> None:
+    told = request_type.model_json_schema()["properties"]
+    assert told
+    assert [name for name, field in told.items() if not field.get("description")] == []
+    assert set(WORDS) <= FIELDS
 
 
 def test_each_field_on_the_page_is_one() -> None:

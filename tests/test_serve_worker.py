@@ -330,7 +330,7 @@ def test_answers_under_way_end_before_the_server_does(files: Files) -> None:
             running = stage.ask(stream=True)
             await stage.at_gate()
             draining = asyncio.ensure_future(stage.server.drain())
-            await until(lambda: stage.server.health[0] == "error")
+            await until(lambda: stage.server.health[0] == "stopping")
             late = stage.ask()
             assert await late.status() == 503
             assert (await late.json())["error"]["code"] == "shutting_down"

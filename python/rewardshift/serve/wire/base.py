@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from rewardshift.serve.errors import wrong
 
+from .words import describe
+
 if TYPE_CHECKING:
     from rewardshift.serve.settings import Settings
 
@@ -24,7 +26,7 @@ OPENAIS = frozenset(
 class Fields(BaseModel):
     """A request's JSON. Values are of the types that are named: no text is taken for a number."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, json_schema_extra=describe)
 
     def require_known(self, settings: Settings) -> None:
         """Raises ApiError for a field that is not known, where the server is strict."""
