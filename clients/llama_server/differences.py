@@ -86,7 +86,7 @@ DIFFERENT = {
     "test_chat_completion::test_verbose_debug": "Answers do not repeat the prompt",
     "test_ctx_shift::test_ctx_shift_enabled": "The context is never shifted: an answer ends there",
     "test_ctx_shift::test_ctx_shift_disabled_short_prompt[-1-248-True]": "An answer that fills the "
-    'context ends with "length"; none is called truncated',
+    'context ends with "length"; none is called truncated, and the length is of other tokens',
     "test_metrics::test_metrics_disabled": _ALWAYS,
     "test_metrics::test_metrics_prometheus_format": _METRICS,
     "test_metrics::test_metrics_prompt_processed_and_cached": _CACHED,
