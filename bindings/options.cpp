@@ -167,10 +167,11 @@ void register_options(nb::module_& m) {
               "Threads for single rows; 0 is one per physical core.")
       .def_rw("n_threads_batch", &llama::ContextOptions::n_threads_batch,
               "Threads for batches; 0 is as n_threads.")
-      .def_rw("poll", &llama::ContextOptions::poll,
-              "How long threads that are done look out for more work before they sleep, from 0, not "
-              "at all, to 100. It keeps others off the processor, also this program's other "
-              "threads.")
+      .def_rw(
+          "poll", &llama::ContextOptions::poll,
+          "How long threads that are done look out for more work before they sleep, from 0, not "
+          "at all, to 100. It keeps others off the processor, also this program's other "
+          "threads.")
       .def_rw(
           "flash_attn", &llama::ContextOptions::flash_attn, nb::arg().none(),
           "Flash attention; None is wherever a GPU supports it, and on the processor, where it is "
