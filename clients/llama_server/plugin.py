@@ -20,6 +20,8 @@ from .differences import DIFFERENT, LEFT_OUT, TOY_TEXTS
 TALLY_VARIABLE = "REWARDSHIFT_SUITE_TALLY"
 """The variable with the file to which it is written what became of the tests."""
 
+sys.modules["wget"] = ModuleType("wget")  # their helpers import it; nothing is fetched
+
 
 class AnyCount(int):
     """How many tokens the toy model cuts a prompt into: another model, any number."""
@@ -31,7 +33,6 @@ class AnyCount(int):
 
 
 def pytest_configure() -> None:
-    sys.modules["wget"] = ModuleType("wget")  # their helpers import it; nothing is fetched
     import utils  # type: ignore[import-not-found]  # theirs
 
     utils.ServerPreset.load_all = staticmethod(lambda: None)
