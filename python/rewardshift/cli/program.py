@@ -102,10 +102,11 @@ def importing() -> Iterator[None]:
 
 
 def tell_of_interruption() -> None:
-    """Says so on stderr; another Ctrl-C is then answered in silence."""
+    """Says so on stderr, once; another Ctrl-C, also amid this, is answered in silence."""
     global _is_told  # noqa: PLW0603 - as for signal handlers, below
-    _is_told = True
-    sys.stderr.write("rewardshift: interrupted\n")
+    if not _is_told:
+        _is_told = True
+        sys.stderr.write("rewardshift: interrupted\n")
 
 
 _is_ours = False
