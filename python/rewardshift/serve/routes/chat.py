@@ -6,12 +6,11 @@ from starlette.responses import Response
 from rewardshift.decoder import Decoder
 from rewardshift.serve.answering import collected, streamed
 from rewardshift.serve.connection import unless_gone
-from rewardshift.serve.sse import EventStream
 from rewardshift.serve.wire.chat import ChatRequest, ChatShape
 from rewardshift.serve.wire.conversation import conversation_read
 from rewardshift.serve.wire.identity import Identity
 
-from .shared import Serving, answered
+from .shared import Serving, answered, told
 
 router = APIRouter()
 
@@ -41,8 +40,6 @@ async def chat_completions(asked: ChatRequest, request: Request, server: Serving
     server.note_asked(asked.messages, lengths)
     shape = ChatShape(asked, facts, Identity("chatcmpl", server.name), job, lengths)
     if asked.stream:
-        return EventStream(
-            streamed(job, shape), let_go=job.cancel, keep_alive=server.settings.keep_alive_seconds
-        )
+        return told(streamed(job, shape), job, server)
     completions, tokens = await unless_gone(request.receive, collected(job, facts))
     return answered(shape.whole(completions, tokens))

@@ -8,11 +8,10 @@ from rewardshift.options import SamplingOptions
 from rewardshift.serve.answering import collected, streamed
 from rewardshift.serve.connection import unless_gone
 from rewardshift.serve.echo import Echo, echo_of
-from rewardshift.serve.sse import EventStream
 from rewardshift.serve.wire.completions import CompletionRequest, CompletionShape
 from rewardshift.serve.wire.identity import Identity
 
-from .shared import Serving, answered
+from .shared import Serving, answered, told
 
 router = APIRouter()
 
@@ -36,9 +35,7 @@ async def completions(asked: CompletionRequest, request: Request, server: Servin
     server.note_asked(asked.prompts, lengths)
     shape = CompletionShape(asked, facts, Identity("cmpl", server.name), job, lengths, echoes)
     if asked.stream:
-        return EventStream(
-            streamed(job, shape), let_go=job.cancel, keep_alive=server.settings.keep_alive_seconds
-        )
+        return told(streamed(job, shape), job, server)
     done, tokens = await unless_gone(request.receive, collected(job, facts))
     return answered(shape.whole(done, tokens, shape.best(done)))
 

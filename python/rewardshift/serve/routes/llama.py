@@ -6,11 +6,10 @@ from starlette.responses import Response
 from rewardshift.decoder import Decoder
 from rewardshift.serve.answering import collected, streamed
 from rewardshift.serve.connection import unless_gone
-from rewardshift.serve.sse import EventStream
 from rewardshift.serve.wire.identity import Identity
 from rewardshift.serve.wire.llama import LlamaRequest, LlamaShape, ids_of
 
-from .shared import Serving, answered
+from .shared import Serving, answered, told
 
 router = APIRouter()
 
@@ -34,10 +33,6 @@ async def completion(asked: LlamaRequest, request: Request, server: Serving) -> 
     identity = Identity("cmpl", server.name)
     shape = LlamaShape(asked, facts, identity, job, prompts=prompts, options=options)
     if asked.stream:
-        return EventStream(
-            streamed(job, shape, done=None),
-            let_go=job.cancel,
-            keep_alive=server.settings.keep_alive_seconds,
-        )
+        return told(streamed(job, shape, done=None), job, server)
     answers = shape.answers(*await unless_gone(request.receive, collected(job, facts)))
     return answered(answers if asked.has_many else answers[0])

@@ -12,13 +12,13 @@ from rewardshift.serve.connection import unless_gone
 from rewardshift.serve.errors import api_error_of
 from rewardshift.serve.job import Job
 from rewardshift.serve.record import current
-from rewardshift.serve.sse import Event, EventStream
+from rewardshift.serve.sse import Event
 from rewardshift.serve.wire.conversation import conversation_read
 from rewardshift.serve.wire.identity import Identity
 from rewardshift.serve.wire.responses.asked import ResponseRequest
 from rewardshift.serve.wire.responses.shape import ResponseShape
 
-from .shared import Serving, answered
+from .shared import Serving, answered, told
 
 router = APIRouter()
 
@@ -48,9 +48,7 @@ async def responses(asked: ResponseRequest, request: Request, server: Serving) -
     server.note_asked(messages, lengths)
     shape = ResponseShape(asked, facts, Identity("resp", server.name))
     if asked.stream:
-        return EventStream(
-            _told(job, shape), let_go=job.cancel, keep_alive=server.settings.keep_alive_seconds
-        )
+        return told(_told(job, shape), job, server)
     return answered(await unless_gone(request.receive, _whole(job, shape)))
 
 

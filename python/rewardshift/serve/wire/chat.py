@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from rewardshift.serve.errors import wrong
 
 from .fields import SamplingFields, alternatives
@@ -37,9 +35,7 @@ class ChatRequest(SamplingFields):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    continue_from: list[int] | None = Field(
-        None, description="Token ids that the answer begins with; they are not repeated."
-    )
+    continue_from: list[int] | None = None
 
     def chat_options(self, settings: Settings, facts: Facts) -> SamplingOptions:
         """What the decoder is asked for.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
-
 from rewardshift.serve.errors import wrong
 
 from .base import Fields
@@ -38,16 +36,16 @@ class SamplingFields(Fields):
     response_format: dict[str, Any] | None = None
 
     # llama-server's
-    n_predict: int | None = Field(None, description="Another name of max_tokens.")
+    n_predict: int | None = None
     top_k: int | None = None
     min_p: float | None = None
     repeat_penalty: float | None = None
     repeat_last_n: int | None = None
-    n_probs: int | None = Field(None, description="Another name of top_logprobs.")
-    grammar: str | None = Field(None, description="GBNF, or llguidance's dialect of Lark.")
+    n_probs: int | None = None
+    grammar: str | None = None
     json_schema: dict[str, Any] | bool | None = None
     ignore_eos: bool | None = None
-    cache_prompt: bool | None = Field(None, description="What is cached changes no answer.")
+    cache_prompt: bool | None = None
     timings_per_token: bool | None = None
     return_tokens: bool | None = None
     return_progress: bool | None = None

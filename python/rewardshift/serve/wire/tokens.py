@@ -18,9 +18,7 @@ class TokenizeRequest(ConversationFields):
     """``POST /tokenize``: ``content`` is llama-server's, ``prompt`` and ``messages`` vLLM's."""
 
     model: str | None = None
-    content: str | list[str | int] | None = Field(
-        None, description="Text, or pieces of text and token ids."
-    )
+    content: str | list[str | int] | None = None
     add_special: bool = False
     parse_special: bool = True
     with_pieces: bool = False

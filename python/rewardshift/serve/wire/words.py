@@ -23,6 +23,10 @@ WORDS = {
     "logprobs": "Log-probabilities of the law that was sampled from, of drafted tokens, too.",
     "top_logprobs": "Alternatives of each token whose log-probabilities are told.",
     # as llama-server has them
+    "n_predict": "Another name of max_tokens.",
+    "n_probs": "Another name of top_logprobs.",
+    "grammar": "GBNF, or llguidance's dialect of Lark.",
+    "cache_prompt": "What is cached changes no answer.",
     "top_k": "Only so many of the most probable tokens; 0 is all.",
     "min_p": "Only tokens with this share of the most probable one's probability.",
     "repeat_penalty": "Weakens the last penalty_last_n tokens; 1 does nothing.",
@@ -46,6 +50,7 @@ WORDS = {
     "prompt_lookup": "Whether to draft what followed the last words where they stood before.",
     "penalty_last_n": "Tokens over which penalties look back.",
     "deterministic": "Whether the text follows from the request alone. Unset: if it has a seed.",
+    "continue_from": "Token ids that the answer begins with; they are not repeated.",
     "return_token_info": "Each token with what the models thought of it, in rewardshift.tokens.",
     # conversations
     "messages": "The conversation: texts, or lists of text parts.",
@@ -78,6 +83,7 @@ WORDS = {
     "continuation": "What is scored, a text or token ids, after prompt or messages.",
     "add_special": "Whether texts get the tokens that they begin with.",
     "parse_special": "Whether control tokens are recognised in texts.",
+    "content": "A text, or pieces of text and token ids.",
     "with_pieces": "Whether each id comes with its text.",
     "add_special_tokens": "Whether the text gets the tokens that it begins with.",
     "return_token_strs": "Whether the texts of tokens come, too.",
@@ -86,7 +92,7 @@ WORDS = {
 
 
 def describe(schema: dict[str, Any]) -> None:
-    """Adds the words to a request's JSON schema, where a field has none."""
+    """Adds the words to a request's JSON schema."""
     for name, told in schema.get("properties", {}).items():
         if name in WORDS:
-            told.setdefault("description", WORDS[name])
+            told["description"] = WORDS[name]
