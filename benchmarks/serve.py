@@ -1,10 +1,10 @@
 """Our server against llama.cpp's, built from the same sources: the same requests to both, in turns.
 
 So many clients each ask one thing after another, streamed, and never twice the same, so that no
-prompt is remembered. While one server is measured the others are stopped (SIGSTOP);
-each is woken by a short answer that does not count. With a draft,
-both speculate: llama-server with its draft length, ours as its policy has it. With a shift, ours
-answers aligned too. ``Decoder`` is the same work without HTTP, in this process.
+prompt is remembered. All servers run, and only the one that is asked has work; an answer that does
+not count wakes what the system had put aside of it. With a draft, both speculate: llama-server with
+its draft length, ours as its policy has it. With a shift, ours answers aligned too. ``Decoder`` is
+the same work without HTTP, in this process.
 
     make peers
     python benchmarks/serve.py -m qwen2.5-1.5b-q4_0.gguf -md qwen2.5-0.5b-q4_0.gguf --shift positive
@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -50,23 +49,6 @@ REQUEST = (
     "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n"
 )
-
-
-@dataclass(frozen=True)
-class Server:
-    """A program that answers at a port."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-
-    @contextmanager
-    def awake(self) -> Iterator[None]:
-        """Lets it run."""
-        self.process.send_signal(signal.SIGCONT)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGSTOP)
 
 
 @dataclass
@@ -114,18 +96,18 @@ def main() -> None:
     places = max(options.clients)
     room = places * (options.tokens + 128)
     with ExitStack() as stack:
-        servers = {
+        ports = {
             OURS: stack.enter_context(running(our_command(options, places, room))),
             THEIRS: stack.enter_context(running(their_command(options, places, room))),
         }
         if options.draft is not None:
             drafting = their_command(options, places, room, draft=options.draft)
-            servers[THEIR_DRAFTS] = stack.enter_context(running(drafting))
+            ports[THEIR_DRAFTS] = stack.enter_context(running(drafting))
         decoder = stack.enter_context(
-            Decoder(options.target, n_ctx=room, n_seq_max=places, n_threads=options.threads)
+            Decoder(options.target, n_ctx=room, n_seq_max=places, n_threads=options.threads, poll=0)
         )
         for clients in options.clients:
-            compare(servers, decoder, clients, options)
+            compare(ports, decoder, clients, options)
 
 
 def our_command(options: argparse.Namespace, places: int, room: int) -> list[str]:
@@ -163,23 +145,19 @@ def their_command(
 
 
 @contextmanager
-def running(command: Sequence[str]) -> Iterator[Server]:
-    """A server that is ready, and stopped until it is needed; the port is its last argument."""
+def running(command: Sequence[str]) -> Iterator[int]:
+    """The port of a server that is ready; the command lacks it as its last argument."""
     port = free_port()
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(
         [*command, str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )
-    server = Server(process, port)
     try:
-        wait_until_ready(server, command)
-        process.send_signal(signal.SIGSTOP)
-        yield server
+        wait_until_ready(process, port)
+        yield port
     finally:
-        process.send_signal(signal.SIGCONT)
         process.kill()
         process.wait()
 
@@ -191,19 +169,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_ready(server: Server, command: Sequence[str]) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     """Raises RuntimeError where the server ends instead."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            raise RuntimeError(f"this ended before it was ready: {' '.join(command)}")
+        if process.poll() is not None:
+            raise RuntimeError(f"this ended before it was ready: {process.args!r}")
         try:
-            if httpx.get(f"http://127.0.0.1:{server.port}/health").status_code == httpx.codes.OK:
+            if httpx.get(f"http://127.0.0.1:{port}/health").status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise RuntimeError(f"this was not ready after {PATIENCE:g} s: {' '.join(command)}")
+    raise RuntimeError(f"this was not ready after {PATIENCE:g} s: {process.args!r}")
 
 
 # --- what is asked ------------------------------------------------------------------------------
@@ -219,22 +197,21 @@ def question() -> str:
 
 
 def compare(
-    servers: dict[str, Server], decoder: Decoder, clients: int, options: argparse.Namespace
+    ports: dict[str, int], decoder: Decoder, clients: int, options: argparse.Namespace
 ) -> None:
     """The table of a number of clients."""
     plain: dict[str, Any] = {"num_draft_tokens": 0, "strength": 0.0}
-    bodies: dict[str, tuple[Server, dict[str, Any]]] = {
-        OURS: (servers[OURS], plain),
-        THEIRS: (servers[THEIRS], {"samplers": ["temperature"]}),
+    bodies: dict[str, tuple[int, dict[str, Any]]] = {
+        OURS: (ports[OURS], plain),
+        THEIRS: (ports[THEIRS], {"samplers": ["temperature"]}),
     }
     if options.draft is not None:
-        bodies[DRAFTS] = (servers[OURS], {"strength": 0.0})
-        bodies[THEIR_DRAFTS] = (servers[THEIR_DRAFTS], {"samplers": ["temperature"]})
+        bodies[DRAFTS] = (ports[OURS], {"strength": 0.0})
+        bodies[THEIR_DRAFTS] = (ports[THEIR_DRAFTS], {"samplers": ["temperature"]})
     if options.shift is not None:
-        bodies[ALIGNED] = (servers[OURS], {})
+        bodies[ALIGNED] = (ports[OURS], {})
     runs: dict[str, Callable[[], Load]] = {
-        name: partial(served, server, clients, body, options)
-        for name, (server, body) in bodies.items()
+        name: partial(served, port, clients, body, options) for name, (port, body) in bodies.items()
     }
     runs[DIRECT] = partial(decoded, decoder, clients, options)
     found = interleave(runs, repeat=options.repeat, what=f"{clients} clients")
@@ -264,10 +241,9 @@ def row(name: str, found: dict[str, list[Load]]) -> list[str]:
     ]
 
 
-def served(server: Server, clients: int, body: dict[str, Any], options: argparse.Namespace) -> Load:
+def served(port: int, clients: int, body: dict[str, Any], options: argparse.Namespace) -> Load:
     """What so many clients got."""
-    with server.awake():
-        return asyncio.run(all_clients(server.port, clients, body, options))
+    return asyncio.run(all_clients(port, clients, body, options))
 
 
 async def all_clients(
@@ -288,7 +264,7 @@ async def all_clients(
         for _ in range(options.requests):
             await one_answer(port, asked, load)
 
-    await one_answer(port, {**asked, "max_tokens": 8}, Load())  # it was asleep
+    await one_answer(port, asked, Load())
     start = time.perf_counter()
     await asyncio.wait_for(asyncio.gather(*(client() for _ in range(clients))), PATIENCE)
     load.seconds = time.perf_counter() - start

@@ -126,6 +126,10 @@ void register_options(nb::module_& m) {
       .def_rw("prefill_chunk", &DecoderOptions::prefill_chunk,
               "Most prompt tokens that one step evaluates per model, over all requests.")
       .def_rw(
+          "prefills_whole", &DecoderOptions::prefills_whole,
+          "Whether prompts are read in chunks of their own, but for the last token. Else what is "
+          "left of one and fits into a chunk is read by its first round, in a batch less.")
+      .def_rw(
           "refined_tokens", &DecoderOptions::refined_tokens,
           "How many of the target's most probable tokens readers of another vocabulary weigh by "
           "all of their pieces in it; others that it lacks count by their first piece.")

@@ -260,7 +260,7 @@ def test_work_is_what_the_models_evaluated(files: Files) -> None:
         forbid = dict.fromkeys((0, 2), -np.inf)
         d.generate(PROMPT, max_tokens=4, logit_bias=forbid)
         first = d.work["target"] - start
-        assert (first.tokens, first.batches) == (len(PROMPT) + 3, 5)  # the prompt, but for its end
+        assert (first.tokens, first.batches) == (len(PROMPT) + 3, 4)  # the first reads the prompt
         d.score(PROMPT, [3, 4])
         second = d.work["target"] - start - first
         assert (second.tokens, second.batches) == (2, 1)

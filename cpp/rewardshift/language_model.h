@@ -102,6 +102,10 @@ class LanguageModel {
     throw std::logic_error("the rows of this model are not rough: there is nothing to refine");
   }
 
+  /// Whether what histories of one call begin alike with is evaluated once, up to the first row that
+  /// is wanted.
+  virtual bool joins_histories() const { return false; }
+
   /// Tokens evaluated since construction: what memory could not answer.
   virtual std::uint64_t evaluated_tokens() const = 0;
 

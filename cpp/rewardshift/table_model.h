@@ -37,6 +37,8 @@ class TableModel final : public LanguageModel {
   std::string piece(Token token) const override;
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
 
+  bool joins_histories() const override { return true; }  // it reads nothing
+
   /// Rows handed out: a table remembers nothing.
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   std::uint64_t evaluated_batches() const override { return batches_; }

@@ -40,6 +40,7 @@ TESTS = (
     "test_mask_law.py",
     "test_tree_law.py",
     "test_draft_policy.py",
+    "test_prefill.py",
     "test_foreign_law.py",
     "test_mapped_model.py",
     "test_vocabulary.py",

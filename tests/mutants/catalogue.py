@@ -24,6 +24,7 @@ REPORT = "decode/report.cpp"
 TEXT = "decode/text_stream.cpp"
 PARAMS = "decode/params.cpp"
 DECODER = "decode/decoder.cpp"
+SCHEDULER = "decode/scheduler.cpp"
 TREE = "decode/draft_tree.cpp"
 REFINER = "decode/refiner.cpp"
 MAPPED = "vocabulary/mapped_model.cpp"
@@ -578,5 +579,24 @@ MUTANTS = (
         CANONICAL,
         "    spell(text.substr(0, broken), tokens);\n",
         "",
+    ),
+    # the schedule
+    Mutant(
+        "a prompt that is left to a round counts for nothing in the chunk",
+        SCHEDULER,
+        "      left -= fresh;\n      budget -= fresh;\n",
+        "",
+    ),
+    Mutant(
+        "prompts that begin alike are each read whole",
+        SCHEDULER,
+        "known > done && !model.joins_histories()",
+        "false",
+    ),
+    Mutant(
+        "a chunk leaves a token of a prompt out",
+        SCHEDULER,
+        "request->prefilled[reader] = end;",
+        "request->prefilled[reader] = end + 1;",
     ),
 )

@@ -15,7 +15,7 @@ Decoder::Decoder(std::vector<Reader> readers, std::vector<Shift> shifts,
     : panel_(std::move(readers), std::move(shifts), base, clock),
       options_(options),
       clock_(clock),
-      scheduler_(panel_, static_cast<std::size_t>(std::max(options.prefill_chunk, 1))),
+      scheduler_(panel_, options),
       planner_(panel_, options),
       player_(panel_, options),
       scorer_(panel_, options) {

@@ -84,6 +84,10 @@ struct DecoderOptions {
   int max_draft_tokens = 15;
   /// Most prompt tokens that one step evaluates per role, over all requests.
   int prefill_chunk = 512;
+  /// A prompt's chunks are all read before its first round, but for its last token. Else what is
+  /// left of it and fits into a chunk is read by that round: a batch less, whose shape then depends
+  /// on the round.
+  bool prefills_whole = false;
   /// Readers of another vocabulary weigh so many of the target's most probable tokens by all of
   /// their pieces in it, one by one, and others that it lacks by their first piece. Part of the
   /// law.

@@ -66,8 +66,8 @@ void Scheduler::drop_finished() {
 }
 
 void Scheduler::prefill() {
-  for (std::size_t reader = panel_->size(); reader-- > 0;) prefill(reader);  // the target last
   free_stale_places();
+  for (std::size_t reader = panel_->size(); reader-- > 0;) prefill(reader);  // the target last
 }
 
 void Scheduler::free_stale_places() {
@@ -82,34 +82,55 @@ void Scheduler::free_stale_places() {
 
 void Scheduler::prefill(std::size_t reader) {
   std::size_t budget = prefill_chunk_;
-  while (prefill_batch(reader, budget)) {
+  while (budget > 0 && prefill_batch(reader, budget)) {
   }
 }
 
-/// One batch of it. A prompt that starts like one already in the batch waits: it will share that
-/// one's work, which takes nothing from the budget. Returns whether one waits.
+/// Tokens of a prompt that a reader has before any round.
+std::span<const Token> Scheduler::prefix(const Request& request, std::size_t reader) {
+  return std::span(request.history[reader]).first(request.prompt_size[reader] - 1);
+}
+
+/// One batch of it. What prompts begin alike with is read once: in one batch where the model can
+/// do so, else the others wait for the first. What a model remembers takes nothing from the budget.
+/// Returns whether more may fit into the budget.
 bool Scheduler::prefill_batch(std::size_t reader, std::size_t& budget) {
+  const LanguageModel& model = panel_->model(panel_->model_of(reader));
   questions_.clear();
   std::vector<std::pair<Request*, std::size_t>> progress;  // whose part of the batch, up to where
+  std::vector<std::span<const Token>> ahead;  // what is read in this batch or the round
   std::size_t left = budget;
-  bool is_waited_for = false;
+  bool is_all = true;
   for (Request* request : active_) {
     if (!request->uses(reader)) continue;
     request->forget_drafts();
+    const auto tokens = prefix(*request, reader);
     const std::size_t done = request->prefilled[reader];
-    const std::size_t end = std::min(request->prompt_size[reader] - 1, done + left);
-    if (end <= done) continue;
-    const auto tokens = std::span<const Token>(request->history[reader]).first(end);
-    const bool twin_is_ahead = std::ranges::any_of(questions_, [&](const Question& other) {
-      return common_prefix(other.tokens, tokens) > done;
-    });
-    is_waited_for |= twin_is_ahead;
-    if (twin_is_ahead) continue;
-    questions_.push_back({reader, request->places.front(), tokens, 0});
+    if (done >= tokens.size()) continue;
+    std::size_t known = done;
+    for (const auto& other : ahead) known = std::max(known, common_prefix(other, tokens));
+    const bool waits = known > done && !model.joins_histories();
+    if (waits || left == 0) {
+      is_all = false;
+      continue;
+    }
+    const std::size_t fresh = tokens.size() + 1 - known;
+    if (fresh <= left && !prefills_whole_ &&
+        (model.joins_histories() || !has_unread_twin(*request, reader))) {
+      request->prefilled[reader] = tokens.size();
+      ahead.push_back(tokens);
+      left -= fresh;
+      budget -= fresh;
+      continue;
+    }
+    const std::size_t end = std::min(tokens.size(), known + left);
+    is_all = is_all && end == tokens.size();
+    ahead.push_back(tokens.first(end));
+    questions_.push_back({reader, request->places.front(), ahead.back(), 0});
     progress.emplace_back(request, end);
-    left -= end - done;
+    left -= end - known;
   }
-  const LanguageModel& model = panel_->model(panel_->model_of(reader));
+  if (questions_.empty()) return false;
   const std::uint64_t before = model.evaluated_tokens();
   if (read(questions_)) {  // a batch fails as a whole: find out whose fault it is
     for (std::size_t i = 0; i < questions_.size(); ++i) {
@@ -119,7 +140,18 @@ bool Scheduler::prefill_batch(std::size_t reader, std::size_t& budget) {
   for (const auto& [request, end] : progress) request->prefilled[reader] = end;
   drop_finished();
   budget -= std::min(budget, static_cast<std::size_t>(model.evaluated_tokens() - before));
-  return is_waited_for;
+  return !is_all;
+}
+
+/// Whether another prompt that is not read yet goes on like this one.
+bool Scheduler::has_unread_twin(const Request& request, std::size_t reader) const {
+  const auto tokens = prefix(request, reader);
+  return std::ranges::any_of(active_, [&](const Request* other) {
+    if (other == &request || !other->uses(reader)) return false;
+    const auto theirs = prefix(*other, reader);
+    return other->prefilled[reader] < theirs.size() &&
+           common_prefix(theirs, tokens) > request.prefilled[reader];
+  });
 }
 
 /// One request's part of the batch; ends the request if it fails again.

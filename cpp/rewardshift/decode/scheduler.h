@@ -1,6 +1,7 @@
 // Who plays: the queue, places in the caches, and prompts that must be read first.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,9 +17,10 @@ namespace rewardshift {
 class Scheduler {
  public:
   /// The panel is borrowed and must outlive the scheduler.
-  Scheduler(Panel& panel, std::size_t prefill_chunk)
+  Scheduler(Panel& panel, const DecoderOptions& options)
       : panel_(&panel),
-        prefill_chunk_(prefill_chunk),
+        prefill_chunk_(static_cast<std::size_t>(std::max(options.prefill_chunk, 1))),
+        prefills_whole_(options.prefills_whole),
         last_history_(panel.places()),
         wave_of_(panel.places()),
         is_stale_(panel.places()) {}
@@ -38,8 +40,9 @@ class Scheduler {
   /// Takes finished ones out of the active ones.
   void drop_finished();
 
-  /// Evaluates the next chunk of prompts for each reader, all but each prompt's last token. Ends
-  /// requests whose prompt cannot be evaluated.
+  /// Has each reader read the next chunk of prompts, all but each prompt's last token. Ends
+  /// requests whose prompt cannot be read. What is left of a prompt and fits into the chunk is left
+  /// to the coming round: it is read in one batch with the rows that are wanted of it.
   void prefill();
 
   /// Those active ones whose prompts are read, as far as the coming round needs them.
@@ -58,6 +61,8 @@ class Scheduler {
   int place_for(const Request& request) const;
   void prefill(std::size_t reader);
   bool prefill_batch(std::size_t reader, std::size_t& budget);
+  static std::span<const Token> prefix(const Request& request, std::size_t reader);
+  bool has_unread_twin(const Request& request, std::size_t reader) const;
   void prefill_alone(Request& request, const Question& question);
   std::optional<std::string> read(std::span<const Question> questions);
   bool is_prefilled(const Request& request) const;
@@ -65,6 +70,7 @@ class Scheduler {
 
   Panel* panel_;
   std::size_t prefill_chunk_;
+  bool prefills_whole_;
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<std::vector<Token>> last_history_;  ///< by place: the target's, for reuse
   std::vector<std::size_t> wave_of_;              ///< by place: when that was

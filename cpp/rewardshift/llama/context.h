@@ -76,6 +76,7 @@ class Context final : public LanguageModel {
     return model_->tokenizer().piece(token, true);
   }
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
+  bool joins_histories() const override { return cache_->shares_new_tokens(); }
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   std::uint64_t evaluated_batches() const override { return batches_; }
   std::size_t takes_back() const override { return cache_->takes_back(); }

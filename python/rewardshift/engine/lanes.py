@@ -182,6 +182,7 @@ class Apart:
     def _decoder(self) -> _core.Decoder:
         options = _core.DecoderOptions()
         options.prefill_chunk = CHUNK
+        options.prefills_whole = True  # in the same batches whatever the first round drafts
         return self._panel.decoder(self.models, options)
 
     def _begin(self, asked: Asked) -> _core.Decoder:
