@@ -138,9 +138,20 @@ bool Scheduler::prefill_batch(std::size_t reader, std::size_t& budget) {
     }
   }
   for (const auto& [request, end] : progress) request->prefilled[reader] = end;
+  note_shared(reader, ahead);
   drop_finished();
   budget -= std::min(budget, static_cast<std::size_t>(model.evaluated_tokens() - before));
   return !is_all;
+}
+
+/// What prompts begin with like one that was read now, the model knows of them, too.
+void Scheduler::note_shared(std::size_t reader, std::span<const std::span<const Token>> read) {
+  for (Request* request : active_) {
+    if (!request->uses(reader)) continue;
+    const auto tokens = prefix(*request, reader);
+    std::size_t& done = request->prefilled[reader];
+    for (const auto& other : read) done = std::max(done, common_prefix(other, tokens));
+  }
 }
 
 /// Whether another prompt that is not read yet goes on like this one.

@@ -62,6 +62,7 @@ class Scheduler {
   void prefill(std::size_t reader);
   bool prefill_batch(std::size_t reader, std::size_t& budget);
   static std::span<const Token> prefix(const Request& request, std::size_t reader);
+  void note_shared(std::size_t reader, std::span<const std::span<const Token>> read);
   bool has_unread_twin(const Request& request, std::size_t reader) const;
   void prefill_alone(Request& request, const Question& question);
   std::optional<std::string> read(std::span<const Question> questions);
