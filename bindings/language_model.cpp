@@ -97,6 +97,14 @@ void register_language_model(nb::module_& m) {
       .def_prop_ro("is_rough", &LanguageModel::is_rough,
                    "Whether rows are rough about tokens that have no twin.")
       .def("is_end_of_generation", &LanguageModel::is_end_of_generation, "token"_a)
+      .def(
+          "put_aside",
+          [](LanguageModel& model, const std::vector<int>& sequences) {
+            model.put_aside(sequences);
+          },
+          "sequences"_a,
+          "What these sequences hold should cost others nothing; histories that begin like it may "
+          "have it back.")
       .def("forget", &LanguageModel::forget, "Drops all remembered work.")
       .def_prop_ro("evaluated_tokens", &LanguageModel::evaluated_tokens,
                    "Tokens evaluated since construction: what memory could not answer.")

@@ -176,6 +176,9 @@ void register_options(nb::module_& m) {
           "How long threads that are done look out for more work before they sleep, from 0, not "
           "at all, to 100. It keeps others off the processor, also this program's other "
           "threads.")
+      .def_rw("cache_ram", &llama::ContextOptions::cache_ram,
+              "Most MiB of memory for what requests left behind that others take no part in; what "
+              "begins like one of them goes on from there. 0 keeps none.")
       .def_rw(
           "flash_attn", &llama::ContextOptions::flash_attn, nb::arg().none(),
           "Flash attention; None is wherever a GPU supports it, and on the processor, where it is "

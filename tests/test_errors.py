@@ -408,6 +408,7 @@ WRONG_LOADING: dict[str, tuple[object, ...]] = {
     "n_threads": (-1, 513, 100000),
     "n_threads_batch": (-1, 513, 100000),
     "poll": (-1, 101),
+    "cache_ram": (-1, -1024),
     "type_k": ("f17", "", "i8", "q8_K"),
     "type_v": ("f17", "i32", "q8_1"),
 }

@@ -246,6 +246,20 @@ def test_text_is_read_as_the_bytes_that_the_target_sees(kinds: Kinds) -> None:
             opened.generate(ids, draft_prompt=[end])
 
 
+def test_conversations_in_turn_are_each_read_once_by_readers_of_another_vocabulary(
+    kinds: Kinds,
+) -> None:
+    prompts = [[3 + i % 5 + turn for i in range(40)] for turn in (0, 6)]
+    with Decoder(kinds.target.path, **kinds.pair, **EXACT) as opened:
+        spent = []
+        for prompt in (*prompts, [*prompts[0], 5, 6]):
+            before = opened.work
+            opened.generate(prompt, max_tokens=1, strength=1.0, num_draft_tokens=0)
+            spent.append({name: (work - before[name]).tokens for name, work in opened.work.items()})
+    for reader, tokens in spent[2].items():
+        assert tokens < spent[0][reader] / 2, reader
+
+
 def test_a_system_message_for_the_draft_is_rendered_by_its_own_template(kinds: Kinds) -> None:
     asked = Shift(reference=kinds.small.path, draft_system="dab")
     with Decoder(kinds.target.path, shift=asked, **EXACT) as opened:

@@ -118,6 +118,10 @@ class LanguageModel {
   /// others again, back to where drafts began: of a recurrent state it may be none.
   virtual std::size_t takes_back() const { return kAnyNumber; }
 
+  /// Nobody goes on with what these sequences hold for now: it should cost others nothing. A history
+  /// that begins like it may have it back.
+  virtual void put_aside(std::span<const int> sequences) { static_cast<void>(sequences); }
+
   /// Drops all remembered work, for when it may be damaged: a NaN in a cache can spread.
   virtual void forget() {}
 

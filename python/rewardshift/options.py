@@ -44,6 +44,7 @@ class ContextOptions(TypedDict, total=False):
     n_threads: int
     n_threads_batch: int
     poll: int
+    cache_ram: int
     flash_attn: bool | None
     type_k: str
     type_v: str

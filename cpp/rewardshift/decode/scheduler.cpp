@@ -28,7 +28,7 @@ void Scheduler::admit() {
       request->places.push_back(place_for(*request));
       const auto taken = static_cast<std::size_t>(request->places.back());
       last_history_[taken].clear();
-      is_stale_[taken] = false;
+      is_stale_[taken] = is_idle_[taken] = false;
     }
   }
 }
@@ -67,6 +67,7 @@ void Scheduler::drop_finished() {
 
 void Scheduler::prefill() {
   free_stale_places();
+  put_idle_aside();
   for (std::size_t reader = panel_->size(); reader-- > 0;) prefill(reader);  // the target last
 }
 
@@ -78,6 +79,17 @@ void Scheduler::free_stale_places() {
   if (stale.empty()) return;
   panel_->free(stale);
   is_stale_.assign(is_stale_.size(), false);
+}
+
+/// What finished requests left behind would be attended over by every row of those under way.
+void Scheduler::put_idle_aside() {
+  std::vector<int> idle;
+  for (std::size_t place = 0; place < is_idle_.size(); ++place) {
+    if (is_idle_[place]) idle.push_back(static_cast<int>(place));
+  }
+  if (idle.empty() || active_.empty()) return;
+  panel_->put_aside(idle);
+  is_idle_.assign(is_idle_.size(), false);
 }
 
 void Scheduler::prefill(std::size_t reader) {
@@ -216,12 +228,14 @@ void Scheduler::release() {
     last_history_[first] = std::move(request->history[Panel::kTarget]);
     wave_of_[first] = wave_;
     is_stale_[first] = false;
+    is_idle_[first] = true;
   }
   std::erase_if(requests_, [](const auto& request) { return request->is_finished(); });
   if (requests_.empty()) ++wave_;
 }
 
 void Scheduler::forget() {
+  is_idle_.assign(is_idle_.size(), false);
   for (auto& history : last_history_) history.clear();
 }
 

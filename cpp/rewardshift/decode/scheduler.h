@@ -23,7 +23,8 @@ class Scheduler {
         prefills_whole_(options.prefills_whole),
         last_history_(panel.places()),
         wave_of_(panel.places()),
-        is_stale_(panel.places()) {}
+        is_stale_(panel.places()),
+        is_idle_(panel.places()) {}
 
   void add(std::unique_ptr<Request> request) { requests_.push_back(std::move(request)); }
 
@@ -68,6 +69,7 @@ class Scheduler {
   std::optional<std::string> read(std::span<const Question> questions);
   bool is_prefilled(const Request& request) const;
   void free_stale_places();
+  void put_idle_aside();
 
   Panel* panel_;
   std::size_t prefill_chunk_;
@@ -77,6 +79,7 @@ class Scheduler {
   std::vector<std::size_t> wave_of_;              ///< by place: when that was
   std::size_t wave_ = 0;                          ///< grows whenever nobody is left
   std::vector<bool> is_stale_;  ///< by place: what it holds nobody is likely to ask for again
+  std::vector<bool> is_idle_;   ///< by place: it holds what nobody goes on with for now
   std::vector<Request*> active_;
   std::vector<Request*> players_;
   std::vector<Question> questions_;

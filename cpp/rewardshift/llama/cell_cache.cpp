@@ -3,6 +3,9 @@
 #include <llama.h>
 
 #include <limits>
+#include <utility>
+
+#include "rewardshift/history.h"
 
 namespace rewardshift::llama {
 namespace {
@@ -15,7 +18,9 @@ constexpr std::size_t kWorthACopy = 9;  // tokens gained for which a cache is co
 CellCache::CellCache(llama_context* context, const Layout& layout)
     : HistoryCache(context, layout.sequences,
                    layout.is_unified ? layout.cells : std::numeric_limits<std::size_t>::max() / 2),
-      layout_(layout) {}
+      context_(context),
+      layout_(layout),
+      shelf_(layout.shelf) {}
 
 void CellCache::begin(std::span<const LogitsRequest> requests) {
   HistoryCache::begin(requests);
@@ -29,6 +34,36 @@ bool CellCache::cut_to(int sequence, std::size_t tokens) {
 }
 
 std::size_t CellCache::least_gain() const { return layout_.is_unified ? 1 : kWorthACopy; }
+
+void CellCache::put_aside(int sequence) {
+  if (!layout_.is_unified || held(sequence) < kWorthACopy) return;
+  const std::size_t bytes = llama_state_seq_get_size(context_, sequence);
+  if (!shelf_.fits(bytes)) return;
+  Shelved history{at(sequence).tokens, std::vector<std::uint8_t>(bytes)};
+  llama_state_seq_get_data(context_, history.state.data(), bytes, sequence);
+  shelf_.put(std::move(history));
+  drop_tail(sequence, 0);
+}
+
+void CellCache::take_back(int sequence, std::span<const Token> wanted) {
+  auto history = shelf_.take(wanted, at_hand(sequence, wanted) + kWorthACopy - 1);
+  if (!history) return;
+  drop_tail(sequence, 0);
+  make_room(history->tokens.size());
+  const auto& state = history->state;
+  if (llama_state_seq_set_data(context_, state.data(), state.size(), sequence) == 0) {
+    llama_memory_seq_rm(memory(), sequence, -1, -1);
+    return;
+  }
+  const std::size_t common = common_prefix(history->tokens, wanted);
+  hold(sequence, std::move(history->tokens));
+  drop_tail(sequence, common);
+}
+
+void CellCache::clear() {
+  HistoryCache::clear();
+  shelf_.clear();
+}
 
 void CellCache::lend(int donor, int to, std::size_t tokens) {
   const auto end = static_cast<llama_pos>(tokens);

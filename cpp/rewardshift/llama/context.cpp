@@ -71,6 +71,7 @@ void validate(const ContextOptions& o) {
   at_least(o.n_threads, 0, "n_threads");
   at_least(o.n_threads_batch, 0, "n_threads_batch");
   at_least(o.n_histories, 1, "n_histories");
+  at_least(o.cache_ram, 0, "cache_ram");
   require(o.poll >= 0 && o.poll <= 100, "poll", "from 0 to 100", std::to_string(o.poll));
   const int most = static_cast<int>(llama_max_parallel_sequences()) / o.n_histories - 1;
   require(o.n_seq_max <= most, "n_seq_max", "at most " + std::to_string(most),
@@ -96,6 +97,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   if (classifies_) model_->require_classifying();
   const ModelFacts facts = model_->facts();
   window_ = static_cast<std::size_t>(facts.sliding_window);
+  shelf_ = static_cast<std::size_t>(options.cache_ram) << 20;
   const auto histories = static_cast<std::size_t>(options.n_histories);
   cells_ = histories *
            static_cast<std::size_t>(options.n_ctx > 0
@@ -145,7 +147,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
 
 std::unique_ptr<HistoryCache> Context::make_cache() {
   if (model_->memory() == MemoryKind::attention) {
-    const CellCache::Layout layout{sequences_, cells_, is_unified_, window_};
+    const CellCache::Layout layout{sequences_, cells_, is_unified_, window_, shelf_};
     return std::make_unique<CellCache>(evaluator_.get(), layout);
   }
   // A state alone takes no cells, however long its history is.
@@ -166,6 +168,11 @@ void Context::apply(std::shared_ptr<const Adapter> adapter, float scale) {
   }
   adapter_ = std::move(adapter);
   forget();
+}
+
+void Context::put_aside(std::span<const int> sequences) {
+  evaluator_.require_home();
+  for (const int sequence : sequences) cache_->put_aside(sequence);
 }
 
 std::size_t Context::keep(std::span<const Token> tokens) {

@@ -29,6 +29,7 @@ struct ContextOptions {
   int n_threads = 0;        ///< for single rows; 0 is one per physical core
   int n_threads_batch = 0;  ///< for batches; 0 is as n_threads
   int poll = kPoll;         ///< of the pool's threads
+  int cache_ram = 1024;     ///< most MiB of histories put aside
   /// Unset is wherever a GPU supports it. On the processor it is slow, the more so the longer the
   /// history, and adds up by thread; there it is used for quantised values only, which need it.
   std::optional<bool> flash_attn;
@@ -80,6 +81,7 @@ class Context final : public LanguageModel {
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   std::uint64_t evaluated_batches() const override { return batches_; }
   std::size_t takes_back() const override { return cache_->takes_back(); }
+  void put_aside(std::span<const int> sequences) override;
   void forget() override { cache_->clear(); }
 
   /// Drops everything but what sequence 0 holds of the beginning `tokens`; returns how many tokens
@@ -116,6 +118,7 @@ class Context final : public LanguageModel {
   std::size_t cells_each_;  ///< that one sequence can have
   std::size_t sequences_;   ///< that can be asked for
   std::size_t window_;      ///< of sliding attention; 0 is none
+  std::size_t shelf_;       ///< bytes of histories put aside
   std::size_t batch_tokens_;
   std::size_t batch_rows_;
   std::unique_ptr<Batch> batch_;

@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "rewardshift/history.h"
 
@@ -15,7 +16,10 @@ void HistoryCache::begin(std::span<const LogitsRequest> requests) {
   ++clock_;
   for (const LogitsRequest& request : requests) keep_common(request);
   for (const LogitsRequest& request : requests) {
-    borrow(request.sequence, request.tokens.first(reusable(request)));
+    const auto wanted = request.tokens.first(reusable(request));
+    if (held(request.sequence) >= wanted.size()) continue;  // as in every round but the first
+    take_back(request.sequence, wanted);
+    borrow(request.sequence, wanted);
   }
 }
 
@@ -31,9 +35,7 @@ void HistoryCache::keep_common(const LogitsRequest& request) {
 
 /// Takes over from the sequence that has most in common with what is wanted.
 void HistoryCache::borrow(int sequence, std::span<const Token> wanted) {
-  const std::size_t own = held(sequence);
-  if (own >= wanted.size()) return;  // as in every round of a request under way
-  std::size_t most = own + least_gain() - 1;
+  std::size_t most = held(sequence) + least_gain() - 1;
   int donor = -1;
   for (int other = 0; other < size(); ++other) {
     if (other == sequence) continue;
@@ -48,6 +50,22 @@ void HistoryCache::borrow(int sequence, std::span<const Token> wanted) {
   const Sequence& from = at(donor);
   to.tokens.assign(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(most));
   for (std::size_t i = to.cells.size(); i < most; ++i) to.cells.push_back(from.cells[i]);
+}
+
+std::size_t HistoryCache::at_hand(int sequence, std::span<const Token> wanted) const {
+  std::size_t most = held(sequence);
+  for (int other = 0; other < size() && most < wanted.size(); ++other) {
+    if (other == sequence) continue;
+    most = std::max(most, lendable(other, common_prefix(at(other).tokens, wanted)));
+  }
+  return most;
+}
+
+void HistoryCache::hold(int sequence, std::vector<Token> tokens) {
+  Sequence& s = at(sequence);
+  s.tokens = std::move(tokens);
+  s.cells.clear();
+  while (s.cells.size() < s.tokens.size()) s.cells.push_back(++last_cell_);
 }
 
 bool HistoryCache::cut_to(int sequence, std::size_t tokens) {

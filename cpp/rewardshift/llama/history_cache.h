@@ -45,6 +45,9 @@ class HistoryCache {
   /// Remembers what a sequence holds now, for when what follows is taken back.
   virtual void mark(int) {}
 
+  /// Moves what a sequence holds to where no row attends over it; see LanguageModel.
+  virtual void put_aside(int) {}
+
   /// Drops idle sequences until so many new tokens fit.
   void make_room(std::size_t new_tokens);
 
@@ -80,6 +83,9 @@ class HistoryCache {
   /// `context` is borrowed. `cells` is how many tokens all sequences hold together.
   HistoryCache(llama_context* context, std::size_t sequences, std::size_t cells);
 
+  /// Has a sequence hold what was put aside of a history, if that is worth it.
+  virtual void take_back(int, std::span<const Token>) {}
+
   /// How many tokens of a donor's history, of which so many are wanted, another can take over.
   virtual std::size_t lendable(int donor, std::size_t common) const = 0;
 
@@ -93,6 +99,12 @@ class HistoryCache {
   virtual std::size_t cut(int sequence, std::size_t keep);
 
   void drop_tail(int sequence, std::size_t keep);
+
+  /// The most tokens that a sequence, its own or another, could begin this history with.
+  std::size_t at_hand(int sequence, std::span<const Token> wanted) const;
+
+  /// Notes that a sequence holds these tokens, in cells of its own.
+  void hold(int sequence, std::vector<Token> tokens);
   void keep_common(const LogitsRequest& request);
   void borrow(int sequence, std::span<const Token> wanted);
 

@@ -137,6 +137,15 @@ void Panel::free(std::span<const int> places) {
   }
 }
 
+void Panel::put_aside(std::span<const int> places) {
+  std::vector<int> sequences;
+  for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
+    sequences.clear();
+    for (const int place : places) sequences.push_back(sequence_of(reader, place));
+    models_[model_of_[reader]].model().put_aside(sequences);
+  }
+}
+
 double Panel::require_normaliser(std::span<const float> row, std::size_t reader,
                                  std::size_t position) const {
   const double log_normaliser = log_normalisers(row, 1.0).at_one;

@@ -96,6 +96,9 @@ class Panel {
   /// Frees what these places hold, of every reader.
   void free(std::span<const int> places);
 
+  /// Nobody goes on with what these places hold for now; see LanguageModel.
+  void put_aside(std::span<const int> places);
+
   /// Whether a reader's rows are rough until it is asked to refine them; see LanguageModel.
   bool is_rough(std::size_t reader) const { return readers_[reader].model->is_rough(); }
   bool has_rough_readers() const;

@@ -64,6 +64,13 @@ void MappedModel::free_spare_sequences(std::vector<Plan>& plans) const {
   for (int i = 0; i < spare_; ++i) plans.push_back({max_sequences() + i, {{{}, {}}}});
 }
 
+void MappedModel::put_aside(std::span<const int> sequences) {
+  model_->put_aside(sequences);
+  std::vector<Plan> spare;
+  free_spare_sequences(spare);
+  ask(spare, [](std::size_t, const float*) {});
+}
+
 /// Deals out chains, so that as many as can be share a call.
 std::vector<MappedModel::Plan> MappedModel::over_spare_sequences(std::vector<Plan> plans) const {
   if (spare_ == 0) return plans;

@@ -191,6 +191,10 @@ class ServingLoadFlags(LoadFlags):
         int | None,
         _core_option(_core.ContextOptions, "n_seq_max", "-np", "--parallel", panel=_LOADING),
     ] = None
+    cache_ram: Annotated[
+        int | None,
+        _core_option(_core.ContextOptions, "cache_ram", "-cram", "--cache-ram", panel=_LOADING),
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
         """Likewise; threads that are done leave the processor to what serves."""
