@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bindings.h"
+#include "rewardshift/llama/gguf_cuda.h"
 #include "rewardshift/llama/quantize.h"
 #include "rewardshift/llama/system.h"
 
@@ -65,6 +66,9 @@ void register_facts(nb::module_& m) {
 
 void register_model(nb::module_& m) {
   register_facts(m);
+  m.def("cuda_lacks", &llama::cuda_lacks, "path"_a,
+        "What a model has that CUDA's kernels were not compiled for; None is nothing. Raises "
+        "ModelLoadError.");
 
   nb::class_<Monitor>(m, "Monitor", "Watches and ends a long call from another thread.")
       .def(nb::init<>())

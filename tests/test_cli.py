@@ -685,6 +685,16 @@ def test_inspect_says_what_a_rejected_draft_costs(
     assert "checkpoints" in outcome.out
 
 
+@pytest.mark.parametrize(("arch", "said"), [("kimi-linear", "kda.head_dim is 8"), ("mamba", None)])
+def test_inspect_says_what_cuda_lacks(
+    run: Callable[..., Outcome], files: Files, arch: str, said: str | None
+) -> None:
+    outcome = run("inspect", files.recurrent(arch).path)
+    assert outcome.code == 0
+    assert ("on CUDA" in outcome.out) == (said is not None)
+    assert said is None or said in " ".join(outcome.out.split())
+
+
 def test_inspect_says_what_can_be_a_reward(
     run: Callable[..., Outcome], trio: Trio, files: Files, tmp_path: Path
 ) -> None:

@@ -32,9 +32,9 @@ measured() { # NAME TARGET PAIR more options
     $([ -x "$BENCH" ] && echo --llama-bench "$BENCH") "$@"
 }
 
-# Warnings of packages that are newer here than where we test are no errors.
+# Warnings of packages that are newer here than where we test are no errors. One that is cut has named what failed by then.
 tests() {
-  limited "$1" "$2" "$PYTHON" -m pytest -q -W default -p no:cacheprovider \
+  limited "$1" "$2" "$PYTHON" -m pytest -v -W default -p no:cacheprovider \
     --timeout=100 -n "${TEST_JOBS:-8}" --tb=short "${@:3}"
 }
 
@@ -44,8 +44,9 @@ for step in "$@"; do
       limited machine 30 bash -c 'nvidia-smi; nproc; lscpu | grep "Model name"; free -g | head -n 2; nvcc --version | tail -n 2'
       limited doctor 60 "$PYTHON" -m rewardshift.cli doctor ;;
     tests)
-      tests law "${SECONDS_EACH:-150}" tests/test_gguf_law.py -m "statistical or not statistical"
-      tests numeric "${SECONDS_EACH:-150}" tests/test_context.py -k "not any_walk" ;;
+      tests law "${SECONDS_EACH:-150}" tests/test_gguf_law.py tests/test_shift_files.py
+      tests numeric "${SECONDS_EACH:-150}" tests/test_{context,mapped_model,encoder_rewards,recurrent}.py \
+        -k "not any_walk" ;;
     measure-1.5b) measured 1.5b qwen2.5-1.5b trimmed-152k ;;
     measure-8b) measured 8b llama-3-8b trimmed-128k ;;
     measure-pairs) # drafts of the size that people use; what llama-bench says is known by then

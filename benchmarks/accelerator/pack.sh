@@ -18,8 +18,11 @@ others=()
 for name in blas cann et hexagon hip metal musa opencl openvino rpc sycl virtgpu vulkan webgpu zdnn zendnn; do
   others+=(--exclude="*/ggml/src/ggml-$name")
 done
+for name in examples/{llama.android,llama.swiftui} tools/{mtmd,server,ui}/tests tools/ui/{src,static} '*.mp[34]'; do
+  others+=(--exclude="*/$name")
+done
 (cd "$(dirname "$LLAMA")" && tree=$(basename "$LLAMA") && tar c "${others[@]}" \
-  "$tree"/{CMakeLists.txt,LICENSE,cmake,common,ggml,include,licenses,src,vendor,tools/llama-bench,examples/speculative-simple}) |
+  "$tree"/{CMakeLists.txt,LICENSE,cmake,common,examples,ggml,include,licenses,pocs,src,tools,vendor}) |
   xz -T0 >"$FOLDER/llama.tar.xz"
 mkdir -p "$FOLDER/wheels"
 "$PYTHON" -m pip download -q --no-deps --only-binary=:all: -d "$FOLDER/wheels" 'gguf>=0.19' 'nanobind>=3.1,<4'

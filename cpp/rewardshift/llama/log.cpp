@@ -2,6 +2,8 @@
 
 #include <llama.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <deque>
 #include <mutex>
 #include <utility>
@@ -64,9 +66,27 @@ void receive(ggml_log_level level, const char* text, void*) {
   }
 }
 
+/// llama.cpp gives up, and the process ends with it. Its message names a line of its sources only
+/// ("CUDA error"); why is in the log, which nobody can ask for any more. Waits for no lock: whoever
+/// holds it may wait for this thread.
+void tell_why(const char* message) {
+  std::fprintf(stderr, "llama.cpp gave up, and the process ends:\n%s\n", message);
+  Log& log = the_log();
+  const std::unique_lock lock(log.mutex, std::try_to_lock);
+  if (!lock) return;
+  const auto is_error = [](const LogLine& line) { return line.level == LogLevel::error; };
+  const auto after = std::find_if_not(log.lines.rbegin(), log.lines.rend(), is_error);
+  for (auto line = after.base(); line != log.lines.end(); ++line) {
+    std::fprintf(stderr, "%s\n", line->text.c_str());
+  }
+}
+
 }  // namespace
 
-void collect_log() { llama_log_set(receive, nullptr); }
+void collect_log() {
+  llama_log_set(receive, nullptr);
+  ggml_set_abort_callback(tell_why);
+}
 
 std::vector<LogLine> drain_log() {
   Log& log = the_log();

@@ -1,4 +1,5 @@
-// llama.cpp's log, kept until somebody wants it. Nothing is ever printed.
+// llama.cpp's log, kept until somebody wants it. Nothing is printed, but for why llama.cpp ends the
+// process, where it does.
 #pragma once
 
 #include <functional>

@@ -13,6 +13,7 @@
 #include "rewardshift/error.h"
 #include "rewardshift/llama/gguf_architecture.h"
 #include "rewardshift/llama/gguf_check.h"
+#include "rewardshift/llama/gguf_cuda.h"
 #include "rewardshift/llama/gguf_file.h"
 #include "rewardshift/llama/log.h"
 #include "rewardshift/llama/memory_shape.h"
@@ -127,6 +128,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOpt
                                          Monitor* monitor) {
   initialise();
   require_loadable_model(path);
+  if (!stays_on_cpu(options)) require_cuda_kernels(path);
   llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = options.n_gpu_layers;
   params.load_mode = load_mode(path, options);

@@ -122,6 +122,8 @@ class _Inspected:
         if licence := metadata.get("general.license"):
             yield "licence", licence
         yield "usable", "yes" if self.unusable is None else f"no: {self.unusable}"
+        if lacking := _core.cuda_lacks(str(self.path)):
+            yield "on CUDA", f"no, its kernels lack what this needs: {lacking}"
         if self.is_reward:
             labels = ", ".join(self.model.class_labels) or "without names"
             yield "as a reward", f"yes: {self.model.class_outputs} outputs, {labels}"
