@@ -2,6 +2,8 @@
 
     python benchmarks/foreign.py -m qwen2.5-1.5b-instruct-q4_0.gguf
     python benchmarks/foreign.py -m qwen2.5-1.5b-instruct-q4_0.gguf --shift my-dial --strength 1.5
+    python benchmarks/foreign.py -m qwen2.5-1.5b-instruct-q4_0.gguf \\
+        --reference trimmed.gguf --draft-lora aligned.gguf
 
 Three tables: how long the map between the vocabularies takes to build; what a row costs a reader by
 itself, seen through the map, and refined; and tokens/s, with the milliseconds that a token took in
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rewardshift import Decoder, _core
+from rewardshift import Decoder, Shift, _core
 from rewardshift.bench import (
     PROMPTS,
     Range,
@@ -43,7 +45,9 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-m", "--target", type=Path, required=True)
-    parser.add_argument("--shift", default="positive")
+    parser.add_argument("--shift", default="positive", help="a dial")
+    parser.add_argument("--reference", type=Path, help="in place of the dial, with --draft-lora")
+    parser.add_argument("--draft-lora", type=Path)
     parser.add_argument("--strength", type=float, help="the dial's own unless given")
     parser.add_argument("--tokens", type=int, default=64, help="per answer")
     parser.add_argument("--num-prompts", type=int, default=2)
@@ -51,10 +55,13 @@ def main() -> None:
     parser.add_argument("-t", "--threads", type=int)
     options = parser.parse_args()
     threads = {} if options.threads is None else {"n_threads": options.threads}
-    with Decoder(options.target, shift=options.shift, n_ctx=2048, **threads) as decoder:
+    shift = options.shift
+    if options.reference is not None:
+        shift = Shift(reference=options.reference, lora=options.draft_lora)
+    with Decoder(options.target, shift=shift, n_ctx=2048, **threads) as decoder:
         mapped = decoder._engine.models["reference"]
         if not isinstance(mapped, _core.MappedModel):
-            parser.error(f"{options.shift} has the target's own vocabulary: nothing is mapped")
+            parser.error(f"{shift} has the target's own vocabulary: nothing is mapped")
         known = map_between(decoder._models["target"], decoder._models["reference"])
         print_map(decoder, known, options.repeat)
         print_rows(decoder, mapped, known, options.repeat)
