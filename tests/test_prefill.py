@@ -95,6 +95,18 @@ def test_what_prompts_begin_alike_with_is_read_once_in_one_batch(files: Files) -
     assert engine.all() == [(40 + 4 * 2, 1, requests)]
 
 
+def test_a_request_shares_the_beginning_of_what_the_last_one_left(files: Files) -> None:
+    engine = Steps(open_context(files.model()))
+    shared = tokens_of(5)
+    first = [*shared, 3, *tokens_of(40, 1)]
+    engine.submit(first)
+    engine.all()
+    engine.submit([*shared, 4, 5, 6], max_tokens=2)
+    assert [tokens for tokens, *_ in engine.all()] == [3, 1]
+    engine.submit([*first, 4])  # the other put it aside
+    assert [tokens for tokens, *_ in engine.all()] == [1]
+
+
 def test_with_a_cache_each_the_first_of_them_is_read_before_the_others(files: Files) -> None:
     engine = Steps(open_context(files.model(), n_ctx=1200, kv_unified=False), prefill_chunk=64)
     shared = tokens_of(40)
@@ -118,7 +130,8 @@ def test_what_memory_holds_takes_nothing_from_the_chunk(files: Files) -> None:
 def test_a_drafter_reads_the_prompt_with_its_first_draft(files: Files) -> None:
     target, draft, _ = (open_context(model) for model in files.trio())
     with Decoder.from_models(target, draft) as decoder:
-        decoder.submit(tokens_of(30), num_draft_tokens=3, prompt_lookup=False, rule="speculative")
+        options = {"rule": "speculative", "prompt_lookup": False, "logit_bias": {2: -1e9}}
+        decoder.submit(tokens_of(30), num_draft_tokens=3, **options)
         decoder.step()
     assert (draft.evaluated_tokens, draft.evaluated_batches) == (30 + 2, 3)
     assert (target.evaluated_tokens, target.evaluated_batches) == (30 + 3, 1)

@@ -66,30 +66,28 @@ void Scheduler::drop_finished() {
 }
 
 void Scheduler::prefill() {
-  free_stale_places();
-  put_idle_aside();
+  clear_away();
   for (std::size_t reader = panel_->size(); reader-- > 0;) prefill(reader);  // the target last
 }
 
-void Scheduler::free_stale_places() {
+/// Puts aside what a finished request left, and frees what is older: every row attends over all
+/// that a cache holds, whosever it is. One a step, for it takes a few percent of reading it anew;
+/// the latest is spared once, so that those who begin now have what they begin alike with.
+void Scheduler::clear_away() {
+  if (active_.empty()) return;
   std::vector<int> stale;
-  for (std::size_t place = 0; place < is_stale_.size(); ++place) {
-    if (is_stale_[place]) stale.push_back(static_cast<int>(place));
-  }
-  if (stale.empty()) return;
-  panel_->free(stale);
-  is_stale_.assign(is_stale_.size(), false);
-}
-
-/// What finished requests left behind would be attended over by every row of those under way.
-void Scheduler::put_idle_aside() {
   std::vector<int> idle;
   for (std::size_t place = 0; place < is_idle_.size(); ++place) {
-    if (is_idle_[place]) idle.push_back(static_cast<int>(place));
+    if (is_stale_[place]) stale.push_back(static_cast<int>(place));
+    if (is_idle_[place] && place != latest_ && idle.empty()) {
+      idle.push_back(static_cast<int>(place));
+      is_idle_[place] = false;
+    }
+    is_stale_[place] = false;
   }
-  if (idle.empty() || active_.empty()) return;
-  panel_->put_aside(idle);
-  is_idle_.assign(is_idle_.size(), false);
+  latest_.reset();
+  if (!stale.empty()) panel_->free(stale);
+  if (!idle.empty()) panel_->put_aside(idle);
 }
 
 void Scheduler::prefill(std::size_t reader) {
@@ -229,6 +227,7 @@ void Scheduler::release() {
     wave_of_[first] = wave_;
     is_stale_[first] = false;
     is_idle_[first] = true;
+    latest_ = first;
   }
   std::erase_if(requests_, [](const auto& request) { return request->is_finished(); });
   if (requests_.empty()) ++wave_;

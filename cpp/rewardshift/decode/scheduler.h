@@ -50,8 +50,7 @@ class Scheduler {
   std::span<Request* const> players();
 
   /// Lets go of finished requests. What those held that were under way together, up to the last
-  /// moment when none was, is remembered for requests that go on from there. What is older is freed
-  /// with the next prefill: every row attends over all that a cache holds, whosever it is.
+  /// moment when none was, is remembered for requests that go on from there.
   void release();
 
   /// Forgets what places hold.
@@ -68,8 +67,7 @@ class Scheduler {
   void prefill_alone(Request& request, const Question& question);
   std::optional<std::string> read(std::span<const Question> questions);
   bool is_prefilled(const Request& request) const;
-  void free_stale_places();
-  void put_idle_aside();
+  void clear_away();
 
   Panel* panel_;
   std::size_t prefill_chunk_;
@@ -80,6 +78,7 @@ class Scheduler {
   std::size_t wave_ = 0;                          ///< grows whenever nobody is left
   std::vector<bool> is_stale_;  ///< by place: what it holds nobody is likely to ask for again
   std::vector<bool> is_idle_;   ///< by place: it holds what nobody goes on with for now
+  std::optional<std::size_t> latest_;  ///< of the idle places, until a step has passed
   std::vector<Request*> active_;
   std::vector<Request*> players_;
   std::vector<Question> questions_;

@@ -5,8 +5,6 @@
 #include <limits>
 #include <utility>
 
-#include "rewardshift/history.h"
-
 namespace rewardshift::llama {
 namespace {
 
@@ -45,7 +43,9 @@ void CellCache::put_aside(int sequence) {
   drop_tail(sequence, 0);
 }
 
-void CellCache::take_back(int sequence, std::span<const Token> wanted) {
+void CellCache::take_back(const LogitsRequest& request) {
+  const int sequence = request.sequence;
+  const auto wanted = request.tokens.first(reusable(request));
   auto history = shelf_.take(wanted, at_hand(sequence, wanted) + kWorthACopy - 1);
   if (!history) return;
   drop_tail(sequence, 0);
@@ -55,9 +55,8 @@ void CellCache::take_back(int sequence, std::span<const Token> wanted) {
     llama_memory_seq_rm(memory(), sequence, -1, -1);
     return;
   }
-  const std::size_t common = common_prefix(history->tokens, wanted);
   hold(sequence, std::move(history->tokens));
-  drop_tail(sequence, common);
+  keep_common(request);
 }
 
 void CellCache::clear() {

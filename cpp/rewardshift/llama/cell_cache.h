@@ -34,7 +34,7 @@ class CellCache final : public HistoryCache {
   std::size_t lendable(int, std::size_t common) const override { return common; }
   std::size_t least_gain() const override;
   void lend(int donor, int to, std::size_t tokens) override;
-  void take_back(int sequence, std::span<const Token> wanted) override;
+  void take_back(const LogitsRequest& request) override;
   void drop_if_pruned(int sequence);
 
   llama_context* context_;

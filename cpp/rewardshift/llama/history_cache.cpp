@@ -18,7 +18,7 @@ void HistoryCache::begin(std::span<const LogitsRequest> requests) {
   for (const LogitsRequest& request : requests) {
     const auto wanted = request.tokens.first(reusable(request));
     if (held(request.sequence) >= wanted.size()) continue;  // as in every round but the first
-    take_back(request.sequence, wanted);
+    take_back(request);
     borrow(request.sequence, wanted);
   }
 }

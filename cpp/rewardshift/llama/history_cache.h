@@ -84,7 +84,7 @@ class HistoryCache {
   HistoryCache(llama_context* context, std::size_t sequences, std::size_t cells);
 
   /// Has a sequence hold what was put aside of a history, if that is worth it.
-  virtual void take_back(int, std::span<const Token>) {}
+  virtual void take_back(const LogitsRequest&) {}
 
   /// How many tokens of a donor's history, of which so many are wanted, another can take over.
   virtual std::size_t lendable(int donor, std::size_t common) const = 0;

@@ -21,7 +21,7 @@ std::optional<Shelved> Shelf::take(std::span<const Token> tokens, std::size_t le
   std::size_t most = least;
   for (auto it = histories_.begin(); it != histories_.end(); ++it) {
     const std::size_t common = common_prefix(it->tokens, tokens);
-    if (common <= most || 2 * common < it->tokens.size()) continue;
+    if (common <= most || (common < tokens.size() && 2 * common < it->tokens.size())) continue;
     most = common;
     best = it;
   }

@@ -29,8 +29,8 @@ class Shelf {
   /// Keeps a history that fits, in place of those that it begins with.
   void put(Shelved history);
 
-  /// Hands out the history that begins with the most of these tokens: more than `least`, and half
-  /// of its own at least. None is where there is no such.
+  /// Hands out the history that begins with the most of these tokens: more than `least`, and all of
+  /// them or half of its own. None is where there is no such.
   std::optional<Shelved> take(std::span<const Token> tokens, std::size_t least);
 
   void clear();
