@@ -102,8 +102,8 @@ class LanguageModel {
     throw std::logic_error("the rows of this model are not rough: there is nothing to refine");
   }
 
-  /// Whether what histories of one call begin alike with is evaluated once, up to the first row that
-  /// is wanted.
+  /// Whether what histories of one call begin alike with is evaluated once, up to the first row
+  /// that is wanted.
   virtual bool joins_histories() const { return false; }
 
   /// Tokens evaluated since construction: what memory could not answer.
@@ -118,8 +118,8 @@ class LanguageModel {
   /// others again, back to where drafts began: of a recurrent state it may be none.
   virtual std::size_t takes_back() const { return kAnyNumber; }
 
-  /// Nobody goes on with what these sequences hold for now: it should cost others nothing. A history
-  /// that begins like it may have it back.
+  /// Nobody goes on with what these sequences hold for now: it should cost others nothing. A
+  /// history that begins like it may have it back.
   virtual void put_aside(std::span<const int> sequences) { static_cast<void>(sequences); }
 
   /// Drops all remembered work, for when it may be damaged: a NaN in a cache can spread.
