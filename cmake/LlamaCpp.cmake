@@ -69,6 +69,7 @@ endif()
 set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # lets the variables above override its options
 add_subdirectory(${llama_dir} llama.cpp EXCLUDE_FROM_ALL SYSTEM)
 include(AmxTiles)
+include(HugePages)
 
 # What `benchmarks/peers.py` and `benchmarks/serve.py` compare with: the same sources, compiled with the
 # same flags.
