@@ -781,6 +781,17 @@ def test_doctor_tells_a_lacking_driver_from_a_lacking_backend(tmp_path: Path) ->
     assert not list(doctor.gpu_problems(gpus, ["CPU", "CUDA"], ["CPU", "CUDA"]))
 
 
+@pytest.mark.parametrize("chosen", ["always", "madvise", "never"])
+def test_doctor_says_how_to_get_huge_pages(tmp_path: Path, chosen: str) -> None:
+    setting = tmp_path / "sys/kernel/mm/transparent_hugepage/enabled"
+    setting.parent.mkdir(parents=True)
+    setting.write_text("always madvise never\n".replace(chosen, f"[{chosen}]"))
+    problems = doctor.examine(tmp_path).problems
+    assert ["echo madvise | sudo tee /sys/" in problem for problem in problems] == [True] * (
+        chosen == "never"
+    )
+
+
 def test_doctor_reports_an_idle_gpu(tmp_path: Path) -> None:
     plant(tmp_path, "sys/class/drm/card0/device/vendor", "0x1002\n")
     report = doctor.examine(tmp_path)
