@@ -59,8 +59,9 @@ std::optional<std::string> cuda_lacks(const std::string& path) {
 }
 
 void require_cuda_kernels(const std::string& path) {
+  if (!std::ranges::any_of(devices(), is_cuda)) return;
   const auto lacking = cuda_lacks(path);
-  if (!lacking || !std::ranges::any_of(devices(), is_cuda)) return;
+  if (!lacking) return;
   throw ModelLoadError(path + " cannot be computed by CUDA's kernels: " + *lacking +
                        ". Leave it to the processor: n_gpu_layers=0 (-ngl 0)");
 }

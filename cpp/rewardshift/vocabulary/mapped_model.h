@@ -53,9 +53,10 @@ class MappedModel final : public LanguageModel {
   bool is_rough() const override { return map_->splits(); }
   std::span<const std::vector<Correction>> refine(std::span<const Refinement> requests) override;
 
-  /// Those of the model, in tokens of V_d.
   void put_aside(std::span<const int> sequences) override;
   bool joins_histories() const override { return model_->joins_histories(); }
+
+  /// Those of the model, in tokens of V_d.
   std::uint64_t evaluated_tokens() const override { return model_->evaluated_tokens(); }
   std::uint64_t evaluated_batches() const override { return model_->evaluated_batches(); }
   std::size_t takes_back() const override { return model_->takes_back(); }
