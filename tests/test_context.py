@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rewardshift import Decoder, EvaluationError
 from tests.support import numpy_forward, precision
-from tests.support.engine import EXACT, open_context, rows
+from tests.support.engine import EXACT, open_context, rows, tokens_of
 from tests.support.tiny_gguf import TinySpec, spm_vocab
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ pytestmark = pytest.mark.numeric
 
 ARCHITECTURES = ("llama", "qwen2", "olmo2")
 TOLERANCE = precision.of_logits(TinySpec())  # no model here is larger
-
-
-def tokens_of(length: int, seed: int = 0) -> list[int]:
-    return [int(t) for t in np.random.default_rng(seed).integers(3, 12, length)]
 
 
 def by_numpy(model: TinyModel, *histories: History) -> NDArray[np.float64]:

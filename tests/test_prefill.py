@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rewardshift import Decoder, TableModel, _core
-from tests.support.engine import open_context
+from tests.support.engine import open_context, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from tests.conftest import Files
 
 CHUNK = 16
-
-
-def tokens_of(length: int, seed: int = 0) -> list[int]:
-    return [int(t) for t in np.random.default_rng(seed).integers(3, 12, length)]
 
 
 class Steps:

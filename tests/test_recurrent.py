@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rewardshift import EvaluationError
 from tests.support import precision
-from tests.support.engine import open_context, rows, run_python
+from tests.support.engine import open_context, rows, run_python, tokens_of
 from tests.support.one_by_one import Oracles
 from tests.support.tiny_recurrent import ARCHITECTURES, RecurrentSpec
 
@@ -36,10 +36,6 @@ SNAPSHOTS = ("lfm2", "qwen35")
 
 LONGEST = 200
 TOLERANCE = precision.of_recurrent_logits(RecurrentSpec(arch="mamba").scale, LONGEST)
-
-
-def tokens_of(length: int, seed: int = 0) -> list[int]:
-    return [int(t) for t in np.random.default_rng(seed).integers(3, 12, length)]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from rewardshift import Decoder
 from tests.support import enumerate_law as oracle
 from tests.support import precision
-from tests.support.engine import EXACT, open_context
+from tests.support.engine import EXACT, open_context, tokens_of
 from tests.support.one_by_one import Oracles
 from tests.support.tiny_gguf import spm_vocab
 from tests.support.tiny_recurrent import ARCHITECTURES
@@ -31,10 +31,6 @@ KINDS = ("mamba2", "falcon-h1", "lfm2", "qwen35")
 
 Trio = tuple["RecurrentModel", "RecurrentModel", "RecurrentModel"]
 NO_END: dict[str, Any] = {"logit_bias": {2: -50.0}}
-
-
-def tokens_of(length: int, seed: int = 0) -> list[int]:
-    return [int(t) for t in np.random.default_rng(seed).integers(3, 12, length)]
 
 
 def logits_of(

@@ -9,7 +9,7 @@ import pytest
 
 from rewardshift import Decoder
 from tests.support import numpy_forward, precision
-from tests.support.engine import EXACT, open_context, rows
+from tests.support.engine import EXACT, open_context, rows, tokens_of
 from tests.support.tiny_gguf import TinySpec
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ pytestmark = pytest.mark.numeric
 
 TOLERANCE = precision.of_logits(TinySpec())
 PLAIN: dict[str, Any] = {"logit_bias": {2: -50.0}, "prompt_lookup": False}
-
-
-def tokens_of(length: int, seed: int = 0) -> list[int]:
-    return [int(t) for t in np.random.default_rng(seed).integers(3, 12, length)]
 
 
 def newly_evaluated(context: _core.Context, model: TinyModel, history: History) -> int:
@@ -65,8 +61,7 @@ def test_of_a_history_that_goes_another_way_at_least_half_is_used(files: Files) 
         context = open_context(model)
         rows(context, (0, history, 1))
         context.put_aside([0])
-        other = [*history[:kept], 12 - (history[kept] - 3), 4]
-        other[kept] = 3 if history[kept] != 3 else 4
+        other = [*history[:kept], 3 if history[kept] != 3 else 4, 4]
         assert newly_evaluated(context, model, (0, other, 1)) == evaluated
 
 

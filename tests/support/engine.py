@@ -9,13 +9,14 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import rewardshift
 from rewardshift import _core
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from .tiny_gguf import TinyModel
@@ -52,6 +53,11 @@ def open_context(model: TinyModel | RecurrentModel, **options: object) -> _core.
 def rows(context: _core.Context, *histories: History) -> NDArray[np.float32]:
     """Logits of (sequence, tokens, number of rows) histories in one call."""
     return context.logits([(s, [int(t) for t in tokens], n) for s, tokens, n in histories])
+
+
+def tokens_of(length: int, seed: int = 0) -> list[int]:
+    """Ordinary tokens of the tiny vocabularies, drawn at random."""
+    return [int(t) for t in np.random.default_rng(seed).integers(3, 12, length)]
 
 
 def run_python(
