@@ -954,6 +954,32 @@ def test_ctrl_c_again_and_again_is_one_line(roomy_model: Path) -> None:
     assert err.count("interrupted") <= 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_amid_the_answer_to_ctrl_c_is_one_line() -> None:
+    """The second comes when the line of the first is written, and the process has not ended yet."""
+    program = """
+import os, signal
+from rewardshift.cli import start
+
+write = os.write
+
+def interrupted_write(*args):
+    write(*args)
+    signal.raise_signal(signal.SIGINT)
+
+def begin():
+    os.write = interrupted_write
+    signal.raise_signal(signal.SIGINT)
+
+os.begin = begin
+start("os", "begin")
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stderr) == (130, "rewardshift: interrupted\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_streams_that_are_closed_are_empty(trio: Trio, closed: str) -> None:

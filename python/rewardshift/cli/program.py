@@ -77,15 +77,24 @@ def _prepare_streams() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it Ctrl-C is a KeyboardInterrupt: something is to be let go of, or shown."""
+    """Within it Ctrl-C is a KeyboardInterrupt: something is to be let go of, or shown.
+
+    Whoever is impatient and sends another before that is done ends the process at once.
+    """
     if signal.getsignal(signal.SIGINT) is not _end:
         yield
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
         _end_at_once()
+
+
+def go_on() -> None:
+    """An interruption was answered and the program goes on: the next is a KeyboardInterrupt too."""
+    if _is_ours:
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 @contextmanager
@@ -98,7 +107,7 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        go_on()
 
 
 def tell_of_interruption() -> None:
@@ -118,14 +127,24 @@ _is_told = False
 def _end_at_once() -> None:
     """Where a shell has Ctrl-C ignored, as in its background, it stays so."""
     global _is_ours  # noqa: PLW0603 - signal handlers are the process's, too
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    _is_ours = _is_ours or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if _is_ours:
         signal.signal(signal.SIGINT, _end)
-        _is_ours = True
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, _end)
+    raise KeyboardInterrupt
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
-    """Not an exception: what is being imported or collected might swallow it."""
-    if not _is_told:
+    """Not an exception: what is being imported or collected might swallow it.
+
+    Another Ctrl-C comes to this again, also amid it: what it tells it notes first.
+    """
+    global _is_told
+    was_told, _is_told = _is_told, True
+    if not was_told:
         with suppress(OSError):
             os.write(2, b"rewardshift: interrupted\n")
     os._exit(INTERRUPTED)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rewardshift.errors import EvaluationError
 
+from .program import go_on
 from .render import coloured_writer, plain_writer, stderr, stdout, summary
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def follow(decoder: Decoder, request: int, show: Callable[[Chunk], None]) -> Com
                 show(chunk)
         except KeyboardInterrupt:
             decoder.cancel(request)
+            go_on()
     return completion
 
 
