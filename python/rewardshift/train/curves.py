@@ -42,6 +42,22 @@ def draw_alignment(run: Path) -> Path:
     return _save(figure, run / "align.svg")
 
 
+def draw_head(run: Path) -> Path:
+    """``head.svg`` in the run's folder: what a head was measured to do after each epoch."""
+    rows = _read(run / "head.jsonl")
+    figure, (left, right) = _panels()
+    epochs = [row["epoch"] for row in rows]
+    name, title = next(item for item in _OF_HEADS.items() if item[0] in rows[0])
+    left.plot(epochs, [row[name] for row in rows], "o-", label="held out")
+    _label(left, title, "epoch")
+    right.plot(epochs, [row["loss"] for row in rows], "o-", label="held out")
+    _label(right, "loss, nats", "epoch")
+    return _save(figure, run / "head.svg")
+
+
+_OF_HEADS = {"explained": "share of KL that is explained", "accuracy": "preference accuracy"}
+
+
 def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
