@@ -1,4 +1,5 @@
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/set.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -54,6 +55,27 @@ Rows drafted_logits(LanguageModel& model, const Histories& histories,
   return copy_rows(rows, model.vocab_size());
 }
 
+/// What they are told of, if the latest call of logits() was about the same; else it is asked for.
+Rows bound_features(LanguageModel& model, const Histories& histories) {
+  if (model.feature_size() == 0) throw std::invalid_argument("this model tells no features");
+  std::vector<LogitsRequest> requests;
+  for (const auto& [sequence, tokens, n_rows] : histories) {
+    requests.push_back({sequence, tokens, n_rows});
+  }
+  const auto is_told = [&](const LogitsRequest& request) {
+    return request.n_rows == 0 || !model.features(request).empty();
+  };
+  if (!std::ranges::all_of(requests, is_told)) {
+    run_interruptibly([&] { return model.logits(requests); });
+  }
+  std::vector<const float*> rows;
+  for (const LogitsRequest& request : requests) {
+    const auto told = model.features(request);
+    rows.insert(rows.end(), told.begin(), told.end());
+  }
+  return copy_rows(rows, static_cast<int>(model.feature_size()));
+}
+
 Rows bound_logits(LanguageModel& model, const Histories& histories) {
   return drafted_logits(model, histories, {});
 }
@@ -92,6 +114,11 @@ void register_language_model(nb::module_& m) {
       .def("logits", bound_logits, "histories"_a,
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
            "(sum of n, vocab_size).")
+      .def_prop_ro("feature_size", &LanguageModel::feature_size,
+                   "Values of a feature; 0 where the model tells none.")
+      .def("features", bound_features, "histories"_a,
+           "The last hidden states behind the rows that logits() has: float32 of shape (sum of n, "
+           "feature_size). Nothing is evaluated where the latest call was about the same.")
       .def_prop_ro("tells_log_probabilities", &LanguageModel::tells_log_probabilities,
                    "Whether rows are log-probabilities of each token by itself.")
       .def_prop_ro("is_rough", &LanguageModel::is_rough,
@@ -120,20 +147,24 @@ void register_language_model(nb::module_& m) {
           "__init__",
           [](TableModel* self, const Table& logits, int order, std::set<Token> end_of_generation,
              std::vector<std::string> pieces, std::set<Token> fails_on, int max_sequences,
-             std::size_t context_size, double batch_seconds) {
+             std::size_t context_size, double batch_seconds, std::optional<Table> features) {
+            std::vector<float> told;
+            if (features) told.assign(features->data(), features->data() + features->size());
             new (self)
                 TableModel({logits.data(), logits.data() + logits.size()},
                            static_cast<int>(logits.shape(1)), order,
                            {std::move(end_of_generation), std::move(pieces), std::move(fails_on),
-                            max_sequences, context_size, batch_seconds});
+                            max_sequences, context_size, batch_seconds, std::move(told)});
           },
           "logits"_a, nb::kw_only(), "order"_a = 0, "end_of_generation"_a = std::set<Token>{},
           "pieces"_a = std::vector<std::string>{}, "fails_on"_a = std::set<Token>{},
           "max_sequences"_a = 16, "context_size"_a = 4096, "batch_seconds"_a = 0.0,
+          "features"_a.none() = nb::none(),
           "float32 logits of shape (vocab_size ** order, vocab_size); the row of a history is the "
           "number its last `order` tokens spell in base vocab_size. Evaluating a history with a "
           "token of `fails_on` raises EvaluationError, and each batch takes at least "
-          "`batch_seconds`, to rehearse failures and slow models.");
+          "`batch_seconds`, to rehearse failures and slow models. Row i of `features`, float32, is "
+          "told with row i of the table.");
 
   nb::class_<Threadpool>(m, "Threadpool", "Worker threads shared by contexts.")
       .def(nb::init<int, int>(), "n_threads"_a, "poll"_a = llama::kPoll);

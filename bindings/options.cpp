@@ -167,6 +167,8 @@ void register_options(nb::module_& m) {
           "common, as every token attends over all of its cache.")
       .def_rw("n_histories", &llama::ContextOptions::n_histories,
               "Of each request: 2 where draft and reference share a context.")
+      .def_rw("features", &llama::ContextOptions::features,
+              "Whether features are told, too: the network's last hidden state behind each row.")
       .def_rw("n_threads", &llama::ContextOptions::n_threads,
               "Threads for single rows; 0 is one per physical core.")
       .def_rw("n_threads_batch", &llama::ContextOptions::n_threads_batch,

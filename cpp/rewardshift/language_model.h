@@ -102,6 +102,17 @@ class LanguageModel {
     throw std::logic_error("the rows of this model are not rough: there is nothing to refine");
   }
 
+  /// Values of a feature: the network's last hidden state, which a row is made of; 0 where the
+  /// model tells none.
+  virtual std::size_t feature_size() const { return 0; }
+
+  /// The features behind the rows of a request, one pointer each, where the latest call of logits()
+  /// was asked for these rows of this history; else none. They live as long as its rows.
+  virtual std::span<const float* const> features(const LogitsRequest& request) const {
+    static_cast<void>(request);
+    return {};
+  }
+
   /// Whether what histories of one call begin alike with is evaluated once, up to the first row
   /// that is wanted.
   virtual bool joins_histories() const { return false; }

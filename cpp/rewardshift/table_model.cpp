@@ -26,6 +26,12 @@ TableModel::TableModel(std::vector<float> logits, int vocab_size, int order, Fac
                                 std::to_string(vocab_size) + "^" + std::to_string(order + 1) +
                                 " logits, not " + std::to_string(logits_.size()));
   }
+  const std::size_t states = logits_.size() / static_cast<std::size_t>(vocab_size_);
+  if (facts_.features.size() % states != 0) {
+    throw std::invalid_argument("a TableModel of " + std::to_string(states) + " rows cannot have " +
+                                std::to_string(facts_.features.size()) + " values of features");
+  }
+  feature_size_ = facts_.features.size() / states;
 }
 
 std::string TableModel::piece(Token token) const {
@@ -43,24 +49,29 @@ std::span<const float* const> TableModel::logits(std::span<const LogitsRequest> 
   }
   std::this_thread::sleep_for(std::chrono::duration<double>(facts_.batch_seconds));
   rows_.clear();
+  std::vector<const float*> features;
   for (const LogitsRequest& request : requests) {
     for (int row = request.n_rows - 1; row >= 0; --row) {
-      rows_.push_back(
-          row_after(request.tokens.first(request.tokens.size() - static_cast<std::size_t>(row))));
+      const std::size_t state =
+          state_after(request.tokens.first(request.tokens.size() - static_cast<std::size_t>(row)));
+      rows_.push_back(logits_.data() + state * static_cast<std::size_t>(vocab_size_));
+      features.push_back(facts_.features.data() + state * feature_size_);
     }
   }
+  if (feature_size_ > 0) told_.tell(requests, features);
   evaluated_ += rows_.size();
   batches_ += rows_.empty() ? 0 : 1;
   return rows_;
 }
 
-const float* TableModel::row_after(std::span<const Token> history) const {
+/// The number of its row in the table.
+std::size_t TableModel::state_after(std::span<const Token> history) const {
   const auto latest = history.last(std::min(history.size(), static_cast<std::size_t>(order_)));
   std::size_t index = 0;
   for (const Token token : latest) {
     index = index * static_cast<std::size_t>(vocab_size_) + static_cast<std::size_t>(token);
   }
-  return logits_.data() + index * static_cast<std::size_t>(vocab_size_);
+  return index;
 }
 
 }  // namespace rewardshift

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rewardshift/language_model.h"
+#include "rewardshift/told_features.h"
 
 namespace rewardshift {
 
@@ -22,7 +23,8 @@ class TableModel final : public LanguageModel {
     std::set<Token> fails_on;         ///< evaluating one of these throws, to rehearse failures
     int max_sequences = 16;
     std::size_t context_size = 4096;
-    double batch_seconds = 0.0;  ///< that each batch takes at least, to rehearse slow models
+    double batch_seconds = 0.0;        ///< that each batch takes at least, to rehearse slow models
+    std::vector<float> features = {};  ///< by row of the table, equally many each; none are told
   };
 
   /// Throws std::invalid_argument if the table's size does not fit vocabulary and order.
@@ -37,6 +39,11 @@ class TableModel final : public LanguageModel {
   std::string piece(Token token) const override;
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
 
+  std::size_t feature_size() const override { return feature_size_; }
+  std::span<const float* const> features(const LogitsRequest& request) const override {
+    return told_.of(request);
+  }
+
   bool joins_histories() const override { return true; }  // it reads nothing
 
   /// Rows handed out: a table remembers nothing.
@@ -44,13 +51,15 @@ class TableModel final : public LanguageModel {
   std::uint64_t evaluated_batches() const override { return batches_; }
 
  private:
-  const float* row_after(std::span<const Token> history) const;
+  std::size_t state_after(std::span<const Token> history) const;
 
   std::vector<float> logits_;
   int vocab_size_;
   int order_;
   Facts facts_;
+  std::size_t feature_size_;
   std::vector<const float*> rows_;
+  ToldFeatures told_;
   std::uint64_t evaluated_ = 0;
   std::uint64_t batches_ = 0;
 };

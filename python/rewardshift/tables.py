@@ -44,6 +44,7 @@ class TableModel(_core.TableModel):
         max_sequences: int = 16,
         context_size: int = 4096,
         batch_seconds: float = 0.0,
+        features: np.ndarray | None = None,
     ) -> None:
         """Copies the table.
 
@@ -58,6 +59,7 @@ class TableModel(_core.TableModel):
             max_sequences: Requests decoded at the same time.
             context_size: Tokens that they hold together.
             batch_seconds: What each batch takes at least, to rehearse slow models.
+            features: float32 of shape (rows of the table, n): what heads read there.
 
         Raises:
             ValueError: If the table's size does not fit vocabulary and order.
@@ -78,6 +80,7 @@ class TableModel(_core.TableModel):
             fails_on=_set_of(fails_on, "fails_on"),
             max_sequences=max_sequences,
             context_size=context_size,
+            features=features,
             batch_seconds=batch_seconds,
         )
 

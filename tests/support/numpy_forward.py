@@ -50,13 +50,13 @@ def logits(
     """
     weights = effective_weights(model, lora, lora_scale)
     times = _multiplication(weights, rounded)
-    return times(_states(model, tokens, weights, rounded), "output")
+    return times(states(model, tokens, weights, rounded), "output")
 
 
 def class_probabilities(model: TinyModel, tokens: Sequence[int]) -> Array:
     """What the classification head says at the last of `tokens`: shape (classes,)."""
     weights = effective_weights(model, None, 1.0)
-    return _softmax(weights["cls.output.weight"] @ _states(model, tokens, weights)[-1])
+    return _softmax(weights["cls.output.weight"] @ states(model, tokens, weights)[-1])
 
 
 def _multiplication(
@@ -71,13 +71,16 @@ def _multiplication(
     return times
 
 
-def _states(
+def states(
     model: TinyModel,
     tokens: Sequence[int],
     weights: dict[str, Array],
     rounded: Rounding | None = None,
 ) -> Array:
-    """What the output layer reads, after each of `tokens`: shape (len(tokens), n_embd)."""
+    """What the output layer reads, after each of `tokens`: shape (len(tokens), n_embd).
+
+    Arguments are those of `logits`; `weights` are the effective ones.
+    """
     spec = model.spec
     x = weights["token_embd.weight"][np.asarray(tokens, dtype=np.int64)]
     for index in range(spec.n_layer):

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 #include "rewardshift/error.h"
@@ -28,8 +29,16 @@ constexpr std::size_t kMostRows = 64;  // bounds the logits' share of llama.cpp'
 /// where a batch has several.
 constexpr const char* kMixesSequences = "plamo2";
 
+/// Architectures whose graph in llama.cpp has no logits where it has features.
+constexpr std::array<std::string_view, 2> kTellsOneOrTheOther = {"lfm2", "lfm2moe"};
+
 std::size_t rounded_up(std::size_t value, std::size_t multiple) {
   return std::max<std::size_t>((value + multiple - 1) / multiple, 1) * multiple;
+}
+
+/// The tokens of a request before the first that a row is wanted of.
+std::span<const Token> rowless(const LogitsRequest& request) {
+  return request.tokens.first(request.tokens.size() - static_cast<std::size_t>(request.n_rows));
 }
 
 }  // namespace
@@ -95,6 +104,8 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   model_->require_decodable();
   classifies_ = options.classifies;
   if (classifies_) model_->require_classifying();
+  require(!classifies_ || !options.features, "features", "false where a context classifies",
+          "true");
   const ModelFacts facts = model_->facts();
   window_ = static_cast<std::size_t>(facts.sliding_window);
   shelf_ = static_cast<std::size_t>(options.cache_ram) << 20;
@@ -106,6 +117,10 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   // One more for scoring.
   sequences_ = histories * (static_cast<std::size_t>(options.n_seq_max) + 1);
   is_one_at_a_time_ = facts.architecture == kMixesSequences;
+  if (options.features && std::ranges::count(kTellsOneOrTheOther, facts.architecture) > 0) {
+    throw ModelLoadError(model_->path() + ": of " + facts.architecture +
+                         " llama.cpp tells logits or features, not both: no head can read it");
+  }
   const bool has_state = facts.memory != MemoryKind::attention;
   const std::size_t checkpoints = has_state ? StateCache::checkpoints_for(sequences_) : 0;
   is_unified_ = options.kv_unified || has_state;
@@ -126,6 +141,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     params.pooling_type = LLAMA_POOLING_TYPE_RANK;
     params.n_outputs_max = params.n_batch;  // whatever is asked for
   }
+  if (options.features) params.pooling_type = LLAMA_POOLING_TYPE_NONE;
   params.type_k = *cache_type(options.type_k);
   params.type_v = *cache_type(options.type_v);
   choose_attention(options.flash_attn, model_->is_on_cpu(), params);
@@ -143,6 +159,10 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
   evaluator_.open(params, needs, bytes);
   batch_ = std::make_unique<Batch>(batch_tokens_, is_unified_ ? sequences_ : 1);
   cache_ = make_cache();
+  feature_size_ =
+      options.features
+          ? static_cast<std::size_t>(llama_model_n_embd_out(llama_get_model(evaluator_.get())))
+          : 0;
 }
 
 std::unique_ptr<HistoryCache> Context::make_cache() {
@@ -186,11 +206,13 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
   evaluator_.require_home();
   check_requests(requests, *this);
   const bool is_used = cache_->may_pass_on_nan();
+  told_.clear();
   answer(requests);
   if (is_used && has_nan()) {
     forget();
     answer(requests);
   }
+  if (feature_size_ > 0) told_.tell(requests, features_);
   return rows_;
 }
 
@@ -202,21 +224,35 @@ void Context::answer(std::span<const LogitsRequest> requests) {
   cache_->begin(requests);
   list_pending(requests);
   cache_->make_room(pending_.size());
-  copied_rows_.clear();
+  copied_.clear();
   std::vector<std::size_t> pauses;
   for (const LogitsRequest& request : requests) pauses.push_back(cache_->pause(request));
   const auto rest = std::ranges::stable_partition(
       pending_, [&](const Pending& p) { return p.position < pauses[p.request]; });
   const auto before = static_cast<std::size_t>(rest.begin() - pending_.begin());
-  evaluate_all(requests, std::span<const Pending>(pending_).first(before));
+  evaluate_all(requests, std::span(pending_).first(before));
   for (std::size_t i = 0; i < requests.size(); ++i) {
     if (pauses[i] > 0) cache_->mark(requests[i].sequence);
   }
-  evaluate_all(requests, std::span<const Pending>(pending_).subspan(before));
+  evaluate_all(requests, std::span(pending_).subspan(before));
 }
 
-/// In as few batches as fit. None of the rows is wanted but of the last such call's.
-void Context::evaluate_all(std::span<const LogitsRequest> requests, std::span<const Pending> rest) {
+/// None of the rows is wanted but of the last such call's. A batch that tells features makes logits
+/// of all its tokens: those of no row come before it.
+void Context::evaluate_all(std::span<const LogitsRequest> requests, std::span<Pending> rest) {
+  std::size_t rowless = 0;
+  if (feature_size_ > 0) {
+    const auto wanted =
+        std::ranges::stable_partition(rest, [](const Pending& p) { return !p.row.has_value(); });
+    rowless = rest.size() - wanted.size();
+  }
+  evaluate_in_batches(requests, rest.first(rowless));
+  evaluate_in_batches(requests, rest.subspan(rowless));
+}
+
+/// In as few batches as fit.
+void Context::evaluate_in_batches(std::span<const LogitsRequest> requests,
+                                  std::span<const Pending> rest) {
   while (!rest.empty()) {
     std::size_t tokens = 0;
     std::size_t rows = 0;
@@ -228,13 +264,19 @@ void Context::evaluate_all(std::span<const LogitsRequest> requests, std::span<co
     const auto now = rest.first(tokens);
     evaluate(requests, now);
     rest = rest.subspan(tokens);
-    if (rest.empty()) break;
-    for (const Pending& token : now) {  // the next call reuses the memory
-      if (!token.row) continue;
-      const float*& row = rows_[*token.row];
-      copied_rows_.emplace_back(row, row + row_size());
-      row = copied_rows_.back().data();
-    }
+    if (!rest.empty()) keep_rows(now);
+  }
+}
+
+/// Copies what these tokens told: the next call reuses the memory.
+void Context::keep_rows(std::span<const Pending> tokens) {
+  const auto keep = [this](const float*& values, std::size_t n) {
+    values = copied_.emplace_back(values, values + n).data();
+  };
+  for (const Pending& token : tokens) {
+    if (!token.row) continue;
+    keep(rows_[*token.row], static_cast<std::size_t>(row_size()));
+    if (feature_size_ > 0) keep(features_[*token.row], feature_size_);
   }
 }
 
@@ -256,22 +298,28 @@ void Context::list_pending(std::span<const LogitsRequest> requests) {
     }
   }
   rows_.assign(rows, nullptr);
+  features_.assign(rows, nullptr);
   if (cache_->shares_new_tokens()) return;
   std::ranges::stable_sort(pending_, {},
                            [&](const Pending& p) { return requests[p.request].sequence; });
+}
+
+/// What others may have in common with a request: where features are told, nothing that comes after
+/// a row, as rows come last.
+std::span<const Token> Context::sharable(const LogitsRequest& request) const {
+  return feature_size_ > 0 ? rowless(request) : request.tokens;
 }
 
 /// Joins the earlier request whose pending tokens this one has in common, up to the first position
 /// it wants a row of; returns up to where. llama.cpp wants sequences that share new cells to hold
 /// equally many already.
 std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std::size_t i) {
-  const auto wanted = requests[i].tokens.first(requests[i].tokens.size() -
-                                               static_cast<std::size_t>(requests[i].n_rows));
+  const auto wanted = rowless(requests[i]);
   std::size_t most = held(requests[i]);
   if (most >= wanted.size()) return 0;  // as in every round of a chain
   std::size_t donor = i;
   for (std::size_t other = 0; other < i; ++other) {
-    const std::size_t common = common_prefix(requests[other].tokens, wanted);
+    const std::size_t common = common_prefix(sharable(requests[other]), wanted);
     if (common <= most) continue;
     most = common;
     donor = other;
@@ -290,6 +338,9 @@ std::size_t Context::share_pending(std::span<const LogitsRequest> requests, std:
 /// One call of llama.cpp. The rows it yields live until the next.
 void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens) {
   batch_->raw.n_tokens = 0;
+  if (feature_size_ > 0) {
+    llama_set_embeddings(evaluator_.get(), tokens.front().row.has_value());
+  }
   for (const Pending& token : tokens) {
     const LogitsRequest& request = requests[token.request];
     batch_->add(request.tokens[token.position], token.position, token.row.has_value());
@@ -314,6 +365,9 @@ void Context::evaluate(std::span<const LogitsRequest> requests, std::span<const 
     }
     if (const auto row = tokens[i].row) {
       rows_[*row] = row_of(request.sequence, i);
+      if (feature_size_ > 0) {
+        features_[*row] = llama_get_embeddings_ith(evaluator_.get(), static_cast<std::int32_t>(i));
+      }
     }
   }
 }

@@ -13,6 +13,7 @@
 #include "rewardshift/llama/history_cache.h"
 #include "rewardshift/llama/model.h"
 #include "rewardshift/llama/system.h"
+#include "rewardshift/told_features.h"
 
 namespace rewardshift::llama {
 
@@ -26,6 +27,7 @@ struct ContextOptions {
   bool kv_unified = true;   ///< one cache for all sequences; else each has its own share
   int n_histories = 1;      ///< of each request: 2 where draft and reference share a context
   bool classifies = false;  ///< rows are what a classification head says, not logits
+  bool features = false;    ///< whether features are told, too
   int n_threads = 0;        ///< for single rows; 0 is one per physical core
   int n_threads_batch = 0;  ///< for batches; 0 is as n_threads
   int poll = kPoll;         ///< of the pool's threads
@@ -77,6 +79,10 @@ class Context final : public LanguageModel {
     return model_->tokenizer().piece(token, true);
   }
   std::span<const float* const> logits(std::span<const LogitsRequest> requests) override;
+  std::size_t feature_size() const override { return feature_size_; }
+  std::span<const float* const> features(const LogitsRequest& request) const override {
+    return told_.of(request);
+  }
   bool joins_histories() const override { return cache_->shares_new_tokens(); }
   std::uint64_t evaluated_tokens() const override { return evaluated_; }
   std::uint64_t evaluated_batches() const override { return batches_; }
@@ -104,8 +110,11 @@ class Context final : public LanguageModel {
   const float* row_of(int sequence, std::size_t i) const;
   void list_pending(std::span<const LogitsRequest> requests);
   std::size_t share_pending(std::span<const LogitsRequest> requests, std::size_t i);
+  std::span<const Token> sharable(const LogitsRequest& request) const;
   std::size_t held(const LogitsRequest& request) const { return cache_->held(request.sequence); }
-  void evaluate_all(std::span<const LogitsRequest> requests, std::span<const Pending> rest);
+  void evaluate_all(std::span<const LogitsRequest> requests, std::span<Pending> rest);
+  void evaluate_in_batches(std::span<const LogitsRequest> requests, std::span<const Pending> rest);
+  void keep_rows(std::span<const Pending> tokens);
   void evaluate(std::span<const LogitsRequest> requests, std::span<const Pending> tokens);
 
   std::shared_ptr<const Model> model_;
@@ -113,12 +122,13 @@ class Context final : public LanguageModel {
   Evaluator evaluator_;
   bool is_unified_;
   bool classifies_;
-  bool is_one_at_a_time_;   ///< no batch has tokens of two sequences
-  std::size_t cells_;       ///< of all sequences together
-  std::size_t cells_each_;  ///< that one sequence can have
-  std::size_t sequences_;   ///< that can be asked for
-  std::size_t window_;      ///< of sliding attention; 0 is none
-  std::size_t shelf_;       ///< bytes of histories put aside
+  bool is_one_at_a_time_;     ///< no batch has tokens of two sequences
+  std::size_t cells_;         ///< of all sequences together
+  std::size_t cells_each_;    ///< that one sequence can have
+  std::size_t sequences_;     ///< that can be asked for
+  std::size_t window_;        ///< of sliding attention; 0 is none
+  std::size_t feature_size_;  ///< 0 where none are told
+  std::size_t shelf_;         ///< bytes of histories put aside
   std::size_t batch_tokens_;
   std::size_t batch_rows_;
   std::unique_ptr<Batch> batch_;
@@ -126,7 +136,9 @@ class Context final : public LanguageModel {
   std::vector<Pending> pending_;
   std::vector<std::vector<std::size_t>> places_;  ///< in pending_, by request and new position
   std::vector<const float*> rows_;
-  std::vector<std::vector<float>> copied_rows_;  ///< of calls before the last, which reuses memory
+  std::vector<const float*> features_;  ///< by row, where they are told
+  ToldFeatures told_;
+  std::vector<std::vector<float>> copied_;  ///< of calls before the last, which reuses memory
   std::uint64_t evaluated_ = 0;
   std::uint64_t batches_ = 0;
 };
