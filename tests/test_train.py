@@ -43,6 +43,7 @@ from tests.support.training import (  # noqa: E402
     OTHERS_WARNINGS,
     QUESTIONS,
     SHAPE,
+    made_up_pairs,
     run,
     run_distill,
     write_liked,
@@ -507,23 +508,6 @@ def test_a_user_s_preferences_become_tokens(target: TinyModel, tmp_path: Path) -
 
 
 # --- alignment ----------------------------------------------------------------------------------
-
-
-def made_up_pairs(count: int) -> list[pairs.Pair]:
-    """Some tokens are good, some are bad."""
-    rng = np.random.default_rng(1)
-    good, bad = np.split(rng.choice(np.arange(3, 250), 16, replace=False), 2)
-    return [
-        pairs.Pair(
-            f"{i}",
-            "",
-            "",
-            rng.integers(3, 250, 6).tolist(),
-            rng.choice(good, 12).tolist(),
-            rng.choice(bad, 12).tolist(),
-        )
-        for i in range(count)
-    ]
 
 
 def test_held_out_pairs_are_of_other_prompts() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from rewardshift.cli.app import app
+from rewardshift.train.pairs import Pair
 from rewardshift.train.student import Shape
 
 if TYPE_CHECKING:
@@ -42,6 +44,23 @@ def run_distill(target: TinyModel, student: Path, *more: object) -> str:
         *("--tokens", 200, "--width", 64, "--layers", 1),
         *more,
     )
+
+
+def made_up_pairs(count: int) -> list[Pair]:
+    """Some tokens are good, some are bad."""
+    rng = np.random.default_rng(1)
+    good, bad = np.split(rng.choice(np.arange(3, 250), 16, replace=False), 2)
+    return [
+        Pair(
+            f"{i}",
+            "",
+            "",
+            rng.integers(3, 250, 6).tolist(),
+            rng.choice(good, 12).tolist(),
+            rng.choice(bad, 12).tolist(),
+        )
+        for i in range(count)
+    ]
 
 
 def write_liked(path: Path) -> None:

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,16 @@ from rewardshift.hub import local_path
 from rewardshift.prompt_files import read_preferences, read_prompts
 from rewardshift.sources.hub import StrPath
 
+from .align_head import HeadFlags, HeadToMake
 from .command import command
 from .extras import require_train
 from .options import LogFlags, option
 from .program import importing
 from .render import amount, stdout
 from .reward_names import REWARDS, require_judge, reward_named
+
+if TYPE_CHECKING:
+    from rewardshift.train.pairs import Pair, PairOptions
 
 _SAMPLING = "Sampling preferences"
 _USUAL_REWARD = "vader"
@@ -65,7 +69,12 @@ class PairFlags:
     ] = None
     num_prompts: Annotated[
         int | None,
-        _option("--num-prompts", text="Of them, at most; 1500 unless given.", metavar="N", least=1),
+        _option(
+            "--num-prompts",
+            text="Of them, at most; 1500 unless given, 400 with --from-shift.",
+            metavar="N",
+            least=1,
+        ),
     ] = None
     samples: Annotated[
         int | None,
@@ -74,7 +83,11 @@ class PairFlags:
     max_tokens: Annotated[
         int | None,
         _option(
-            "-n", "--max-tokens", text="Of each response; 64 unless given.", metavar="N", least=1
+            "-n",
+            "--max-tokens",
+            text="Of each response; 64 unless given, 48 with --from-shift.",
+            metavar="N",
+            least=1,
         ),
     ] = None
     margin: Annotated[
@@ -92,6 +105,17 @@ class PairFlags:
         if self.preferences is not None and len(others) > 1:
             flag = next(name for name in others if name != "preferences").replace("_", "-")
             raise ValueError(f"--preferences are given, nothing is sampled: leave out --{flag}")
+
+    def require_texts_only(self) -> None:
+        """Raises ValueError, naming a flag, if responses would be compared."""
+        of_texts = ("prompts", "num_prompts", "max_tokens")
+        others = [n for n, value in vars(self).items() if value is not None and n not in of_texts]
+        if others:
+            raise ValueError(f"--from-shift compares no responses: leave out --{others[0]}")
+
+    def asked(self) -> list[str] | None:
+        """The user's prompts; None are the built-in ones."""
+        return None if self.prompts is None else read_prompts(self.prompts)
 
     def sampling(self) -> dict[str, Any]:
         """What the user gave of ``PairOptions``."""
@@ -147,13 +171,25 @@ class _Places:
 
     @classmethod
     def of(
-        cls, reference: StrPath | None, adapter: Path | None, run: Path | None, dial: str | None
+        cls,
+        reference: StrPath | None,
+        adapter: Path | None,
+        run: Path | None,
+        dial: str | None,
+        head: HeadFlags,
     ) -> "_Places":
         """What the user's words come to.
 
         Raises:
             ValueError: If they do not go together.
         """
+        if head.target is not None:
+            if dial is not None:
+                raise ValueError("a dial is an adapter, for any target: leave out --dial or --head")
+            if reference is None or adapter is not None:
+                raise ValueError("align --head takes one file, the HEAD to write, besides -m")
+            path = Path(reference)
+            return cls(head.target, path, run or path.with_name(f"{path.stem}-run"))
         if dial is None:
             if reference is None or adapter is None:
                 raise ValueError("align takes REFERENCE and ADAPTER, or --dial NAME")
@@ -177,6 +213,7 @@ def align(
     log: LogFlags,
     flags: PairFlags,
     about: DialFlags,
+    own: HeadFlags,
     reference: Annotated[
         StrPath | None,
         typer.Argument(
@@ -192,8 +229,21 @@ def align(
     beta: Annotated[
         float, typer.Option(help="DPO's beta: smaller shifts further.", metavar="X")
     ] = 0.1,
-    rank: Annotated[int, typer.Option(help="Of the LoRA.", metavar="N", min=1)] = 16,
-    epochs: Annotated[int, typer.Option(help="At most.", metavar="N", min=1)] = 3,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the LoRA, 16 unless given; of a head, 32.",
+            metavar="N",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="At most: 3 unless given; of a head, 8.", metavar="N", min=1, show_default=False
+        ),
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(
@@ -204,10 +254,11 @@ def align(
     ] = None,
     seed: Annotated[int, typer.Option("-s", "--seed", help="Of everything.", metavar="N")] = 1,
 ) -> None:
-    """Align a small model by DPO: an adapter, or a dial, that prefers what a reward prefers.
+    """Align a model by DPO: an adapter of a small one, a dial, or a head of a target of yours.
 
-    Several responses to each prompt are sampled and scored; the best and the worst make a pair. The
-    same command again goes on where it was stopped. Needs the extra train.
+    Several responses to each prompt are sampled and scored; the best and the worst make a pair. A
+    head may learn from a dial in place of pairs. The same command again goes on where it was
+    stopped. Needs the extra train.
 
     Example: rewardshift align small.gguf small-aligned.gguf --preferences liked.jsonl
     """
@@ -216,27 +267,29 @@ def align(
         require_train()
         from rewardshift.train.align import AlignOptions
         from rewardshift.train.align import align as train
-        from rewardshift.train.corpus import everyday_prompts
         from rewardshift.train.dial import Facts, write_user_dial
-        from rewardshift.train.pairs import PairOptions, as_tokens, sample_pairs
+        from rewardshift.train.pairs import PairOptions
 
-    places = _Places.of(reference, destination, run, about.dial)
+    places = _Places.of(reference, destination, run, about.dial, own)
     reward = flags.reward or _USUAL_REWARD
     require_judge(flags.question, reward)
-    preferred = None if flags.preferences is None else read_preferences(flags.preferences)
-    asked = None if flags.prompts is None else read_prompts(flags.prompts)
+    shift = own.shift()
+    if shift is not None:
+        flags.require_texts_only()
     path = local_path(places.reference)
-    sampling = PairOptions(seed=seed, **flags.sampling())
-    if preferred is not None:
-        with Decoder(path, n_ctx=256) as decoder:
-            pairs = as_tokens(preferred, decoder)
-    else:
-        scored_by = reward_named(reward, flags.question, flag="--reward")
-        if asked is None:
-            asked = everyday_prompts(sampling.prompts, seed)
-        pairs = sample_pairs(path, asked, scored_by, places.run / "pairs.jsonl", sampling)
-    options = replace(AlignOptions(), beta=beta, rank=rank, epochs=epochs, seed=seed)
     places.adapter.parent.mkdir(parents=True, exist_ok=True)
+    lengths = {n: v for n, v in {"rank": rank, "epochs": epochs}.items() if v is not None}
+    head = HeadToMake(path, places.adapter, places.run, beta=beta, seed=seed, lengths=lengths)
+    if shift is not None:
+        head.learn_shift(*shift, flags.asked(), **flags.sampling())
+        return
+    sampling = PairOptions(seed=seed, **flags.sampling())
+    pairs = _pairs(path, flags, places.run, sampling)
+    preferred_by = reward if flags.preferences is None else flags.preferences.name
+    if own.head:
+        head.learn_preferences(pairs, preferred_by)
+        return
+    options = replace(AlignOptions(), beta=beta, seed=seed, **lengths)
     accuracy = train(path, pairs, places.run, places.adapter, options)
     size = amount(places.adapter.stat().st_size, "B")
     stdout().print(f"{places.adapter}: {size}, from {len(pairs)} pairs")
@@ -244,12 +297,12 @@ def align(
     stdout().print(f"curves and figures: {places.run}")
     if about.dial is None:
         return
-    file = flags.preferences
+    told = {"beta": beta, "rank": options.rank, "epochs": options.epochs, "seed": seed}
     facts = Facts(
-        command=_command_of(flags, about, places, beta=beta, rank=rank, epochs=epochs, seed=seed),
-        preferred_by=reward if file is None else file.name,
+        command=_command_of(flags, about, places, **told),
+        preferred_by=preferred_by,
         asked="the package's everyday ones" if flags.prompts is None else flags.prompts.name,
-        sampling=sampling if file is None else None,
+        sampling=sampling if flags.preferences is None else None,
         pairs=pairs,
         training=options,
         accuracy=accuracy,
@@ -262,6 +315,19 @@ def align(
         facts=facts,
     )
     stdout().print(f"the dial {dial.name}: --shift {dial.name}; its card: {card}", soft_wrap=True)
+
+
+def _pairs(path: Path, flags: PairFlags, run: Path, sampling: "PairOptions") -> "list[Pair]":
+    """The pairs that a user brings, or those of responses that a reward compares."""
+    from rewardshift.train.corpus import everyday_prompts
+    from rewardshift.train.pairs import as_tokens, sample_pairs
+
+    if flags.preferences is not None:
+        with Decoder(path, n_ctx=256) as decoder:
+            return as_tokens(read_preferences(flags.preferences), decoder)
+    scored_by = reward_named(flags.reward or _USUAL_REWARD, flags.question, flag="--reward")
+    asked = flags.asked() or everyday_prompts(sampling.prompts, sampling.seed)
+    return sample_pairs(path, asked, scored_by, run / "pairs.jsonl", sampling)
 
 
 def _command_of(flags: PairFlags, about: DialFlags, places: _Places, **options: float | int) -> str:

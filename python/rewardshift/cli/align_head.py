@@ -1,11 +1,11 @@
 """``rewardshift align --head``: a shift that is part of the target."""
 
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rewardshift.hub import local_path
 from rewardshift.sources.hub import StrPath
 
 from .options import option
@@ -13,11 +13,12 @@ from .render import amount, stdout
 from .shifting import shifts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rewardshift.shifts import Shift
+    from rewardshift.train.head import HeadReport
     from rewardshift.train.head_training import HeadOptions
     from rewardshift.train.pairs import Pair
-    from rewardshift.train.shift_head import ShiftHead
-    from rewardshift.train.target_states import Cache
 
 _option = partial(option, panel="A head")
 
@@ -30,8 +31,8 @@ class HeadFlags:
         bool,
         _option(
             "--head",
-            text="Make a head for a target of yours in place of an adapter: a file that shifts "
-            "that target alone, without a second model.",
+            text="Make a head for a target of yours, a file of a few MB: `rewardshift align --head "
+            "-m big.gguf HEAD`. It shifts that target alone, and needs no second model.",
         ),
     ] = False
     target: Annotated[
@@ -42,51 +43,113 @@ class HeadFlags:
         str | None,
         _option(
             "--from-shift",
-            text="Learn what this dial or pair of yours shifts, in place of preferences.",
+            text="Learn what a dial, or a pair of yours, shifts; in place of preferences.",
             metavar="NAME|NAME=DRAFT:REFERENCE",
         ),
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuses what goes with a head only, and a head without a target."""
+        """Refuses a head without a target, and what goes with heads only."""
         if self.head and self.target is None:
             raise ValueError("--head needs the model whose head it is: -m big.gguf")
-        if not self.head and (self.target is not None or self.from_shift is not None):
-            flag = "--from-shift" if self.from_shift is not None else "--target"
-            raise ValueError(f"{flag} is for a head: --head")
+        for flag, value in (("--target", self.target), ("--from-shift", self.from_shift)):
+            if value is not None and not self.head:
+                raise ValueError(f"{flag} is for a head: --head")
 
-    def shift(self) -> tuple[str, "Shift"] | None:
-        """What is learned from, and its name; None are preferences.
+    def shift(self) -> "tuple[str, Shift] | None":
+        """The name of what is learned from, and that; None of preferences.
 
         Raises:
             ValueError: If there is no such shift.
         """
         if self.from_shift is None:
             return None
-        return next(iter(shifts_of([self.from_shift]).items()))
+        try:
+            return next(iter(shifts_of([self.from_shift]).items()))
+        except ValueError as error:
+            raise ValueError(str(error).replace("--shift", "--from-shift", 1)) from None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """A head that was trained, and what it learned from."""
+class HeadToMake:
+    """Makes a head, and says what came of it."""
 
-    head: "ShiftHead"
-    cache: "Cache"
-    strength: float
+    def __init__(
+        self,
+        target: Path,
+        path: Path,
+        run: Path,
+        *,
+        beta: float,
+        seed: int,
+        lengths: "Mapping[str, int]",
+    ) -> None:
+        """Of a target.
 
+        Args:
+            target: GGUF.
+            path: GGUF to write.
+            run: Folder of the run.
+            beta: DPO's.
+            seed: Of everything.
+            lengths: Rank and epochs, where they are given.
+        """
+        self._target = target
+        self._path = path
+        self._run = run
+        self._beta = beta
+        self._seed = seed
+        self._lengths = dict(lengths)
 
-def head_of_shift(
-    target: Path, shift: "Shift", prompts: list[str], run: Path, options: "HeadOptions", **sampling: int
-) -> Made:
-    """A head that shifts as a pair does."""
-    import numpy as np
+    def learn_shift(
+        self, name: str, shift: "Shift", asked: "Sequence[str] | None", **sampling: int
+    ) -> None:
+        """Learns from a pair."""
+        from rewardshift.train.corpus import everyday_prompts
+        from rewardshift.train.head import head_of_shift
+        from rewardshift.train.head_texts import TextOptions
 
-    from rewardshift.train.head_texts import TextOptions, sample_texts
-    from rewardshift.train.head_training import learn_pair
-    from rewardshift.train.target_states import StateOptions, cache_states
+        texts = TextOptions(seed=self._seed, **sampling)
+        report = head_of_shift(
+            self._target,
+            shift,
+            asked or everyday_prompts(texts.prompts, self._seed),
+            self._run,
+            self._path,
+            name=name,
+            sampling=texts,
+            options=self._options(),
+        )
+        without, left = report.measured["kl_without"], report.measured["kl"]
+        self._tell(
+            report,
+            f"held out: the head explains {report.measured['explained']:.0%} of the shift (KL "
+            f"{without:.3f} nats a position without it, {left:.3f} with it)",
+        )
 
-    texts = sample_texts(target, shift, prompts, run / "texts.jsonl", TextOptions(**sampling))
-    cache = cache_states(target, texts, run / "states", StateOptions(), shift=shift)
-    prompts_of_texts = np.arange(len(texts)) // 2
-    head, found = learn_pair(cache.states, prompts_of_texts, cache.strength, run, options)
-    return Made(head=head, cache=cache, strength=cache.strength)
+    def learn_preferences(self, pairs: "Sequence[Pair]", name: str) -> None:
+        """Learns from preferences."""
+        from rewardshift.train.head import head_of_preferences
+
+        report = head_of_preferences(
+            self._target, pairs, self._run, self._path, name=name, options=self._options()
+        )
+        self._tell(report, f"held-out preference accuracy: {report.measured['accuracy']:.3f}")
+
+    def _options(self) -> "HeadOptions":
+        from rewardshift.train.head_lessons import LessonOptions
+        from rewardshift.train.head_training import HeadOptions
+
+        lesson = LessonOptions(beta=self._beta, seed=self._seed)
+        return HeadOptions(lesson=lesson, seed=self._seed, **self._lengths)
+
+    def _tell(self, report: "HeadReport", measured: str) -> None:
+        size = amount(self._path.stat().st_size, "B")
+        say = partial(stdout().print, soft_wrap=True)
+        say(
+            f"{self._path}: {size}, from {report.positions} positions, which the target took "
+            f"{report.seconds:.0f} s to read and which take {amount(report.bytes, 'B')} on disk"
+        )
+        say(measured)
+        say(f"curves and figures: {self._run}")
+        words = ["rewardshift", "chat", "-m", str(self._target), "--shift", f"mine={self._path}"]
+        say(f"decode with it: {shlex.join(words)}")

@@ -147,9 +147,7 @@ def head_of_preferences(
     head, measured = learn_preferences(
         cache.states, asked, run, options or HeadOptions(), progress=progress
     )
-    write_head(
-        head, path, name=name, target=target, vocab_size=cache.vocab_size, strength=1.0
-    )
+    write_head(head, path, name=name, target=target, vocab_size=cache.vocab_size, strength=1.0)
     return HeadReport.of(cache, measured)
 
 

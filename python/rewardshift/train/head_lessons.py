@@ -1,9 +1,10 @@
 """What a head is to learn from cached states: a pair's shift, or what is preferred.
 
-Both are about the law that the head makes of the target, pi = softmax(z_p + s · lambda), and neither
-runs the target. Softmax leaves open what is added to all tokens of a position alike, so a small part
-of either loss settles it: log Z, the logarithm of sum_x p(x) exp(s · lambda(x)), is to be the pair's,
-or 0 where there is none. Then lambda is a log-ratio, whose sum over a text is its implicit reward.
+Both are about the law that the head makes of the target, pi = softmax(z_p + s · lambda), and
+neither runs the target. Softmax leaves open what is added to all tokens of a position alike, so a
+small part of either loss settles it: log Z, the logarithm of sum_x p(x) exp(s · lambda(x)), is to
+be the pair's, or 0 where there is none. Then lambda is a log-ratio, whose sum over a text is its
+implicit reward.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class _Positions:
         return torch.from_numpy(self._following[rows].astype(np.int64))[:, None]
 
     def log_p(self, rows: NDArray[np.intp]) -> Tensor:
-        return _float(self._states.log_p[rows])
+        return _float(self._states.log_p[rows]).log_softmax(1)  # 16 bits add up to nearly 1
 
     def log_ratio(self, rows: NDArray[np.intp]) -> Tensor:
         return _float(self._states.log_ratio[rows])
@@ -147,7 +148,7 @@ class PairLesson:
         for start in range(0, len(self._held), _AT_ONCE):
             found = self._divergence(head, self._held[start : start + _AT_ONCE])
             sums += [float(values.double().abs().sum()) for values in found]
-        without, left, off = sums / len(self._held)
+        without, left, off = (sums / len(self._held)).tolist()
         return {
             "loss": left,
             "kl_without": without,
@@ -156,16 +157,14 @@ class PairLesson:
             "log_z_off": off,
         }
 
-    def _divergence(
-        self, head: ShiftHead, rows: NDArray[np.intp]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _divergence(self, head: ShiftHead, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
         """KL from pi*_s to p and to pi, and by how much log Z is off, [n] each."""
         log_p = self._at.log_p(rows)
         wanted = log_p + self._strength * self._at.log_ratio(rows)
         found = log_p + self._strength * head(self._at.state(rows), self._at.places(rows))
         goal, law = wanted.log_softmax(1), found.log_softmax(1)
         off = found.logsumexp(1) - wanted.logsumexp(1)
-        return _kl(goal, log_p.log_softmax(1)), _kl(goal, law), off
+        return _kl(goal, log_p), _kl(goal, law), off
 
 
 def _kl(goal: Tensor, law: Tensor) -> Tensor:
@@ -173,7 +172,7 @@ def _kl(goal: Tensor, law: Tensor) -> Tensor:
 
 
 class PreferenceLesson:
-    """DPO: of two responses, pi is to have raised the better one more, beside p (Rafailov, 2023)."""
+    """DPO (Rafailov et al., 2023): pi is to raise the better response more than the worse one."""
 
     def __init__(
         self,
@@ -217,7 +216,7 @@ class PreferenceLesson:
         margins = torch.cat([margin for margin, _ in found]).double()
         return {
             "loss": float(-F.logsigmoid(self._options.beta * margins).mean()),
-            "accuracy": float((margins > 0).double().mean()),
+            "accuracy": float((0.5 + 0.5 * margins.round(decimals=4).sign()).mean()),
             "margin": float(margins.mean()),
             "log_z": float(torch.cat([log_z for _, log_z in found]).double().mean()),
         }

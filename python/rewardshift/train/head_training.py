@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -168,7 +169,7 @@ class _Training:
         """Learns from a batch, of which the share ``done`` of the epoch came before."""
         share = (self.epoch + done) / self._options.epochs
         for group in self._optimiser.param_groups:
-            group["lr"] = self._options.learning_rate * 0.5 * (1 + np.cos(np.pi * share))
+            group["lr"] = self._options.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
         self._optimiser.zero_grad()
         loss.backward()
         self._optimiser.step()

@@ -1,8 +1,8 @@
-"""A head on the target's last hidden state that shifts it, without a second model (PALC, ICLR 2026).
+"""A head on the target's last hidden state that shifts it: no second model (PALC, ICLR 2026).
 
-lambda_x = scale_x · sum_k up[k, x] · tanh(down[k] · h + bias[k]), a bottleneck of a few dozen numbers
-between the state h and the vocabulary. ``up`` counts as it will be written, in whole numbers with a
-scale for each token, from the first step on: what rounding loses is learned around.
+lambda_x = scale_x · sum_k up[k, x] · tanh(down[k] · h + bias[k]), a bottleneck of a few dozen
+numbers between the state h and the vocabulary. ``up`` counts as it will be written, in whole
+numbers with a scale for each token, from the first step on: what rounding loses is learned around.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""A cache of what a target says at positions of texts, with its hidden states: what heads learn from.
+"""What heads learn from: a cache of what a target says at positions of texts, and of its states.
 
-The target is read once, as the very GGUF that will be decoded; a head then learns from the cache,
-and the target is not run again. A position's whole vocabulary would take hundreds of kilobytes. What
-is kept of it is a sample that stands for all: the most probable tokens of the target and of the
-goal as they are, and a few of the others, drawn as the target would draw them, each of which has an
-equal share of what probability is left. Sums over these are those over the vocabulary, exactly for
-the former and on average for the latter. (Were the others one lump that no head moves, a head could
-raise rare tokens unpunished.)
+The target reads each text once, as the very GGUF that will be decoded; training does not run it
+again. A position's whole vocabulary would take hundreds of kilobytes. What is kept of it is a
+sample that stands for all: the most probable tokens of the target and of the goal as they are, and
+a few of the others, drawn as the target would draw them, each of which has an equal share of what
+probability is left. Sums over these are those over the vocabulary, exactly for the former and on
+average for the latter. (Were the others one lump that no head moves, a head could raise rare
+tokens unpunished.)
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class StateOptions:
     """What is kept.
 
     Attributes:
-        likely: Tokens of a position: the most probable ones of target and goal.
+        likely: Tokens of a position: one half the target's most probable, the other the goal's.
         others: Drawn from the rest, which they stand for.
         shard: Texts that are saved together; what is saved is not read again.
         seed: Of the draws.
@@ -235,7 +235,9 @@ def _sample(
     log_p: Numbers, goal: Numbers, options: StateOptions, draws: np.random.Generator
 ) -> tuple[Ids, Numbers]:
     """Tokens that stand for each row's vocabulary, and the logarithms of their shares."""
-    likely = _most_probable(np.maximum(log_p, goal), options.likely)
+    first = goal.copy()
+    np.put_along_axis(first, _most_probable(log_p, options.likely // 2), np.inf, axis=1)
+    likely = _most_probable(first, options.likely)
     shares = np.take_along_axis(log_p, likely, 1)
     if likely.shape[1] == log_p.shape[1] or options.others == 0:
         return likely.astype(np.int32), shares
@@ -316,7 +318,9 @@ def cache_states(
                     parts.append(reader.read(texts[number], number))
                     display.advance(task, len(texts[number].tokens))
                 seconds = time.monotonic() - begun
-                _save(shard_path(folder, start), States.joined(parts), {**about, "seconds": seconds})
+                _save(
+                    shard_path(folder, start), States.joined(parts), {**about, "seconds": seconds}
+                )
     return _load([shard_path(folder, start) for start in starts])
 
 
@@ -331,7 +335,9 @@ def shard_path(folder: Path, start: int) -> Path:
 
 
 def _digest(texts: Sequence[Text]) -> str:
-    plain = json.dumps([[{k: list(v) for k, v in t.prompts.items()}, list(t.tokens)] for t in texts])
+    plain = json.dumps(
+        [[{k: list(v) for k, v in t.prompts.items()}, list(t.tokens)] for t in texts]
+    )
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
