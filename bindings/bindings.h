@@ -29,6 +29,7 @@ void register_rule(nb::module_& m);
 void register_system(nb::module_& m);
 void register_model(nb::module_& m);
 void register_language_model(nb::module_& m);
+void register_head(nb::module_& m);
 void register_draft_policy(nb::module_& m);
 void register_decoder(nb::module_& m);
 void register_vocabulary(nb::module_& m);

@@ -134,8 +134,9 @@ void register_results(nb::module_& m) {
 void register_decoder(nb::module_& m) {
   register_results(m);
   nb::class_<Shift>(m, "Shift", "What multiplies the target: (draft / reference)^strength.")
-      .def(nb::init<std::string, std::size_t, std::size_t, double>(), "name"_a, "draft"_a,
-           "reference"_a, "strength"_a = 1.0, "Draft and reference are readers, by number.")
+      .def(nb::init<std::string, std::size_t, std::optional<std::size_t>, double>(), "name"_a,
+           "draft"_a, "reference"_a.none(), "strength"_a = 1.0,
+           "Draft and reference are readers, by number; without a reference the draft is a head.")
       .def_ro("name", &Shift::name)
       .def_ro("draft", &Shift::draft)
       .def_ro("reference", &Shift::reference)

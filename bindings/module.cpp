@@ -12,6 +12,7 @@ NB_MODULE(_core, m) {
   register_system(m);
   register_model(m);
   register_language_model(m);
+  register_head(m);
   register_vocabulary(m);
   register_draft_policy(m);
   register_decoder(m);

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from . import _core
-    from .asking.given import ModelPair
+    from .asking.given import ModelShift
     from .engine.engine import Stream
     from .results import Completion, Score
     from .shifts import Shift
@@ -152,7 +152,7 @@ class Decoder(Conversing):
             progress=progress,
         )
         panel = panel.refining(refined_tokens)
-        self._models = {reader.name: reader.source for reader in panel.readers}
+        self._models = {r.name: r.source for r in panel.readers if r.head is None}
         self._shifts = {
             name: replace(shift, strength=panel.shifts[name].strength, foreign_strength=None)
             for name, shift in given.shifts.items()
@@ -171,7 +171,7 @@ class Decoder(Conversing):
         draft: _core.LanguageModel | None = None,
         reference: _core.LanguageModel | None = None,
         *,
-        shifts: Mapping[str, ModelPair] | None = None,
+        shifts: Mapping[str, ModelShift] | None = None,
         base: _core.LanguageModel | None = None,
         strengths: Mapping[str, float] | None = None,
         refined_tokens: int | None = None,
@@ -182,7 +182,7 @@ class Decoder(Conversing):
             target: What to sample from.
             draft: Of the only shift; without a reference it drafts, and shifts nothing.
             reference: Likewise.
-            shifts: In their place, draft and reference of each shift by its name.
+            shifts: In their place, draft and reference of each shift by its name, or its head.
             base: Drafts, and shifts nothing.
             strengths: Each shift's default, by name; 1 unless given.
             refined_tokens: As for ``Decoder``.
@@ -235,9 +235,10 @@ class Decoder(Conversing):
         Raises:
             ValueError: If there is no such reader.
         """
-        models = self._engine.models
-        if not isinstance(role, str) or role not in models:
-            raise ValueError(f"there is no {shown(role)} here, only {', '.join(models)}")
+        _ = self._engine.core  # closed?
+        alone = [r.name for r in self._engine.panel.readers if r.role != "head"]
+        if role not in alone:
+            raise ValueError(f"there is no {shown(role)} here, only {', '.join(alone)}")
         return self._of_reader(self, role)
 
     # --- whole responses ----------------------------------------------------------------------

@@ -9,12 +9,18 @@ from . import _core
 from .boundary import require_whole, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Values = TypeVar("Values", float, "NDArray[np.float64]")
+"""Of a token, or of several."""
 
 Source = TypeVar("Source")
 """What evaluates: a loaded file, or a model that is none."""
 
-ReaderRole = Literal["target", "draft", "reference", "base"]
+ReaderRole = Literal["target", "draft", "reference", "head", "base"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,21 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class Pair(Generic[Source]):
-    """What tells a shift's draft and its reference apart."""
+    """What a shift is made of: a draft and its reference, or a head on the target's features.
+
+    Attributes:
+        draft: What evaluates the draft; of a head, what tells the features, or evaluates the head.
+        reference: None of a head.
+        strength: Its default.
+        lora: What makes the draft of its model.
+        head: What reads the features.
+    """
 
     draft: Source
-    reference: Source
+    reference: Source | None
     strength: float = 1.0
     lora: Lora | None = None
+    head: _core.Head | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,7 @@ class Reader(Generic[Source]):
         role: What it is to the shifts; a base only drafts.
         source: What evaluates; readers of one source share its weights.
         lora: What is added to them.
+        head: What reads the source's features in place of its logits.
         vocabulary: What the target's tokens are in its own vocabulary; None where that is the
             target's.
     """
@@ -52,16 +68,34 @@ class Reader(Generic[Source]):
     role: ReaderRole
     source: Source
     lora: Lora | None = None
+    head: _core.Head | None = None
     vocabulary: _core.VocabularyMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ShiftReaders:
-    """A shift, as the core knows it: two readers by number, and a default strength."""
+    """A shift, as the core knows it: readers by number, and a default strength.
+
+    Attributes:
+        draft: Its draft, or its head.
+        reference: None of a head.
+        strength: Where a request names none.
+    """
 
     draft: int
-    reference: int
+    reference: int | None
     strength: float
+
+    @property
+    def readers(self) -> tuple[int, ...]:
+        """Whom it asks."""
+        return (self.draft,) if self.reference is None else (self.draft, self.reference)
+
+    def log_ratio(self, by_reader: Sequence[Values]) -> Values:
+        """What it says of a token, of what readers say: log q - log r; of a head, lambda itself."""
+        if self.reference is None:
+            return by_reader[self.draft]
+        return by_reader[self.draft] - by_reader[self.reference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +128,10 @@ class Panel(Generic[Source]):
     @property
     def draft(self) -> int | None:
         """Whom "the draft" means: that of the only shift, or what drafts where nothing shifts."""
-        if self.shifts:
-            return None if self.only_shift is None else self.only_shift.draft
-        return self.base
+        if not self.shifts:
+            return self.base
+        only = self.only_shift
+        return None if only is None or only.reference is None else only.draft
 
     @property
     def reference(self) -> int | None:
@@ -169,11 +204,12 @@ def panel_of(
     readers: list[Reader[Source]] = [Reader("target", "target", target)]
     is_one = len(pairs) == 1
     for name, pair in pairs.items():
-        own = "draft" if is_one else f"{name} shift"
-        readers.append(Reader(own, "draft", pair.draft, pair.lora))
+        role: ReaderRole = "head" if pair.reference is None else "draft"
+        own = role if is_one else f"{name} shift"
+        readers.append(Reader(own, role, pair.draft, pair.lora, pair.head))
     references: list[Source] = []
     for pair in pairs.values():
-        if not any(pair.reference is known for known in references):
+        if pair.reference is not None and not any(pair.reference is known for known in references):
             references.append(pair.reference)
     for reference in references:
         users = [name for name, pair in pairs.items() if pair.reference is reference]
@@ -186,8 +222,7 @@ def panel_of(
 
     shifts = {}
     for number, (name, pair) in enumerate(pairs.items(), start=1):
-        reference_number = number_of(pair.reference)
-        assert reference_number is not None  # noqa: S101 - it was added above
+        reference_number = None if pair.reference is None else number_of(pair.reference)
         shifts[name] = ShiftReaders(number, reference_number, pair.strength)
     base_number = None if base is None else number_of(base)
     if base is not None and base_number is None:

@@ -74,9 +74,7 @@ class TokenInfo:
     @property
     def implicit_reward(self) -> float | None:
         """The only shift's implicit reward of the token, log q − log r, free of s."""
-        if self.draft_logprob is None or self.reference_logprob is None:
-            return None
-        return self.draft_logprob - self.reference_logprob
+        return next(iter(self.shifts.values())) if len(self.shifts) == 1 else None
 
     @classmethod
     def from_core(cls, token: _core.EmittedToken, text: str, panel: AnyPanel) -> TokenInfo:
@@ -84,9 +82,8 @@ class TokenInfo:
         by_reader = [_known(logprob) for logprob in token.reader_logprobs]
         shifts = {}
         for name, shift in panel.shifts.items():
-            aligned, before = by_reader[shift.draft], by_reader[shift.reference]
-            if aligned is not None and before is not None:
-                shifts[name] = aligned - before
+            if all(by_reader[reader] is not None for reader in shift.readers):
+                shifts[name] = shift.log_ratio(token.reader_logprobs)
         return cls(
             id=token.id,
             text=text,
@@ -122,7 +119,7 @@ class Seconds:
         target: Spent on the target.
         draft: On whatever drafts: the drafts of all shifts, and a base.
         reference: On the references of all shifts.
-        own: In our own code.
+        own: In our own code, heads included.
         readers: On each reader, by name.
     """
 
@@ -140,14 +137,14 @@ class Seconds:
     @classmethod
     def from_core(cls, core: _core.Statistics, panel: AnyPanel) -> Seconds:
         """Adds up what the core measured, by what each reader is to the shifts."""
-        by_role = dict.fromkeys(("target", "draft", "reference", "base"), 0.0)
+        by_role = dict.fromkeys(("target", "draft", "reference", "head", "base"), 0.0)
         for reader, seconds in zip(panel.readers, core.reader_seconds, strict=True):
             by_role[reader.role] += seconds
         return cls(
             target=by_role["target"],
             draft=by_role["draft"] + by_role["base"],
             reference=by_role["reference"],
-            own=core.own_seconds,
+            own=core.own_seconds + by_role["head"],
             readers=dict(zip(panel.names, core.reader_seconds, strict=True)),
         )
 
@@ -455,9 +452,6 @@ class Score:
             reference_logprobs=None if panel.reference is None else by_reader[panel.reference],
             goal_logprobs=np.asarray(scores.goal, dtype=np.float64),
             log_z=np.asarray(scores.log_z, dtype=np.float64),
-            shifts={
-                name: by_reader[shift.draft] - by_reader[shift.reference]
-                for name, shift in panel.shifts.items()
-            },
+            shifts={name: shift.log_ratio(by_reader) for name, shift in panel.shifts.items()},
             top_logprobs=tuple(map(dict, scores.top)),
         )

@@ -29,10 +29,10 @@ Strength = float | Mapping[str, float] | None
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A small aligned model and what it was before: together they shift a target.
+    """What shifts a target: a small aligned model and what it was before, or a head.
 
     What goes together: a ``draft`` and its ``reference``; one file and a ``lora`` that makes the
-    draft of it; or one file and a ``draft_system``, which only the draft sees.
+    draft of it; one file and a ``draft_system``, which only the draft sees; or a ``head`` alone.
 
     Attributes:
         draft: GGUF file of q, or its name on the hub.
@@ -41,6 +41,8 @@ class Shift:
         lora: GGUF file of a LoRA adapter: the draft is its file with the adapter.
         lora_scale: Factor on the adapter.
         draft_system: The system message that the draft sees in ``chat``, in place of any other.
+        head: GGUF file of a head on the target's features, made for this very target: no second
+            model decodes (PALC, ICLR 2026).
         strength: The exponent s of (q/r)^s where a request names none.
         foreign_strength: The same for a target of another vocabulary than the reference's; None is
             ``strength``.
@@ -60,12 +62,13 @@ class Shift:
     lora: StrPath | None = None
     lora_scale: float = 1.0
     draft_system: str | None = None
+    head: StrPath | _core.LanguageModel | None = None
     strength: float = 1.0
     foreign_strength: float | None = None
 
     def __post_init__(self) -> None:
-        """Checks that it is a pair."""
-        require_files(draft=self.draft, reference=self.reference, lora=self.lora)
+        """Checks that it is a pair, or a head."""
+        require_files(draft=self.draft, reference=self.reference, lora=self.lora, head=self.head)
         require_number(lora_scale=self.lora_scale, strength=self.strength)
         if self.foreign_strength is not None:
             require_number(foreign_strength=self.foreign_strength)
@@ -78,11 +81,13 @@ class Shift:
             raise ValueError("lora_scale needs a lora")
         given = [model for model in (self.draft, self.reference) if model is not None]
         tells_apart = self.lora is not None or self.draft_system is not None
-        if len(given) == 2 or (given and tells_apart):
+        is_pair = len(given) == 2 or bool(given and tells_apart)
+        is_head = self.head is not None and not given and not tells_apart
+        if is_head or (is_pair and self.head is None):
             return
         raise ValueError(
             "a Shift needs a draft and a reference, or one of them with a lora, or one of them "
-            f"with a draft_system, not {self._given}"
+            f"with a draft_system, or a head alone, not {self._given}"
         )
 
     def usual_strength(self, *, is_foreign: bool) -> float:
@@ -93,7 +98,7 @@ class Shift:
 
     @property
     def _given(self) -> str:
-        names = ("draft", "reference", "lora", "draft_system")
+        names = ("draft", "reference", "lora", "draft_system", "head")
         return " and ".join(n for n in names if getattr(self, n) is not None) or "nothing"
 
 

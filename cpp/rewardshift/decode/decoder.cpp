@@ -64,6 +64,11 @@ std::vector<double> Decoder::strengths_of(const RequestParams& params) const {
 void Decoder::require_paper(const RequestParams& params, std::span<const double> strengths) const {
   if (params.rule != Rule::paper) return;
   for (const Shift& shift : panel_.shifts()) {
+    if (shift.is_head()) {
+      throw std::invalid_argument(
+          "rule 'paper' is defined for a draft and its reference, and shift '" + shift.name +
+          "' is a head: use rule 'exact'");
+    }
     if (!panel_.tells_log_probabilities(shift.draft)) continue;
     throw std::invalid_argument(
         "rule 'paper' is defined for a draft of the target's vocabulary, and "
@@ -80,8 +85,10 @@ void Decoder::require_paper(const RequestParams& params, std::span<const double>
 
 /// Throws std::invalid_argument unless the drafts that are asked for can be made.
 void Decoder::require_drafts(const RequestParams& params) const {
-  const bool can_draft = params.drafter != nullptr || params.prompt_lookup.value_or(false) ||
-                         panel_.base().has_value() || !panel_.shifts().empty();
+  const bool can_draft =
+      params.drafter != nullptr || params.prompt_lookup.value_or(false) ||
+      panel_.base().has_value() ||
+      std::ranges::any_of(panel_.shifts(), [](const Shift& shift) { return !shift.is_head(); });
   if (params.num_draft_tokens.value_or(0) > 0 && !can_draft) {
     throw std::invalid_argument(
         "num_draft_tokens needs a draft model, a table as drafter, or prompt_lookup");

@@ -11,25 +11,35 @@ Way as_tree(const Way& way) {
           way.proposal};
 }
 
+/// The first pair that shifts; where none does, the first.
+std::optional<std::size_t> leading_pair(std::span<const Shift> shifts,
+                                        std::span<const double> strengths) {
+  for (const bool shifting : {true, false}) {
+    for (std::size_t i = 0; i < shifts.size(); ++i) {
+      if (!shifts[i].is_head() && (strengths[i] != 0.0 || !shifting)) return i;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 /// A base is drafted from as it is or, where anything shifts, shifted; without one, a pair's draft
 /// as it is (the paper's proposal, which is the shifted reference at strength 1), or the reference,
-/// shifted.
+/// shifted. Heads alone draft nothing.
 std::vector<Way> Planner::ways_of(const RequestParams& params,
                                   std::span<const double> strengths) const {
   const auto shifts = panel_->shifts();
   const auto base = panel_->base();
-  if (!base && shifts.empty()) return {};
-  const auto first = std::ranges::find_if(strengths, [](double s) { return s != 0.0; });
-  const std::size_t leading =
-      first == strengths.end() ? 0 : static_cast<std::size_t>(first - strengths.begin());
+  const auto leading = leading_pair(shifts, strengths);
+  if (!base && !leading) return {};
   if (params.rule == Rule::paper && !shifts.empty()) {
     return {{DraftKind::chain, {{shifts.front().draft, 1.0}}}};
   }
 
-  const std::size_t shifted_base = base ? *base : shifts[leading].reference;
-  if (first == strengths.end()) return {{DraftKind::chain, {{shifted_base, 1.0}}}};
+  const std::size_t shifted_base = base ? *base : *shifts[*leading].reference;
+  const bool shifts_nothing = std::ranges::all_of(strengths, [](double s) { return s == 0.0; });
+  if (shifts_nothing) return {{DraftKind::chain, {{shifted_base, 1.0}}}};
   const bool is_pair = !base && shifts.size() == 1;
   const Way plain{DraftKind::chain, {{is_pair ? shifts.front().draft : shifted_base, 1.0}}};
   const Way shifted{DraftKind::shifted_chain, panel_->shifted(shifted_base, strengths)};

@@ -94,7 +94,7 @@ void RoundPlayer::draft() {
 
 /// Readers of one model are asked in one batch: a second would overwrite the rows of the first.
 void RoundPlayer::score() {
-  for (std::size_t model = panel_->models(); model-- > 0;) {  // the target last
+  for (const std::size_t model : panel_->scoring_order()) {
     questions_.clear();
     branches_.clear();
     for (Request* request : ready_) {

@@ -21,9 +21,9 @@ Panel::Panel(std::vector<Reader> readers, std::vector<Shift> shifts,
     return reader != kTarget && reader < readers_.size();
   };
   for (const Shift& shift : shifts_) {
-    if (is_reader(shift.draft) && is_reader(shift.reference) && shift.draft != shift.reference) {
-      continue;
-    }
+    const bool goes =
+        shift.is_head() || (is_reader(*shift.reference) && shift.draft != shift.reference);
+    if (is_reader(shift.draft) && goes) continue;
     throw std::invalid_argument("shift '" + shift.name + "' needs a draft and a reference");
   }
   if (base_ && !is_reader(*base_)) throw std::invalid_argument("the base is not a reader");
@@ -43,6 +43,17 @@ void Panel::assign_models(Clock clock) {
     model_of_.push_back(number);
     if (known == models_.end()) models_.emplace_back(*readers_[i].model, clock);
   }
+  for (const bool heads : {false, true}) {
+    for (std::size_t model = models_.size(); model-- > 0;) {
+      const auto reader = std::ranges::find(model_of_, model) - model_of_.begin();
+      if (is_head(static_cast<std::size_t>(reader)) == heads) scoring_order_.push_back(model);
+    }
+  }
+}
+
+bool Panel::is_head(std::size_t reader) const {
+  return std::ranges::any_of(
+      shifts_, [reader](const Shift& shift) { return shift.is_head() && shift.draft == reader; });
 }
 
 void Panel::measure_room() {
@@ -67,7 +78,9 @@ Combination Panel::goal(std::span<const double> strengths) const {
   asked[kTarget] = true;
   add_shifts(weights, strengths);
   for (std::size_t i = 0; i < shifts_.size(); ++i) {
-    if (strengths[i] != 0.0) asked[shifts_[i].draft] = asked[shifts_[i].reference] = true;
+    if (strengths[i] == 0.0) continue;
+    asked[shifts_[i].draft] = true;
+    if (!shifts_[i].is_head()) asked[*shifts_[i].reference] = true;
   }
   Combination goal;
   for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
@@ -82,6 +95,7 @@ Combination Panel::shifted(std::size_t base, std::span<const double> strengths) 
   add_shifts(weights, strengths);
   Combination proposal;
   for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
+    if (is_head(reader)) continue;
     if (weights[reader] != 0.0) proposal.push_back({reader, weights[reader]});
   }
   return proposal;
@@ -90,7 +104,7 @@ Combination Panel::shifted(std::size_t base, std::span<const double> strengths) 
 void Panel::add_shifts(std::vector<double>& weights, std::span<const double> strengths) const {
   for (std::size_t i = 0; i < shifts_.size(); ++i) {
     weights[shifts_[i].draft] += strengths[i];
-    weights[shifts_[i].reference] -= strengths[i];
+    if (!shifts_[i].is_head()) weights[*shifts_[i].reference] -= strengths[i];
   }
 }
 
@@ -178,7 +192,9 @@ std::optional<std::size_t> Panel::rereader() const {
 }
 
 void Panel::calibrate(const CostMeasurement& how) {
-  for (MeteredModel& model : models_) model.calibrate(how);
+  for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
+    if (range_of_[reader] == 0 && !is_head(reader)) models_[model_of_[reader]].calibrate(how);
+  }
 }
 
 void Panel::forget() {

@@ -21,13 +21,17 @@ struct Reader {
   LanguageModel* model;  ///< borrowed, and to outlive the panel; several readers may have one model
 };
 
-/// What multiplies p: (draft / reference)^strength, as two readers say it. To the engine every
-/// shift is that, whether files, an adapter or a prompt tell the two apart.
+/// What multiplies p: (draft / reference)^strength, as two readers say it, whether files, an
+/// adapter or a prompt tell the two apart; or what a head on the target's features says of that
+/// ratio, which is one reader.
 struct Shift {
   std::string name;
-  std::size_t draft;      ///< a reader
-  std::size_t reference;  ///< a reader, which several shifts may share
+  std::size_t draft;  ///< a reader; of a head, the head
+  std::optional<std::size_t>
+      reference;          ///< a reader, which several shifts may share; none of a head
   double strength = 1.0;  ///< unless a request says otherwise
+
+  bool is_head() const { return !reference.has_value(); }
 };
 
 /// A reader's history of which rows are wanted; see LogitsRequest.
@@ -82,7 +86,8 @@ class Panel {
   /// The goal's readers: the target, and both of each shift that has a strength other than 0.
   Combination goal(std::span<const double> strengths) const;
 
-  /// b(x) times the shifts, of these strengths; who has no weight in it is not asked.
+  /// b(x) times the shifts that are known while drafting, of these strengths: what heads say is
+  /// known only once the target was asked. Who has no weight in it is not asked.
   Combination shifted(std::size_t base, std::span<const double> strengths) const;
 
   /// Rows of the questions, one after another, all of which go to readers of one model. Rows live
@@ -133,6 +138,11 @@ class Panel {
   // --- the models
 
   std::size_t models() const { return models_.size(); }
+
+  /// All of them, in the order in which a block is scored: what needs to live longest is last, but
+  /// for heads, which read what the target told.
+  std::span<const std::size_t> scoring_order() const { return scoring_order_; }
+
   std::size_t model_of(std::size_t reader) const { return model_of_[reader]; }
   const LanguageModel& model(std::size_t model) const { return models_[model].model(); }
   const CostCurve& costs(std::size_t model) const { return models_[model].costs(); }
@@ -151,6 +161,7 @@ class Panel {
 
  private:
   void assign_models(Clock clock);
+  bool is_head(std::size_t reader) const;
   void measure_room();
   int sequence_of(std::size_t reader, int place) const;
   void add_shifts(std::vector<double>& weights, std::span<const double> strengths) const;
@@ -160,6 +171,7 @@ class Panel {
   std::optional<std::size_t> base_;
   std::deque<MeteredModel> models_;    ///< each once
   std::vector<std::size_t> model_of_;  ///< by reader
+  std::vector<std::size_t> scoring_order_;
   std::vector<std::size_t> range_of_;  ///< by reader: how many of its model come before it
   std::size_t places_ = 0;
   int vocab_size_ = 0;

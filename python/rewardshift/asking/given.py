@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ModelPair = tuple[_core.LanguageModel, _core.LanguageModel]
 """Draft and reference."""
 
+ModelShift = ModelPair | _core.HeadModel
+"""A pair, or a head on the target."""
+
 
 class GivenFiles(NamedTuple):
     """Shifts and a base, in files.
@@ -77,7 +80,7 @@ def given_models(
     draft: _core.LanguageModel | None,
     reference: _core.LanguageModel | None,
     *,
-    shifts: Mapping[str, ModelPair] | None,
+    shifts: Mapping[str, ModelShift] | None,
     base: _core.LanguageModel | None,
     strengths: Mapping[str, float] | None,
 ) -> tuple[Panel[_core.LanguageModel], dict[str, Shift]]:
@@ -88,6 +91,7 @@ def given_models(
         ValueError: If they do not go together.
     """
     base_name = "base"
+    pairs: dict[str, _Models] = {}
     if shifts is not None:
         if draft is not None or reference is not None:
             raise ValueError("give draft and reference, or shifts, not both")
@@ -96,18 +100,16 @@ def given_models(
         if draft is None:
             raise ValueError("a reference needs a draft to be the reference of")
         pairs = {CLASSIC: (draft, reference)}
-    else:
-        pairs = {}
-        if draft is not None:
-            if base is not None:
-                raise ValueError(
-                    "a draft without a reference only drafts, as a base: give draft or base"
-                )
-            base, base_name = draft, "draft"
+    elif draft is not None:
+        if base is not None:
+            raise ValueError(
+                "a draft without a reference only drafts, as a base: give draft or base"
+            )
+        base, base_name = draft, "draft"
     defaults = _strengths_of(pairs, strengths)
     panel = panel_of(
         target,
-        {name: Pair(*pair, float(defaults[name])) for name, pair in pairs.items()},
+        {name: Pair(*models, float(defaults[name])) for name, models in pairs.items()},
         base,
         base_name=base_name,
     )
@@ -116,23 +118,37 @@ def given_models(
             raise TypeError(
                 f"the {reader.name} must be a model like TableModel, not {shown(reader.source)}"
             )
-    return panel, {name: Shift(*pair, strength=defaults[name]) for name, pair in pairs.items()}
+    return panel, {
+        name: Shift(*models, strength=defaults[name])
+        if models[1] is not None
+        else Shift(head=models[0], strength=defaults[name])
+        for name, models in pairs.items()
+    }
 
 
-def _checked_pairs(shifts: object) -> dict[str, ModelPair]:
+_Models = tuple[_core.LanguageModel, _core.LanguageModel | None]
+"""A draft and its reference, or a head."""
+
+
+def _checked_pairs(shifts: object) -> dict[str, _Models]:
+    found: dict[str, _Models] = {}
     if not isinstance(shifts, Mapping):
         raise TypeError(f"shifts must map names to pairs of models, not be {shown(shifts)}")
     for name, pair in shifts.items():
         require_shift_name(name)
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        if isinstance(pair, _core.HeadModel):
+            found[name] = (pair, None)
+        elif isinstance(pair, (tuple, list)) and len(pair) == 2:
+            found[name] = (pair[0], pair[1])
+        else:
             raise TypeError(
                 f"shifts must map names to pairs of models, not {name!r} to {shown(pair)}"
             )
-    return {name: (pair[0], pair[1]) for name, pair in shifts.items()}
+    return found
 
 
 def _strengths_of(
-    pairs: Mapping[str, ModelPair], strengths: Mapping[str, float] | None
+    pairs: Mapping[str, object], strengths: Mapping[str, float] | None
 ) -> dict[str, float]:
     found = dict.fromkeys(pairs, 1.0)
     if strengths is None:

@@ -12,7 +12,7 @@ from rewardshift.sources.hub import named_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FORM = "NAME, or NAME=DRAFT:REFERENCE"
+_FORM = "NAME, NAME=DRAFT:REFERENCE, or NAME=HEAD"
 _BETWEEN = re.compile(r"(?<=\.gguf):", re.IGNORECASE)
 """Between two files; the colons of ``owner/repo:file.gguf`` and of drives are none."""
 
@@ -21,7 +21,8 @@ def shifts_of(words: Sequence[str]) -> dict[str, Shift]:
     """The shifts of ``--shift``, by name.
 
     Args:
-        words: The name of one that ships with the package, or ``name=draft.gguf:reference.gguf``.
+        words: The name of one that ships with the package, ``name=draft.gguf:reference.gguf``, or
+            ``name=head.gguf``.
 
     Raises:
         ValueError: For what is neither, and for names that are given twice.
@@ -33,7 +34,7 @@ def shifts_of(words: Sequence[str]) -> dict[str, Shift]:
             raise ValueError(f"--shift takes {_FORM}, not {word!r}")
         if name in found:
             raise ValueError(f"--shift {name} is given twice: each needs a name of its own")
-        found[name] = _pair(name, files) if equals else _shipped(name)
+        found[name] = _of_files(name, files) if equals else _shipped(name)
     return found
 
 
@@ -44,14 +45,16 @@ def _shipped(name: str) -> Shift:
         raise ValueError(f"--shift takes {_FORM}: {error}") from None
 
 
-def _pair(name: str, files: str) -> Shift:
+def _of_files(name: str, files: str) -> Shift:
     parts = _BETWEEN.split(files, maxsplit=1)
     if len(parts) != 2:
         parts = files.split(":")
+    if len(parts) == 1 and files.lower().endswith(".gguf"):
+        return Shift(head=named_file(files))
     if len(parts) != 2 or not all(parts):
         raise ValueError(
             f"--shift {name}= takes two files with a colon between them, draft.gguf:reference.gguf,"
-            f" not {files!r}"
+            f" or the file of a head, not {files!r}"
         )
     return Shift(*map(named_file, parts))
 

@@ -28,6 +28,7 @@ class Contexts:
         options.n_threads = options.n_threads or _core.usable_cores()
         self._readers = {reader.name: reader for reader in panel.readers}
         self._contexts: dict[str, _core.Context] = {}
+        self._has_heads = any(reader.head is not None for reader in panel.readers)
         self._options = options
         self._n_ctx = options.n_ctx
         self._pool = _core.Threadpool(max(options.n_threads, options.n_threads_batch), options.poll)
@@ -53,6 +54,9 @@ class Contexts:
         """
         models: dict[str, _core.LanguageModel] = {}
         for reader in self._readers.values():
+            if reader.head is not None:
+                models[reader.name] = _core.HeadModel(models["target"], reader.head)
+                continue
             sharers = self._sharers(reader)
             if sharers[0] is reader:
                 self._contexts[reader.name] = self._open_shared(reader, n_histories=len(sharers))
@@ -105,7 +109,9 @@ class Contexts:
         return [
             other
             for other in self._readers.values()
-            if other.role != "target" and other.lora is None and other.source is reader.source
+            if other.role not in ("target", "head")
+            and other.lora is None
+            and other.source is reader.source
         ]
 
     def apart(self, *, n_batch: int) -> dict[str, _core.LanguageModel]:
@@ -121,9 +127,13 @@ class Contexts:
         Raises:
             OutOfMemoryError: If a context does not fit the memory.
         """
-        return {
-            name: self._seen(name, self.own_apart(name, n_batch=n_batch)) for name in self._readers
-        }
+        models: dict[str, _core.LanguageModel] = {}
+        for name, reader in self._readers.items():
+            if reader.head is None:
+                models[name] = self._seen(name, self.own_apart(name, n_batch=n_batch))
+            else:
+                models[name] = _core.HeadModel(models["target"], reader.head)
+        return models
 
     def own_apart(self, name: str, *, n_batch: int) -> _core.Context:
         """Such a context of one reader, which speaks the reader's own vocabulary."""
@@ -148,6 +158,7 @@ class Contexts:
 
     def _open(self, name: str, options: _core.ContextOptions) -> _core.Context:
         reader = self._readers[name]
+        options.features = reader.role == "target" and self._has_heads
         context = _core.Context(reader.source, options, self._pool)
         if reader.lora is not None:
             context.apply(self._adapters[name], reader.lora.scale)

@@ -53,7 +53,14 @@ def load_panel(
             raise TypeError(f"{what} must be a file, or its name on the hub, not {shown(file)}")
         return cache.get(file)
 
+    def head_of(file: object) -> _core.Head:
+        if not isinstance(file, (str, PathLike)):
+            raise TypeError(f"a head must be a file, or its name on the hub, not {shown(file)}")
+        return _core.read_head(name_for_core(local_path(file, progress=progress))).head
+
     def pair_of(shift: Shift) -> Pair[_core.Model]:
+        if shift.head is not None:
+            return Pair(sampled, None, shift.strength, head=head_of(shift.head))
         lora = None if shift.lora is None else local_path(shift.lora, progress=progress)
         return Pair(
             load("draft", shift.reference if shift.draft is None else shift.draft),
@@ -69,13 +76,15 @@ def load_panel(
     for reader in panel.readers:
         reader.source.require_decodable()
     for shift in panel.shifts.values():
+        if shift.reference is None:
+            continue
         q, r = panel.readers[shift.draft], panel.readers[shift.reference]
         _core.require_same_vocabulary(q.source, q.name, r.source, r.name)
     panel = with_vocabularies(panel)
     panel = panel.at_strengths(
         {
             name: shift.usual_strength(
-                is_foreign=panel.readers[panel.shifts[name].reference].vocabulary is not None
+                is_foreign=panel.readers[panel.shifts[name].draft].vocabulary is not None
             )
             for name, shift in shifts.items()
         }

@@ -1,0 +1,23 @@
+// Heads as GGUF files.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "rewardshift/math/bottleneck.h"
+
+namespace rewardshift::llama {
+
+/// What a file says of a head beside its weights.
+struct HeadFile {
+  std::shared_ptr<const Bottleneck> head;
+  std::string target;  ///< what it was trained for, for people; may be empty
+};
+
+/// Whether a readable GGUF file holds a head rather than a model. Throws ModelLoadError.
+bool is_head_file(const std::string& path);
+
+/// Throws ModelLoadError, which says what is wrong.
+HeadFile read_head(const std::string& path);
+
+}  // namespace rewardshift::llama

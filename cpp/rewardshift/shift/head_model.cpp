@@ -1,0 +1,45 @@
+#include "rewardshift/shift/head_model.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "rewardshift/history.h"
+
+namespace rewardshift {
+
+HeadModel::HeadModel(LanguageModel& target, std::shared_ptr<const Bottleneck> head)
+    : target_(&target), head_(std::move(head)) {
+  if (head_->feature_size() != target_->feature_size()) {
+    throw std::invalid_argument(
+        "the head is for a target with features of " + std::to_string(head_->feature_size()) +
+        " values, and this one's have " + std::to_string(target_->feature_size()));
+  }
+  if (head_->vocab_size() != static_cast<std::size_t>(target_->vocab_size())) {
+    throw std::invalid_argument("the head is for a target of " +
+                                std::to_string(head_->vocab_size()) + " tokens, and this one has " +
+                                std::to_string(target_->vocab_size()));
+  }
+}
+
+std::span<const float* const> HeadModel::logits(std::span<const LogitsRequest> requests) {
+  check_requests(requests, *this);
+  const auto is_told = [this](const LogitsRequest& request) {
+    return request.n_rows == 0 || !target_->features(request).empty();
+  };
+  if (!std::ranges::all_of(requests, is_told)) target_->logits(requests);
+  std::vector<const float*> features;
+  for (const LogitsRequest& request : requests) {
+    if (request.n_rows == 0) continue;
+    const auto told = target_->features(request);
+    features.insert(features.end(), told.begin(), told.end());
+  }
+  head_->rows(features, values_);
+  rows_.clear();
+  for (std::size_t i = 0; i < features.size(); ++i) {
+    rows_.push_back(values_.data() + i * head_->vocab_size());
+  }
+  return rows_;
+}
+
+}  // namespace rewardshift
