@@ -13,6 +13,7 @@ import numpy as np
 from rewardshift import TableModel, _core
 
 from . import enumerate_law as oracle
+from .heads import Head
 from .worlds import AT_ONCE, SEQUENCES, Ask
 
 if TYPE_CHECKING:
@@ -86,11 +87,12 @@ class Seen:
 class Readers:
     """Random tables by reader, the target first, and who shifts: name, draft, reference, default.
 
-    What ``of_one`` maps to another reader reads with that one's model.
+    What ``of_one`` maps to another reader reads with that one's model. A shift without a reference
+    is a head on the target's features, which are random, too.
     """
 
     names: tuple[str, ...]
-    shifts: tuple[tuple[str, str, str, float], ...] = ()
+    shifts: tuple[tuple[str, str, str | None, float], ...] = ()
     base: str | None = None
     vocab: int = 4
     order: int = 1
@@ -111,15 +113,35 @@ class Readers:
         }
         for name, other in self.of_one:
             tables[name] = tables[other]
+        for name, head in self.heads.items():
+            tables[name] = head.rows(self.features).astype(np.float32).reshape(shape)
         return tables
 
-    def models(self, *, sequences: int = SEQUENCES, **facts: Any) -> dict[str, TableModel]:
+    @cached_property
+    def features(self) -> np.ndarray:
+        """Of the target, by row of its table: of more values than there are rows in most panels."""
+        rng = np.random.default_rng(self.seed + 1000)
+        return rng.normal(size=(self.vocab**self.order, 6)).astype(np.float32)
+
+    @cached_property
+    def heads(self) -> dict[str, Head]:
+        """Of the readers that are heads."""
+        return {
+            name: Head.random(self.features.shape[1], self.vocab, seed=self.names.index(name))
+            for _, name, reference, _ in self.shifts
+            if reference is None
+        }
+
+    def models(self, *, sequences: int = SEQUENCES, **facts: Any) -> dict[str, _core.LanguageModel]:
         """A model for each reader; some facts may be told by reader."""
-        made: dict[str, TableModel] = {}
+        made: dict[str, _core.LanguageModel] = {}
         shared = dict(self.of_one)
         for name in self.names:
             if name in shared:
                 made[name] = made[shared[name]]
+                continue
+            if name in self.heads:
+                made[name] = _core.HeadModel(made[self.names[0]], self.heads[name].core())
                 continue
             sharers = 1 + list(shared.values()).count(name)
             made[name] = TableModel(
@@ -128,12 +150,13 @@ class Readers:
                 end_of_generation=set(self.eog),
                 max_sequences=sequences * sharers,
                 context_size=10**6,
+                features=self.features if self.heads and name == self.names[0] else None,
                 **{k: v.get(name, 0) if isinstance(v, dict) else v for k, v in facts.items()},
             )
         return made
 
     def decoder(
-        self, models: Mapping[str, TableModel] | None = None, **options: Any
+        self, models: Mapping[str, _core.LanguageModel] | None = None, **options: Any
     ) -> _core.Decoder:
         """The engine over these tables; options are those of ``DecoderOptions``."""
         settings = _core.DecoderOptions()
@@ -141,7 +164,10 @@ class Readers:
             setattr(settings, name, value)
         models = models or self.models()
         number = self.names.index
-        shifts = [_core.Shift(n, number(d), number(r), s) for n, d, r, s in self.shifts]
+        shifts = [
+            _core.Shift(n, number(d), None if r is None else number(r), s)
+            for n, d, r, s in self.shifts
+        ]
         base = None if self.base is None else number(self.base)
         return _core.Decoder([(n, models[n]) for n in self.names], shifts, base, settings)
 
@@ -160,7 +186,8 @@ class Readers:
         for (_, draft, reference, _), s in zip(self.shifts, self.strengths(wish), strict=True):
             if s != 0:
                 weights[draft] = weights.get(draft, 0.0) + s
-                weights[reference] = weights.get(reference, 0.0) - s
+                if reference is not None:
+                    weights[reference] = weights.get(reference, 0.0) - s
         return weights
 
     def row(self, reader: str, history: Response) -> np.ndarray:

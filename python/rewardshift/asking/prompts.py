@@ -230,10 +230,12 @@ def _prompts_of_drafts(given: DraftPrompt | None, panel: AnyPanel) -> dict[int, 
         for name in given:
             if name not in panel.shifts:
                 raise ValueError(f"draft_prompt names {shown(name)}, and the shifts are {names}")
+            _require_pair(name, panel)
         return {panel.shifts[name].draft: prompt for name, prompt in given.items()}
     if panel.draft is not None:
         return {panel.draft: cast("Prompt", given)}
     if panel.shifts:
+        _require_pair(next(iter(panel.shifts)), panel)
         raise ValueError(
             f"draft_prompt is for one shift, and here are {names}: give a mapping from these names"
         )
@@ -244,10 +246,19 @@ def _reference_of(panel: AnyPanel) -> int:
     if panel.reference is not None:
         return panel.reference
     if panel.shifts:
+        _require_pair(next(iter(panel.shifts)), panel)
         raise ValueError(
             f"reference_prompt is for one shift, and here are {', '.join(panel.shifts)}"
         )
     raise ValueError("reference_prompt needs a reference model")
+
+
+def _require_pair(shift: str, panel: AnyPanel) -> None:
+    if panel.shifts[shift].reference is None:
+        raise ValueError(
+            f"the shift {shift} is a head, which reads what the target reads: it takes no prompt of "
+            "its own"
+        )
 
 
 def many(prompts: Iterable[Any], name: str) -> list[Any]:
