@@ -1,4 +1,4 @@
-"""Heads on cached states: they learn a pair's shift and preferences, and are written as they are."""
+"""Heads on cached states: they learn a pair's shift, or preferences, and are written as such."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from gguf import GGMLQuantizationType, GGUFReader
 from typer.testing import CliRunner
 
-from rewardshift import Shift
+from rewardshift import Decoder, Shift
 from rewardshift.cli.app import app
 from tests.support import numpy_forward, precision
 from tests.support.tiny_gguf import CHATML_TEMPLATE, TinyModel, bpe_vocab
@@ -157,12 +157,8 @@ def read(
     folder: Path = tmp_path_factory.mktemp("read")
     asked = [f"{'ab'[i % 2]}{'cd' * i}" for i in range(30)]
     options = TextOptions(prompts=60, max_tokens=24, temperature=1.0)
-    texts = sample_texts(
-        target.path, linear, asked, folder / "t.jsonl", options, progress=False
-    )
-    found = cache_states(
-        target.path, texts, folder / "states", EVERY, shift=linear, progress=False
-    )
+    texts = sample_texts(target.path, linear, asked, folder / "t.jsonl", options, progress=False)
+    found = cache_states(target.path, texts, folder / "states", EVERY, shift=linear, progress=False)
     return found.states, np.arange(len(texts)) // 2 % 30
 
 
@@ -183,7 +179,7 @@ def test_a_head_learns_a_pair_s_shift_that_it_can_represent(
     assert min(row["kl"] for row in rows) == found["kl"]
     assert (tmp_path / "head.svg").read_text().count("<path") > 10
     # Lambda itself is the pair's log-ratio, not one that is off by a number for each position.
-    assert rows[-1]["log_z_off"] < 0.05
+    assert rows[-1]["log_z_off"] < 0.1
     with torch.no_grad():
         places = torch.from_numpy(head.places(states.ids).astype(np.int64))
         said = head(torch.from_numpy(states.states.astype(np.float32)), places).numpy()
@@ -202,9 +198,11 @@ def test_what_a_pair_lesson_measures_is_the_divergence_of_the_whole_vocabulary(
     lesson = PairLesson(states, prompts, 2.0, head, QUICK.lesson)
     found = lesson.measure(head)
     held = np.setdiff1d(np.arange(len(states.texts)), np.concatenate([*lesson.batches(0)]))
-    assert set(prompts[states.texts[held]]) & set(
-        prompts[states.texts[np.concatenate([*lesson.batches(0)])]]
-    ) == set()
+    assert (
+        set(prompts[states.texts[held]])
+        & set(prompts[states.texts[np.concatenate([*lesson.batches(0)])]])
+        == set()
+    )
     assert 0.1 < len(held) / len(states.texts) < 0.4
     log_p, ratio = (x[held].astype(np.float64) for x in (states.log_p, states.log_ratio))
     with torch.no_grad():
@@ -270,7 +268,7 @@ def test_training_ends_with_the_weights_of_the_least_held_out_loss(tmp_path: Pat
             yield np.array([epoch])
 
         def loss(self, head: ShiftHead, batch: Any) -> Any:
-            return head.up.sum()
+            return head.up.sum() * len(batch)
 
         def measure(self, head: ShiftHead) -> dict[str, float]:
             seen.append(head.up.detach().clone())
@@ -367,24 +365,38 @@ def test_too_few_pairs_are_refused_before_anything_is_read(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_head_of_a_shift_has_the_shift_s_usual_strength(
+def test_decoded_with_a_head_says_what_its_pair_said_at_the_same_strength(
     target: TinyModel, linear: Shift, tmp_path: Path
 ) -> None:
-    path = tmp_path / "h.gguf"
-    head_of_shift(
+    strong = replace(linear, strength=1.5)
+    path = tmp_path / "muted.head.gguf"
+    asked = [f"{'ab'[i % 2]}{'cd' * i}" for i in range(30)]
+    report = head_of_shift(
         target.path,
-        replace(linear, strength=1.75),
-        QUESTIONS,
+        strong,
+        asked,
         tmp_path / "run",
         path,
         name="muted",
-        sampling=TextOptions(prompts=4, max_tokens=4),
-        options=HeadOptions(rank=4, epochs=1),
+        sampling=TextOptions(prompts=60, max_tokens=24, temperature=1.0),
+        keeping=EVERY,
+        options=QUICK,
         progress=False,
     )
+    assert report.positions > 1000
     written = Written.of(path)
-    assert written.keys["rewardshift-head.strength"] == 1.75
+    assert written.keys["rewardshift-head.strength"] == 1.5
     assert written.keys["general.name"] == "muted"
+    rng = np.random.default_rng(7)
+    text = rng.integers(3, 250, 60).tolist()
+    with Decoder(target.path, shift=strong, n_ctx=256) as pair:
+        prompt = pair.chat_prompts([{"role": "user", "content": "dd"}])[0]
+        goal, plain = (
+            np.array(pair.score(prompt, text, strength=s).goal_logprobs) for s in (None, 0)
+        )
+    with Decoder(target.path, shift=Shift(head=path), n_ctx=256) as decoder:
+        found = np.array(decoder.score(prompt, text, strength=1.5).goal_logprobs)
+    assert np.square(found - goal).mean() < 0.2 * np.square(plain - goal).mean()
 
 
 # --- the command --------------------------------------------------------------------------------
@@ -431,6 +443,7 @@ def test_a_head_is_made_of_a_pair_by_one_command(
         ("--head -m a.gguf b.gguf c.gguf", "takes one file"),
         ("--head -m a.gguf --dial mine", "leave out --dial or --head"),
         ("--head -m a.gguf b.gguf --from-shift nonsense", "--from-shift takes NAME"),
+        ("--head -m a.gguf b.gguf --from-shift a=c.head.gguf", "c.head.gguf is a head already"),
         ("--head -m a.gguf b.gguf --from-shift positive --reward vader", "leave out --reward"),
         ("--head -m a.gguf b.gguf --from-shift positive --samples 3", "leave out --samples"),
         (

@@ -60,14 +60,17 @@ class HeadFlags:
         """The name of what is learned from, and that; None of preferences.
 
         Raises:
-            ValueError: If there is no such shift.
+            ValueError: If there is no such shift, or it is a head.
         """
         if self.from_shift is None:
             return None
         try:
-            return next(iter(shifts_of([self.from_shift]).items()))
+            ((name, shift),) = shifts_of([self.from_shift]).items()
         except ValueError as error:
             raise ValueError(str(error).replace("--shift", "--from-shift", 1)) from None
+        if shift.head is not None:
+            raise ValueError(f"--from-shift takes a pair, and {shift.head} is a head already")
+        return name, shift
 
 
 class HeadToMake:

@@ -83,8 +83,10 @@ def head_of_shift(
     Raises:
         ModelLoadError: If a file cannot be loaded.
         ChatTemplateError: If a model has no chat template.
-        ValueError: If the run was begun with other options.
+        ValueError: If the shift is a head, or the run was begun with other options.
     """
+    if shift.head is not None:
+        raise ValueError(f"a head is learned from a pair, and {shift.head} is a head already")
     texts = sample_texts(
         target, shift, prompts, run / "texts.jsonl", sampling or TextOptions(), progress=progress
     )
