@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from rewardshift import _core
 from rewardshift.cli import naming
 from rewardshift.cli.align import PairFlags
+from rewardshift.cli.align_head import HeadFlags
 from rewardshift.cli.app import app
 from rewardshift.cli.bench import BenchFlags
 from rewardshift.cli.command import _AS_TEXT
@@ -149,7 +150,10 @@ def test_a_prompt_without_quotes_is_told_about_them(
 
 def test_every_path_is_read_by_us_and_not_by_typer() -> None:
     """To whom "" is the folder at hand, and "~" a name like others."""
-    groups = (LoadFlags, FormFlags, BenchFlags, EvalFlags, PairFlags, CorpusFlags, ShapeFlags)
+    groups = (
+        *(LoadFlags, FormFlags, BenchFlags, EvalFlags),
+        *(PairFlags, HeadFlags, CorpusFlags, ShapeFlags),
+    )
     declared = [a for group in groups for a in group.__annotations__.values()]
     paths = [get_args(a)[0] for a in declared if "Path" in str(get_args(a)[0])]
     assert len(paths) >= 13

@@ -41,10 +41,10 @@ class LessonOptions:
         seed: Of which those are, and of the order of the others.
     """
 
-    positions: int = 256
+    positions: int = 64
     pairs: int = 8
     beta: float = 0.1
-    settling: float = 0.1
+    settling: float = 0.03
     held_out: float = 0.1
     seed: int = 1
 
