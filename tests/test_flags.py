@@ -243,9 +243,13 @@ def test_a_tilde_is_the_home_folder_in_every_path(
         ("--strength 1 --strength 2", "with a name before each number only"),
         ("--strength a=1 --strength a=2", "--strength a is given twice"),
         ("--strength =1", "--strength takes NUMBER, or NAME=NUMBER, not '=1'"),
-        ("--shift negative", "--shift takes NAME, or NAME=DRAFT:REFERENCE: there is no dial"),
-        ("--shift a=b.gguf", "--shift a= takes two files with a colon between them"),
-        ("--shift a=", "--shift takes NAME, or NAME=DRAFT:REFERENCE, not 'a='"),
+        (
+            "--shift negative",
+            "--shift takes NAME, NAME=DRAFT:REFERENCE, or NAME=HEAD: there is no dial",
+        ),
+        ("--shift a=b", "--shift a= takes two files with a colon between them"),
+        ("--shift a={model}", "is no head, but a model of the architecture 'llama'"),
+        ("--shift a=", "--shift takes NAME, NAME=DRAFT:REFERENCE, or NAME=HEAD, not 'a='"),
         ("--shift positive --shift positive", "--shift positive is given twice"),
         (
             "--shift a={model}:{model} --shift b={model}:{model} --strength 1",

@@ -23,7 +23,7 @@ def fields(struct: type) -> set[str]:
     ("typed", "struct", "only_typed", "only_core"),
     [
         (ModelOptions, _core.ModelOptions, set(), set()),
-        (ContextOptions, _core.ContextOptions, set(), {"n_histories"}),
+        (ContextOptions, _core.ContextOptions, set(), {"n_histories", "features"}),
         (
             SamplingOptions,
             _core.RequestParams,

@@ -46,7 +46,9 @@ def test_what_goes_together_is_a_shift(fields: dict[str, Any]) -> None:
     [
         ({}, "needs a draft and a reference.* not nothing"),
         ({"draft": "d"}, "or one of them with a lora.* not draft"),
-        ({"reference": "r"}, "or one of them with a draft_system, not reference"),
+        ({"reference": "r"}, "or one of them with a draft_system, or a head alone, not reference"),
+        ({"reference": "r", "head": "h"}, "or a head alone, not reference and head"),
+        ({"head": "h", "draft_system": "Hi"}, "or a head alone, not draft_system and head"),
         ({"lora": "l"}, "not lora"),
         ({"lora": "l", "draft_system": "x"}, "not lora and draft_system"),
         ({"draft": "d", "reference": "r", "lora_scale": 2.0}, "lora_scale needs a lora"),

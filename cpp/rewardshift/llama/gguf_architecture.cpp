@@ -4,6 +4,8 @@
 #include <initializer_list>
 #include <string>
 
+#include "rewardshift/llama/head_file.h"
+
 namespace rewardshift::llama {
 namespace {
 
@@ -39,6 +41,8 @@ void require_usable_architecture(const GgufFile& file) {
   refuse_if({"clip", "t5", "wavtokenizer-dec", "pockettts", "qwen3tts", "eagle3", "dflash",
              "gemma4-assistant"},
             "is not a decoder-only language model");
+  refuse_if({kHeadArchitecture},
+            "is a head, which shifts a target and is no model: name it as a shift's head");
   if (is_classifying_encoder(architecture) && !file.has_tensor(head_tensor(architecture))) {
     file.refuse("is an encoder without a classification head (" +
                 std::string(head_tensor(architecture)) +

@@ -12,7 +12,6 @@
 namespace rewardshift::llama {
 namespace {
 
-constexpr const char* kArchitecture = "rewardshift-head";
 constexpr const char* kShift = "shift";
 
 std::size_t size_of(const GgufFile& file, const char* name) {
@@ -46,12 +45,12 @@ std::vector<T> read_tensor(const GgufFile& file, std::ifstream& bytes, const std
 }  // namespace
 
 bool is_head_file(const std::string& path) {
-  return GgufFile(path).architecture() == kArchitecture;
+  return GgufFile(path).architecture() == kHeadArchitecture;
 }
 
 HeadFile read_head(const std::string& path) {
   const GgufFile file(path);
-  if (file.architecture() != kArchitecture) {
+  if (file.architecture() != kHeadArchitecture) {
     file.refuse("is no head, but a model of the architecture '" + file.architecture() + "'");
   }
   const std::string kind(file.text(file.key("kind")).value_or(""));

@@ -8,6 +8,8 @@
 
 namespace rewardshift::llama {
 
+inline constexpr const char* kHeadArchitecture = "rewardshift-head";  ///< general.architecture
+
 /// What a file says of a head beside its weights.
 struct HeadFile {
   std::shared_ptr<const Bottleneck> head;

@@ -10,6 +10,25 @@
 #include "rewardshift/math/vector_loops.h"
 
 namespace rewardshift {
+namespace {
+
+constexpr std::size_t kAtOnce = 8;  // hidden values that are added while a sum is in a register
+
+/// Adds the products of some hidden values with their rows of weights, each `stride` behind the one
+/// before, to n sums.
+template <std::size_t kCount>
+void add_products(std::size_t n, const float* hidden, const std::int8_t* up, std::size_t stride,
+                  float* sums) {
+  for (std::size_t i = 0; i < n; ++i) {
+    float sum = sums[i];
+    for (std::size_t k = 0; k < kCount; ++k) {
+      sum += hidden[k] * static_cast<float>(up[k * stride + i]);
+    }
+    sums[i] = sum;
+  }
+}
+
+}  // namespace
 
 Bottleneck::Bottleneck(Weights weights) : weights_(std::move(weights)) {
   const auto require_size = [](std::size_t size, std::size_t wanted, const char* what) {
@@ -52,10 +71,15 @@ void Bottleneck::rows(std::span<const float* const> features, std::vector<float>
     const std::size_t n = std::min(kBlock, weights_.vocab_size - begin);
     for (std::size_t row = 0; row < features.size(); ++row) {
       sums.fill(0.0F);
-      for (std::size_t k = 0; k < weights_.rank; ++k) {
-        const float factor = hidden[row * weights_.rank + k];
-        const std::int8_t* up = weights_.up.data() + k * weights_.vocab_size + begin;
-        for (std::size_t i = 0; i < n; ++i) sums[i] += factor * static_cast<float>(up[i]);
+      const float* factors = hidden.data() + row * weights_.rank;
+      const std::int8_t* up = weights_.up.data() + begin;
+      const std::size_t stride = weights_.vocab_size;
+      std::size_t k = 0;
+      for (; k + kAtOnce <= weights_.rank; k += kAtOnce) {
+        add_products<kAtOnce>(n, factors + k, up + k * stride, stride, sums.data());
+      }
+      for (; k < weights_.rank; ++k) {
+        add_products<1>(n, factors + k, up + k * stride, stride, sums.data());
       }
       float* values = out.data() + row * weights_.vocab_size + begin;
       const float* scale = weights_.scale.data() + begin;
