@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rewardshift import Decoder
+from rewardshift import Decoder, Shift
 from rewardshift.check import (
     CheckOptions,
     PairReport,
@@ -27,6 +27,7 @@ from rewardshift.cli.app import app
 from rewardshift.prompt_files import Preference
 from tests.support import precision
 from tests.support.engine import EXACT
+from tests.support.heads import Head
 from tests.support.tiny_gguf import CHATML_TEMPLATE, TinySpec, bpe_vocab
 
 if TYPE_CHECKING:
@@ -287,3 +288,31 @@ def test_the_command_prints_tables_and_words(roles: dict[str, Any], tmp_path: Pa
     refused = CliRunner().invoke(app, options)
     assert refused.exit_code == 2
     assert "pairs.jsonl:1" in refused.output
+
+
+def test_a_head_is_measured_without_drafts(files: Files, tmp_path: Path) -> None:
+    """Its reward of a text is log pi* - log p, whatever constant it adds at a position."""
+    model = files.model(**SPEC)
+    head = Head.random(model.spec.n_embd, model.spec.n_vocab, seed=4)
+    pairs = [Preference(a, b, c) for a in PROMPTS for b, c in (("a b", "d c"), ("dd", "b a"))]
+    reports = []
+    for shifted_by in (0, 3):
+        up = np.clip(head.up // 2 + 10 * shifted_by, -127, 127).astype(np.int8)
+        same = replace(head, up=up, scale=np.full_like(head.scale, 1 / 127))
+        file = same.write(tmp_path / f"{shifted_by}.gguf")
+        roles = {"target": model.path, "shift": Shift(head=file), **EXACT, "n_ctx": 1024}
+        reports.append(check_pair(roles, PROMPTS, QUICK, preferences=pairs))
+    plain, moved = reports
+    assert plain.temperatures == ()
+    assert plain.costs is None
+    assert [row.acceptance for row in plain.strengths] == [None, None]
+    assert plain.kl is not None
+    assert plain.kl > 0
+    assert plain.kl_positions > 0
+    assert (plain.accuracy, plain.kl) == pytest.approx((moved.accuracy, moved.kl), abs=1e-4)
+    sentences = " ".join(verdict(plain, temperature=0.8).sentences)
+    assert "The head has moved by" in sentences
+    assert "from the target" in sentences
+    assert "A head needs no second model" in sentences
+    save_plot(plain, tmp_path / "head.png")
+    assert (tmp_path / "head.png").stat().st_size > 0

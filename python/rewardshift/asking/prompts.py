@@ -256,8 +256,8 @@ def _reference_of(panel: AnyPanel) -> int:
 def _require_pair(shift: str, panel: AnyPanel) -> None:
     if panel.shifts[shift].reference is None:
         raise ValueError(
-            f"the shift {shift} is a head, which reads what the target reads: it takes no prompt of "
-            "its own"
+            f"the shift {shift} is a head, which reads what the target reads: it takes no prompt "
+            "of its own"
         )
 
 

@@ -122,14 +122,15 @@ class PairReport:
         temperatures: Acceptance by temperature.
         strengths: Z, the paper's law and acceptance by strength.
         target_nats: Mean −log p of a token of the target's own text; None where it is empty.
-        kl: KL(q || r), mean over the positions of the draft's own text; nats a token. None where
-            that is empty.
+        kl: KL(q || r), mean over the positions of the draft's own text; nats a token. Of a head,
+            KL(pi* || p) over the text at strength 1. None where that is empty.
         kl_error: Its standard error; None of less than two positions.
         kl_positions: How many there were.
         accuracy: Share of preference pairs whose better response has more implicit reward; None if
             there were none.
         pairs: How many there were.
-        costs: What the models cost on this machine, in seconds.
+        costs: What the models cost on this machine, in seconds; None of a head, which has no model
+            of its own.
         shift: The name of the shift that was checked; "draft" of a pair that has none.
         twins: The target's mass on tokens that the pair's vocabulary has as well, mean over the
             positions at the strength nearest to 1; None where that is the target's own.
@@ -143,7 +144,7 @@ class PairReport:
     kl_positions: int
     accuracy: float | None
     pairs: int
-    costs: Costs
+    costs: Costs | None
     shift: str = CLASSIC
     twins: float | None = None
 
@@ -177,6 +178,7 @@ def check_pair(
     if not prompts:
         raise ValueError("there are no prompts to check with")
     name, pair = pair_of(roles)
+    is_head = pair.head is not None
     with bars(shown=is_shown(progress), with_time_left=True) as display:
         jobs = len(options.temperatures) + len(options.strengths) + 2 + bool(preferences)
         task = display.add_task("checking the pair", total=jobs)
@@ -184,18 +186,21 @@ def check_pair(
             asker = _Asker(decoder, prompts, options, draft_system)
             temperatures, strengths = [], []
             for t in options.temperatures:
-                temperatures.append(_at_temperature(asker, t))
+                if not is_head:  # which drafts nothing
+                    temperatures.append(_at_temperature(asker, t))
                 display.advance(task)
             for s in options.strengths:
-                strengths.append(_at_strength(asker, s))
+                strengths.append(_at_strength(asker, s, 0 if is_head else options.draft_tokens))
                 display.advance(task)
             own = asker.answers(options.temperature, strength=0.0, num_draft_tokens=0)
             display.advance(task)
-            accuracy = _accuracy(asker, preferences) if preferences else None
+            accuracy = _accuracy(asker, preferences, is_head=is_head) if preferences else None
             display.advance(task, bool(preferences))
-        reference = pair.draft if pair.reference is None else pair.reference
-        apart = with_target(roles, name, pair, reference)
-        moved = _rewards_of_the_draft(apart, prompts, options, draft_system)
+            moved = _rewards_of_the_head(asker) if is_head else []
+        if not is_head:
+            reference = pair.draft if pair.reference is None else pair.reference
+            apart = with_target(roles, name, pair, reference)
+            moved = _rewards_of_the_draft(apart, prompts, options, draft_system)
         display.advance(task)
     return PairReport(
         temperatures=tuple(temperatures),
@@ -206,7 +211,7 @@ def check_pair(
         kl_positions=len(moved),
         accuracy=accuracy,
         pairs=len(preferences),
-        costs=measure_role_costs(roles, pair, most_rows=9),
+        costs=None if is_head else measure_role_costs(roles, pair, most_rows=9),
         shift=name,
         twins=min(strengths, key=lambda row: abs(row.strength - 1)).twins,
     )
@@ -272,8 +277,7 @@ def _at_temperature(asker: _Asker, temperature: float) -> TemperatureReport:
     )
 
 
-def _at_strength(asker: _Asker, strength: float) -> StrengthReport:
-    k = asker.options.draft_tokens
+def _at_strength(asker: _Asker, strength: float, k: int) -> StrengthReport:
     found = asker.answers(
         asker.options.temperature, strength=strength, num_draft_tokens=k, paper_distance=True
     )
@@ -319,21 +323,28 @@ def _decisions(
     return accepted, decided
 
 
-def _accuracy(asker: _Asker, preferences: Sequence[Preference]) -> float:
-    wins = 0
-    for pair in preferences:
-        target, draft = asker.prompt(pair.prompt)
-        better, worse = (
-            asker.decoder.score(
-                target,
-                asker.decoder.tokenize(text, add_special=False, parse_special=False),
-                draft_prompt=draft,
-            ).implicit_reward
-            or 0.0
-            for text in (pair.chosen, pair.rejected)
-        )
-        wins += better > worse
+def _accuracy(asker: _Asker, preferences: Sequence[Preference], *, is_head: bool) -> float:
+    """What a head says of a token is known up to a constant: its reward is log pi* - log p."""
+
+    def reward(prompt: str, response: str) -> float:
+        target, draft = asker.prompt(prompt)
+        tokens = asker.decoder.tokenize(response, add_special=False, parse_special=False)
+        if is_head:
+            score = asker.decoder.score(target, tokens, strength=1.0)
+            return float(np.sum(score.goal_logprobs - score.target_logprobs))
+        return asker.decoder.score(target, tokens, draft_prompt=draft).implicit_reward or 0.0
+
+    wins = sum(
+        reward(pair.prompt, pair.chosen) > reward(pair.prompt, pair.rejected)
+        for pair in preferences
+    )
     return wins / len(preferences)
+
+
+def _rewards_of_the_head(asker: _Asker) -> list[float]:
+    """The log pi*/p of tokens sampled from pi* at strength 1."""
+    steps = [s for c in asker.answers(1.0, strength=1.0, num_draft_tokens=0) for s in c.steps]
+    return [s.logprob - s.target_logprob for s in steps if s.target_logprob is not None]
 
 
 def _rewards_of_the_draft(

@@ -14,7 +14,7 @@ _OF_PAIRS = ("draft", "reference", "draft_lora", "draft_lora_scale", "shift", "s
 
 
 def pair_of(roles: Mapping[str, Any]) -> tuple[str, Shift]:
-    """The shift of a decoder with these arguments, and its name.
+    """The shift of a decoder with these arguments, a pair or a head, and its name.
 
     Raises:
         ValueError: If there is none, or more than one, or something else that drafts.

@@ -68,14 +68,16 @@ def _z(axes: Axes, report: PairReport) -> None:
 
 
 def _speed(axes: Axes, report: PairReport) -> None:
-    lengths = range(len(report.costs.target))
+    costs = report.costs
+    if costs is None:  # a head drafts nothing
+        axes.set_axis_off()
+        return
+    lengths = range(len(costs.target))
     for row in report.temperatures:
         if row.acceptance is None:
             continue
-        speeds = [report.costs.speed(k, row.acceptance) for k in lengths]
+        speeds = [costs.speed(k, row.acceptance) for k in lengths]
         axes.plot(lengths, speeds, "o-", label=f"temperature {row.temperature:g}")
-    axes.axhline(
-        report.costs.target_speed, linestyle=":", color="grey", label="target alone, no shift"
-    )
+    axes.axhline(costs.target_speed, linestyle=":", color="grey", label="target alone, no shift")
     axes.set(title="expected speed", xlabel="draft length K", ylabel="tokens/s", ylim=(0, None))
     axes.legend()

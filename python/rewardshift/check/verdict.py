@@ -17,6 +17,7 @@ from rewardshift.shifts import CLASSIC
 
 if TYPE_CHECKING:
     from .measure import PairReport, StrengthReport
+    from .speed import Costs
 
 _WIDEST = 4.0
 """Z's 95th percentile over its 5th, up to which the shift counts as mild at each position."""
@@ -55,8 +56,7 @@ def verdict(report: PairReport, *, temperature: float) -> Verdict:
             _on_text(report),
             *_on_vocabulary(report),
             _on_alignment(report),
-            _on_paper(report),
-            _on_speed(report, temperature),
+            *(_on_head() if report.costs is None else _on_pair(report, report.costs, temperature)),
         ),
     )
 
@@ -113,22 +113,23 @@ def _on_text(report: PairReport) -> str:
 
 
 def _on_alignment(report: PairReport) -> str:
+    who, whom = ("draft", "its reference") if report.costs else ("head", "the target")
     if report.kl is None or report.kl_error is None or report.kl_positions < _FEWEST:
         return (
-            "How far the draft has moved from its reference is not known: "
+            f"How far the {who} has moved from {whom} is not known: "
             f"it has said {report.kl_positions} tokens, of {_FEWEST} at least."
         )
     if max(_LEAST_KL, abs(report.kl)) < 2 * report.kl_error:
         return (
-            "How far the draft has moved from its reference is not known: by "
+            f"How far the {who} has moved from {whom} is not known: by "
             f"{report.kl:.2f} ± {report.kl_error:.2f} nats a token."
         )
     if report.kl < _LEAST_KL:
         return (
-            f"The draft hardly differs from its reference (KL {max(report.kl, 0):.2g} nats a "
+            f"The {who} hardly differs from {whom} (KL {max(report.kl, 0):.2g} nats a "
             "token): there is little to shift by."
         )
-    moved = f"The draft has moved by {report.kl:.2f} nats a token from its reference"
+    moved = f"The {who} has moved by {report.kl:.2f} nats a token from {whom}"
     if report.accuracy is None:
         return f"{moved}; whether in the right direction, only preference pairs can tell."
     share = f"{report.accuracy:.0%} of {report.pairs} pairs"
@@ -148,6 +149,15 @@ def _on_vocabulary(report: PairReport) -> tuple[str, ...]:
     return (f"{said}; others are weighed by their pieces in it.",)
 
 
+def _on_head() -> tuple[str, ...]:
+    said = "A head needs no second model: aligned decoding takes as long as plain, and a little"
+    return (f"{said} for the head.",)
+
+
+def _on_pair(report: PairReport, costs: Costs, temperature: float) -> tuple[str, ...]:
+    return _on_paper(report), _on_speed(report, costs, temperature)
+
+
 def _on_paper(report: PairReport) -> str:
     row = _nearest_to_one(report)
     if report.twins is not None:
@@ -163,15 +173,15 @@ def _on_paper(report: PairReport) -> str:
     return f"{distance}, near enough for most uses; rule exact, the default, costs the same."
 
 
-def _on_speed(report: PairReport, temperature: float) -> str:
+def _on_speed(report: PairReport, costs: Costs, temperature: float) -> str:
     row = _nearest_to_one(report)
     if row.acceptance is None or row.decisions < _FEWEST:
         return (
             f"What speed to expect is not known: {row.decisions} drafts were accepted or rejected, "
             f"of {_FEWEST} at least."
         )
-    k, speed = report.costs.best(row.acceptance)
-    plain, undrafted = report.costs.target_speed, report.costs.speed(0, 0.0)
+    k, speed = costs.best(row.acceptance)
+    plain, undrafted = costs.target_speed, costs.speed(0, 0.0)
     drafts = f"drafts of {k}" if k else "no drafts: they are rejected or cost too much"
     return (
         f"At temperature {temperature:g} {row.acceptance:.0%} of the drafts are accepted: expect "

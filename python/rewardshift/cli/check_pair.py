@@ -135,14 +135,8 @@ def _one_by_one(load: LoadFlags) -> list[dict[str, Any]]:
 def _show(report: PairReport, advice: Verdict) -> None:
     console = stdout()
     whose = "" if report.shift == CLASSIC else f"{report.shift}: "
-    table = _table(f"{whose}accepted drafts", ["temperature", "all"])
-    places = range(1, len(report.temperatures[0].by_position) + 1) if report.temperatures else ()
-    for place in places:
-        table.add_column(f"position {place}", justify="right")
-    for t in report.temperatures:
-        table.add_row(f"{t.temperature:g}", *map(_cell, (t.acceptance, *t.by_position)))
-    console.print(table)
-    console.print()
+    if report.temperatures:
+        _show_acceptance(report, whose)
     table = _table(
         f"{whose}by strength",
         ["s", "Z, 5 %", "median", "95 %", "paper's rule", "accepted", "−log p"],
@@ -157,6 +151,16 @@ def _show(report: PairReport, advice: Verdict) -> None:
     console.print(f"\n−log p without a shift: {_cell(report.target_nats)} nats a token\n")
     for sentence in advice.sentences:
         console.print(f"• {sentence}")
+
+
+def _show_acceptance(report: PairReport, whose: str) -> None:
+    table = _table(f"{whose}accepted drafts", ["temperature", "all"])
+    for place in range(1, len(report.temperatures[0].by_position) + 1):
+        table.add_column(f"position {place}", justify="right")
+    for t in report.temperatures:
+        table.add_row(f"{t.temperature:g}", *map(_cell, (t.acceptance, *t.by_position)))
+    stdout().print(table)
+    stdout().print()
 
 
 def _cell(value: float | None) -> str:
