@@ -27,6 +27,7 @@ from rewardshift.cli.app import app
 from rewardshift.cli.file_types import file_type
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
+from tests.support.heads import Head
 from tests.support.mutate_gguf import GgufFile
 from tests.support.precision import DOUBLE
 from tests.support.tiny_encoder import EncoderSpec, write_encoder
@@ -710,6 +711,24 @@ def test_inspect_says_what_can_be_a_reward(
     assert said == [(True, False, []), (False, True, ["no", "yes"]), (True, True, ["a", "b"])]
     assert outcome.code == 1
     assert [other["path"] for other in result["other_vocabularies"]] == [str(decoder)]
+
+
+def test_inspect_tells_what_a_head_is_and_whose(
+    run: Callable[..., Outcome], trio: Trio, tmp_path: Path
+) -> None:
+    facts = Decoder(trio.target, n_ctx=64, progress=False)._models["target"].facts
+    ours = Head.random(facts.embedding_size, facts.vocab_size).write(tmp_path / "ours.gguf")
+    theirs = Head.random(facts.embedding_size, 7).write(tmp_path / "theirs.gguf")
+    alone = run("inspect", ours)
+    assert alone.code == 0
+    for fact in ("a head, which shifts its target", "a tiny model", f"{facts.vocab_size} tokens"):
+        assert fact in alone.out
+    assert "fit together" in run("inspect", trio.target, ours).out
+    misfit = run("inspect", trio.target, theirs, "--json")
+    assert misfit.code == 1
+    told = json.loads(misfit.out)
+    assert [file["architecture"] for file in told["files"]] == ["llama", "head"]
+    assert "is a head for a target of 7 tokens" in told["problems"][0]
 
 
 def test_inspect_of_what_is_no_gguf_fails(

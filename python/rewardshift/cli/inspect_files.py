@@ -9,13 +9,14 @@ import typer
 
 from rewardshift import _core
 from rewardshift.errors import ModelLoadError, VocabularyMismatchError
-from rewardshift.loading.models import load_model
+from rewardshift.loading.models import load_model, name_for_core
 from rewardshift.loading.vocabularies import LEAST_SHARE, different, map_between, usual_share
-from rewardshift.sources.hub import StrPath
+from rewardshift.sources.hub import StrPath, local_path
 
 from .command import command
 from .encode import print_json
 from .file_types import file_type
+from .inspect_heads import InspectedHead
 from .options import OutputFlags
 from .program import FAILED
 from .render import amount, facts_table, stdout
@@ -41,8 +42,12 @@ def inspect(
     Exits with 1 if several are given and one cannot be decoded with.
     """
     output.set_up_log()
-    models = [_Inspected.of(Path(path)) for path in files]
+    paths = [local_path(file) for file in files]
+    heads = [InspectedHead.of(path) for path in paths if _core.is_head_file(name_for_core(path))]
+    models = [_Inspected.of(p) for p in paths if p not in {head.path for head in heads}]
     misfits = [f"{model.path}: {model.unusable}" for model in models if model.unusable is not None]
+    misfits += filter(None, (head.misfit(models[0].model) for head in heads if models))
+    everything: list[_Inspected | InspectedHead] = [*models, *heads]
     others = [
         _Other.of(models[0], other)
         for other in models[1:]
@@ -53,15 +58,15 @@ def inspect(
     if output.json:
         print_json(
             {
-                "files": [model.as_object() for model in models],
+                "files": [file.as_object() for file in everything],
                 "fit": not misfits,
                 "problems": misfits,
                 "other_vocabularies": [asdict(other) for other in others],
             }
         )
     else:
-        _show(models, misfits, others)
-    if len(models) > 1 and misfits:
+        _show(everything, misfits, others)
+    if len(files) > 1 and misfits:
         raise typer.Exit(FAILED)
 
 
@@ -183,13 +188,15 @@ class _Other:
         )
 
 
-def _show(models: list[_Inspected], misfits: list[str], others: list[_Other]) -> None:
+def _show(
+    files: list[_Inspected | InspectedHead], misfits: list[str], others: list[_Other]
+) -> None:
     console = stdout()
-    for model in models:
-        console.print(str(model.path), style="bold", soft_wrap=True)
-        console.print(facts_table(model.rows()))
+    for file in files:
+        console.print(str(file.path), style="bold", soft_wrap=True)
+        console.print(facts_table(file.rows()))
         console.print()
-    if len(models) < 2:
+    if len(files) < 2:
         return
     if misfits:
         console.print("These files do not fit together:", style="bold red")

@@ -1,0 +1,60 @@
+"""What ``rewardshift inspect`` says of a head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rewardshift import _core
+from rewardshift.loading.models import name_for_core
+
+from .render import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class InspectedHead:
+    """A file of a head, which shifts the one target that it was trained for."""
+
+    path: Path
+    file: _core.HeadFile
+
+    @classmethod
+    def of(cls, path: Path) -> InspectedHead:
+        """Reads it."""
+        return cls(path, _core.read_head(name_for_core(path)))
+
+    def misfit(self, target: _core.Model) -> str | None:
+        """Why it is not for this target; None if it may be."""
+        head, facts = self.file.head, target.facts
+        if (head.feature_size, head.vocab_size) == (facts.embedding_size, facts.vocab_size):
+            return None
+        return (
+            f"{self.path} is a head for a target of {head.vocab_size} tokens with features of "
+            f"{head.feature_size} values, not of {facts.vocab_size} with {facts.embedding_size}"
+        )
+
+    def as_object(self) -> dict[str, object]:
+        """For ``--json``."""
+        head = self.file.head
+        return {
+            "path": str(self.path),
+            "architecture": "head",
+            "target": self.file.target or None,
+            "rank": head.rank,
+            "feature_size": head.feature_size,
+            "vocab_size": head.vocab_size,
+        }
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """What a person wants to know."""
+        head = self.file.head
+        yield "what it is", "a head, which shifts its target: --shift NAME=FILE"
+        if self.file.target:
+            yield "made for", self.file.target
+        yield "features", f"{head.feature_size}, through {head.rank}"
+        yield "vocabulary", f"{head.vocab_size} tokens"
+        yield "size", amount(self.path.stat().st_size, "B")
