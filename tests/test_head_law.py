@@ -136,14 +136,21 @@ def test_tokens_and_scores_tell_what_the_head_says() -> None:
         history = (1, *completion.tokens)
         rows = head.rows(features)
         for before, step in zip(history, completion.steps, strict=False):
-            assert step.shifts["ours"] == pytest.approx(rows[before, step.id], abs=1e-5)
-            goal = oracle.goal(logits[before] + 1.5 * rows[before])
+            once, goal = (oracle.goal(logits[before] + s * rows[before]) for s in (1.0, 1.5))
+            plain = oracle.goal(logits[before])
+            ratio = np.log(once / plain)
+            assert step.shifts["ours"] == pytest.approx(ratio[step.id], abs=1e-5)
             assert step.logprob == pytest.approx(np.log(goal[step.id]), abs=1e-5)
+            z = np.log(np.sum(plain * np.exp(1.5 * ratio)))
+            assert step.log_z == pytest.approx(z, abs=1e-5)
             assert step.draft_logprob is step.reference_logprob is None
             assert step.implicit_reward == step.shifts["ours"]
         score = decoder.score([1], completion.tokens)
         told = [step.shifts["ours"] for step in completion.steps]
         np.testing.assert_allclose(score.shifts["ours"], told, atol=1e-6)
+        np.testing.assert_allclose(score.log_z, 0, atol=1e-6)  # it is a law at strength 1
+        unasked = decoder.score([1], completion.tokens, strength=0)
+        np.testing.assert_allclose(unasked.shifts["ours"], told, atol=1e-6)
         with pytest.raises(ValueError, match="only target"):
             decoder.alone("head")
         for own in (

@@ -1,5 +1,6 @@
 #include "rewardshift/decode/judge.h"
 
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -14,6 +15,8 @@ void Judge::judge(Request& request, std::span<const Token> drafts, Rows rows, Ju
   if (request.params.rule == Rule::paper || request.params.paper_distance) {  // Z decides, or would
     out.normalisers.resize(terms_.size());
     out.goal = goal(terms_, shaping, workspace_, out.weights, out.normalisers);
+    normalise_heads(request, out, shaping.temperature);
+    out.goal.log_z = log_z(out.goal.log_normaliser, terms_, out.normalisers);
   } else {
     const Shaped shaped = shape(terms_, shaping, workspace_, out.weights);
     out.goal.weights = {out.weights, shaped.sum};
@@ -33,8 +36,30 @@ void Judge::tell(const Request& request, Token token, Judged& judged, bool wants
     judged.normalisers.push_back(
         normalisers_of(term, wants_z ? request.params.temperature : 1.0, token));
   }
+  normalise_heads(request, judged, wants_z ? request.params.temperature : 1.0);
   if (!wants_z) return;
   judged.goal.log_z = log_z(judged.goal.log_normaliser, terms_, judged.normalisers);
+}
+
+void Judge::normalise_heads(const Request& request, Judged& judged, double temperature) {
+  for (std::size_t part = 0; part < request.goal.size(); ++part) {
+    if (!panel_->is_head(request.goal[part].reader)) continue;
+    judged.normalisers[part] =
+        head_normalisers(judged.rows.front(), judged.rows[part], temperature);
+  }
+}
+
+LogNormalisers Judge::head_normalisers(std::span<const float> target, std::span<const float> head,
+                                       double temperature) {
+  const std::array<Term, 2> both{Term{target, 1.0}, Term{head, 1.0}};
+  scratch_.resize(target.size());
+  const auto at = [&](double t) {
+    return shape(both, {t, {}, {}, {}}, workspace_, scratch_).log_normaliser;
+  };
+  const LogNormalisers alone = log_normalisers(target, temperature);
+  const double at_one = at(1.0);
+  const bool is_at_one = temperature == 1.0 || is_greedy(temperature);
+  return {at_one - alone.at_one, (is_at_one ? at_one : at(temperature)) - alone.tempered};
 }
 
 /// Says which reader's row is no distribution, or that together they leave no token.

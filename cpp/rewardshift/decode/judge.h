@@ -33,10 +33,16 @@ class Judge {
   /// rejected nobody ever asks.
   void tell(const Request& request, Token token, Judged& judged, bool wants_z);
 
+  /// What a head says is the ratio of two laws but for a constant: that of p exp(lambda), which it
+  /// makes of the target's, and the target's. This is the constant, given both rows.
+  LogNormalisers head_normalisers(std::span<const float> target, std::span<const float> head,
+                                  double temperature);
+
   /// pi* itself, at temperature 1, of a position whose goal was greedy.
   Weights ungreedy(Request& request, std::span<const Token> drafts, const Judged& judged);
 
  private:
+  void normalise_heads(const Request& request, Judged& judged, double temperature);
   void set_terms(const Request& request, const Judged& judged);
   [[noreturn]] void blame(const Request& request, std::size_t drafts, const Judged& judged) const;
 

@@ -52,8 +52,7 @@ void Scorer::score_chunk(Request& request, std::span<const Token> tokens, std::s
     if (request.params.top_logprobs > 0) add_top(request, scores);
     for (std::size_t reader = 0; reader < panel_->size(); ++reader) {
       const std::span<const float> row = rows_[reader][i];
-      const double normaliser =
-          normaliser_of(request, reader, row, request.prompt_size[reader] + begin + i);
+      const double normaliser = normaliser_of(request, reader, row, i);
       scores.readers[reader].push_back(log_probability(row, tokens[i], normaliser));
     }
   }
@@ -106,14 +105,18 @@ void Scorer::refine(const Request& request, std::size_t n) {
   refiner_.refine_noted();
 }
 
-/// Of a reader's row, which is known already where it has a say in the goal.
+/// Of a reader's i-th row, which is known already where it has a say in the goal.
 /// Throws BadRowError for a row that is no distribution.
 double Scorer::normaliser_of(const Request& request, std::size_t reader, std::span<const float> row,
-                             std::size_t position) const {
+                             std::size_t i) {
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
     if (request.goal[part].reader == reader) return judged_.normalisers[part].at_one;
   }
-  return panel_->require_normaliser(row, reader, position);
+  if (panel_->is_head(reader)) {
+    return judge_.head_normalisers(rows_[Panel::kTarget][i], row, 1.0).at_one;
+  }
+  return panel_->require_normaliser(row, reader,
+                                    request.prompt_size[reader] + request.generated + i);
 }
 
 }  // namespace rewardshift

@@ -37,7 +37,7 @@ class Scorer {
   void ask(const Request& request, std::size_t n);
   void refine(const Request& request, std::size_t n);
   double normaliser_of(const Request& request, std::size_t reader, std::span<const float> row,
-                       std::size_t position) const;
+                       std::size_t i);
 
   Panel* panel_;
   Judge judge_;

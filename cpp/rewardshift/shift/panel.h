@@ -104,6 +104,9 @@ class Panel {
   /// Nobody goes on with what these places hold for now; see LanguageModel.
   void put_aside(std::span<const int> places);
 
+  /// Whether a reader is a head: what it says is no law, but a ratio up to a constant.
+  bool is_head(std::size_t reader) const;
+
   /// Whether a reader's rows are rough until it is asked to refine them; see LanguageModel.
   bool is_rough(std::size_t reader) const { return readers_[reader].model->is_rough(); }
   bool has_rough_readers() const;
@@ -161,7 +164,6 @@ class Panel {
 
  private:
   void assign_models(Clock clock);
-  bool is_head(std::size_t reader) const;
   void measure_room();
   int sequence_of(std::size_t reader, int place) const;
   void add_shifts(std::vector<double>& weights, std::span<const double> strengths) const;

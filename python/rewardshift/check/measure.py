@@ -194,13 +194,11 @@ def check_pair(
                 display.advance(task)
             own = asker.answers(options.temperature, strength=0.0, num_draft_tokens=0)
             display.advance(task)
-            accuracy = _accuracy(asker, preferences, is_head=is_head) if preferences else None
+            accuracy = _accuracy(asker, preferences) if preferences else None
             display.advance(task, bool(preferences))
-            moved = _rewards_of_the_head(asker) if is_head else []
-        if not is_head:
-            reference = pair.draft if pair.reference is None else pair.reference
-            apart = with_target(roles, name, pair, reference)
-            moved = _rewards_of_the_draft(apart, prompts, options, draft_system)
+        reference = pair.draft if pair.reference is None else pair.reference
+        apart = with_target(roles, name, pair, roles["target"] if is_head else reference)
+        moved = _rewards_of_the_draft(apart, prompts, options, draft_system)
         display.advance(task)
     return PairReport(
         temperatures=tuple(temperatures),
@@ -323,28 +321,21 @@ def _decisions(
     return accepted, decided
 
 
-def _accuracy(asker: _Asker, preferences: Sequence[Preference], *, is_head: bool) -> float:
-    """What a head says of a token is known up to a constant: its reward is log pi* - log p."""
-
-    def reward(prompt: str, response: str) -> float:
-        target, draft = asker.prompt(prompt)
-        tokens = asker.decoder.tokenize(response, add_special=False, parse_special=False)
-        if is_head:
-            score = asker.decoder.score(target, tokens, strength=1.0)
-            return float(np.sum(score.goal_logprobs - score.target_logprobs))
-        return asker.decoder.score(target, tokens, draft_prompt=draft).implicit_reward or 0.0
-
-    wins = sum(
-        reward(pair.prompt, pair.chosen) > reward(pair.prompt, pair.rejected)
-        for pair in preferences
-    )
+def _accuracy(asker: _Asker, preferences: Sequence[Preference]) -> float:
+    wins = 0
+    for pair in preferences:
+        target, draft = asker.prompt(pair.prompt)
+        better, worse = (
+            asker.decoder.score(
+                target,
+                asker.decoder.tokenize(text, add_special=False, parse_special=False),
+                draft_prompt=draft,
+            ).implicit_reward
+            or 0.0
+            for text in (pair.chosen, pair.rejected)
+        )
+        wins += better > worse
     return wins / len(preferences)
-
-
-def _rewards_of_the_head(asker: _Asker) -> list[float]:
-    """The log pi*/p of tokens sampled from pi* at strength 1."""
-    steps = [s for c in asker.answers(1.0, strength=1.0, num_draft_tokens=0) for s in c.steps]
-    return [s.logprob - s.target_logprob for s in steps if s.target_logprob is not None]
 
 
 def _rewards_of_the_draft(
@@ -353,7 +344,10 @@ def _rewards_of_the_draft(
     options: CheckOptions,
     draft_system: str | None,
 ) -> list[float]:
-    """The log q/r of tokens sampled from q: with the reference as the target, pi* is r · q/r."""
+    """The log q/r of tokens sampled from q: with the reference as the target, pi* is r · q/r.
+
+    A head's reference is the target.
+    """
     with Decoder(**apart) as decoder:
         asker = _Asker(decoder, prompts, options, draft_system)
         found = asker.answers(1.0, strength=1.0, num_draft_tokens=0)

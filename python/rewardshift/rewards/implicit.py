@@ -33,7 +33,8 @@ class ImplicitReward:
         decoder: With draft and reference; it is not to be closed before the reward was last used.
         draft_system: The system message that only the draft sees, to shift by prompt.
         shift: The name of the pair, where the decoder has several shifts. The target is then
-            evaluated along with it, and so it is where the pair's vocabulary is another.
+            evaluated along with it, and so it is where the pair's vocabulary is another, and of a
+            head, which stands for log pi* − log p at strength 1.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class ImplicitReward:
         self._decoder = decoder
         self._draft_system = draft_system
         self._shift = shift
-        if shift is None and decoder.has_own_vocabulary("draft"):
+        only = next(iter(decoder.shifts.values()), None)
+        is_head = only is not None and only.head is not None
+        if shift is None and (is_head or decoder.has_own_vocabulary("draft")):
             self._shift = next(iter(decoder.shifts))
         elif shift is None:
             self._draft = decoder.alone("draft")
