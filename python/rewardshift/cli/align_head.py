@@ -153,6 +153,11 @@ class HeadToMake:
             f"{report.seconds:.0f} s to read and which take {amount(report.bytes, 'B')} on disk"
         )
         say(measured)
+        if report.measured["epoch"] == 0:
+            say(
+                "what was learned made the held-out part no better: this head shifts nothing. More "
+                "prompts, or more pairs, would help"
+            )
         say(f"curves and figures: {self._run}")
         words = ["rewardshift", "chat", "-m", str(self._target), "--shift", f"mine={self._path}"]
         say(f"decode with it: {shlex.join(words)}")

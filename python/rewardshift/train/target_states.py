@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.floating]
     Ids = NDArray[np.int32]
 
-_ROWS = 64  # of the whole vocabulary, at once
+_ROWS = 32  # of the whole vocabulary, at once
 _ROOM = 64  # tokens of a context beside the longest text, for pieces of other vocabularies
 _LEAST_LOG_P = -60.0
 _MOST_LOG_RATIO = 30.0
