@@ -110,6 +110,11 @@ def test_the_cache_holds_what_rows_say_that_are_asked_for_one_by_one(
             assert len(set(states.log_p[position][FEW.likely :].tolist())) == 1
             position += 1
     assert position == len(states.texts)
+    # Texts that are alike draw others, each its own.
+    twice = StatesReader(target.path, pair, FEW, longest=64, progress=False)
+    first, second = (twice.read(TEXTS[0], number).ids for number in (0, 9))
+    np.testing.assert_array_equal(first[:, : FEW.likely], second[:, : FEW.likely])
+    assert (first[:, FEW.likely :] != second[:, FEW.likely :]).mean() > 0.5
     assert (found.vocab_size, found.strength) == (target.spec.n_vocab, 2.0)
 
 
