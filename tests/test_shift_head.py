@@ -347,7 +347,8 @@ def test_a_head_prefers_what_is_preferred(target: TinyModel, tmp_path: Path) -> 
         options=options,
         progress=False,
     )
-    rows = [json.loads(line) for line in (tmp_path / "head.jsonl").read_text().splitlines()]
+    measured = tmp_path / "training" / "head.jsonl"
+    rows = [json.loads(line) for line in measured.read_text().splitlines()]
     assert rows[0]["accuracy"] == 0.5  # it begins without an opinion
     assert report.measured["accuracy"] > 0.9
     assert report.measured["loss"] < rows[0]["loss"] - 0.1
@@ -415,7 +416,7 @@ def test_a_head_is_made_of_preferences_by_one_command(target: TinyModel, tmp_pat
     assert "held-out preference accuracy: " in told
     assert f"rewardshift chat -m {target.path} --shift mine={path}" in told.replace("\n", "")
     assert Written.of(path).tensors["down.weight"].shape == (4, 32)
-    assert (tmp_path / "my.head-run" / "head.svg").exists()
+    assert (tmp_path / "my.head-run" / "training" / "head.svg").exists()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from rewardshift.train.target_states import (
     cache_states,
 )
 from tests.support import precision
-from tests.support.engine import open_context, rows
+from tests.support.engine import open_context, rows, run_python
 from tests.support.precision import FLOAT16
 from tests.support.tiny_gguf import CHATML_TEMPLATE, TinyModel, bpe_vocab, spm_vocab
 from tests.support.training import QUESTIONS, made_up_pairs
@@ -185,25 +186,40 @@ def test_a_cache_that_was_killed_goes_on_without_loss_or_repetition(
     target: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = cache_states(target.path, TEXTS, tmp_path / "whole", FEW, progress=False)
-    read, killed_at = StatesReader.read, 3
-    numbers: list[int] = []
+    folder = tmp_path / "cut"
+    killed = run_python(
+        f"""
+        import os, signal
+        from pathlib import Path
+        from rewardshift.train.target_states import *
 
-    def dies(self: StatesReader, text: Text, number: int) -> States:
+        read = StatesReader.read
+
+        def dies(self, text, number):
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return read(self, text, number)
+
+        StatesReader.read = dies
+        texts = [Text(*parts) for parts in {[(t.prompts, t.tokens) for t in TEXTS]}]
+        options = StateOptions(likely=40, others=6, shard=2)
+        cache_states(Path({str(target.path)!r}), texts, Path({str(folder)!r}), options)
+        """
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [path.name for path in sorted(folder.glob("*.npz"))] == ["states-000000.npz"]
+    read, numbers = StatesReader.read, []
+
+    def noted(self: StatesReader, text: Text, number: int) -> States:
         numbers.append(number)
-        if len(numbers) == killed_at + 1:
-            raise KeyboardInterrupt
         return read(self, text, number)
 
-    monkeypatch.setattr(StatesReader, "read", dies)
-    folder = tmp_path / "cut"
-    with pytest.raises(KeyboardInterrupt):
-        cache_states(target.path, TEXTS, folder, FEW, progress=False)
-    assert [path.name for path in sorted(folder.glob("*.npz"))] == ["states-000000.npz"]
+    monkeypatch.setattr(StatesReader, "read", noted)
     found = cache_states(target.path, TEXTS, folder, FEW, progress=False)
-    assert numbers == [0, 1, 2, 3, 2, 3, 4]  # what was saved is not read again
+    assert numbers == [2, 3, 4]  # what was saved is not read again
     same(found, whole)
     again = cache_states(target.path, TEXTS, folder, FEW, progress=False)
-    assert len(numbers) == 7
+    assert len(numbers) == 3
     same(again, whole)
     assert again.seconds == found.seconds > 0
     assert found.bytes == sum(path.stat().st_size for path in folder.glob("*.npz"))
