@@ -61,7 +61,7 @@ def exercise(path: Path, seed: Seed) -> None:
     if seed.is_reward:
         score(path)
     else:
-        decode(path, seed.base)
+        decode(path, seed)
 
 
 def score(path: Path) -> None:
@@ -74,11 +74,18 @@ def score(path: Path) -> None:
     accept(GGUFRewardModel(path, form="{response} {prompt}", **OPTIONS), [("ab cd", "a")])
 
 
-def decode(path: Path, base: Path | None) -> None:
-    """Loads a model, or an adapter of `base`, and decodes with it."""
-    roles = [path, path, path] if base is None else [base, None, base]
-    lora = None if base is None else path
-    with rewardshift.Decoder(*roles, draft_lora=lora, progress=False, **OPTIONS) as decoder:
+def roles_of(path: Path, seed: Seed) -> dict[str, object]:
+    """Arguments of a Decoder with a file in every role that it can have."""
+    if seed.base is None:
+        return {"target": path, "draft": path, "reference": path}
+    if seed.is_head:
+        return {"target": seed.base, "shift": rewardshift.Shift(head=path), "base": seed.base}
+    return {"target": seed.base, "reference": seed.base, "draft_lora": path}
+
+
+def decode(path: Path, seed: Seed) -> None:
+    """Loads a model, or what goes with one, and decodes with it."""
+    with rewardshift.Decoder(**roles_of(path, seed), progress=False, **OPTIONS) as decoder:
         ids = [token % decoder.vocab_size for token in (1, 3, 4)]
         facts = decoder._models["target"].facts
         str(facts), decoder._models["target"].metadata

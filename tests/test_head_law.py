@@ -123,7 +123,8 @@ def test_a_head_costs_no_evaluation(way: str) -> None:
     assert models["p"].evaluated_tokens == rounds + drafted
 
 
-def test_tokens_and_scores_tell_what_the_head_says() -> None:
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_tokens_and_scores_tell_what_the_head_says(temperature: float) -> None:
     rng = np.random.default_rng(3)
     features = rng.normal(size=(5, 4)).astype(np.float32)
     logits = rng.normal(size=(5, 5)).astype(np.float32)
@@ -132,17 +133,20 @@ def test_tokens_and_scores_tell_what_the_head_says() -> None:
     with Decoder.from_models(
         target, shifts={"ours": _core.HeadModel(target, head.core())}
     ) as decoder:
-        completion = decoder.generate([1], max_tokens=6, seed=1, strength=1.5, temperature=1.0)
+        completion = decoder.generate(
+            [1], max_tokens=6, seed=1, strength=1.5, temperature=temperature
+        )
         history = (1, *completion.tokens)
         rows = head.rows(features)
         for before, step in zip(history, completion.steps, strict=False):
-            once, goal = (oracle.goal(logits[before] + s * rows[before]) for s in (1.0, 1.5))
-            plain = oracle.goal(logits[before])
-            ratio = np.log(once / plain)
+            z_p, z = logits[before], logits[before] + rows[before]
+            ratio = np.log(oracle.goal(z) / oracle.goal(z_p))
+            goal = oracle.goal(z_p + 1.5 * rows[before], temperature=temperature)
             assert step.shifts["ours"] == pytest.approx(ratio[step.id], abs=1e-5)
             assert step.logprob == pytest.approx(np.log(goal[step.id]), abs=1e-5)
-            z = np.log(np.sum(plain * np.exp(1.5 * ratio)))
-            assert step.log_z == pytest.approx(z, abs=1e-5)
+            law, plain = (oracle.goal(z, temperature=temperature) for z in (z, z_p))
+            log_z = np.log(np.sum(plain * (law / plain) ** 1.5))
+            assert step.log_z == pytest.approx(log_z, abs=1e-5)
             assert step.draft_logprob is step.reference_logprob is None
             assert step.implicit_reward == step.shifts["ours"]
         score = decoder.score([1], completion.tokens)

@@ -36,6 +36,7 @@ TESTS = (
     "test_engine_invariance.py",
     "test_engine_law.py",
     "test_shift_law.py",
+    "test_head_law.py",
     "test_block_law.py",
     "test_mask_law.py",
     "test_tree_law.py",

@@ -16,6 +16,8 @@ WALK = "mask/llguidance/walk.cpp"
 REQUEST = "decode/request.h"
 ROUND = "decode/round.cpp"
 JUDGE = "decode/judge.cpp"
+BOTTLENECK = "math/bottleneck.cpp"
+HEADS = "shift/head_model.cpp"
 SHAPER = "decode/shaper.cpp"
 VERIFIER = "decode/verifier.cpp"
 READERS = "decode/reader_proposer.cpp"
@@ -87,9 +89,9 @@ MUTANTS = (
         "q and r swapped",
         PANEL,
         "    weights[shifts_[i].draft] += strengths[i];\n"
-        "    weights[shifts_[i].reference] -= strengths[i];\n",
-        "    weights[shifts_[i].reference] += strengths[i];\n"
-        "    weights[shifts_[i].draft] -= strengths[i];\n",
+        "    if (!shifts_[i].is_head()) weights[*shifts_[i].reference] -= strengths[i];\n",
+        "    weights[shifts_[i].draft] -= strengths[i];\n"
+        "    if (!shifts_[i].is_head()) weights[*shifts_[i].reference] += strengths[i];\n",
     ),
     Mutant(
         "Z left out",
@@ -191,8 +193,8 @@ MUTANTS = (
     Mutant(
         "a reference's weight not shared among its shifts",
         PANEL,
-        "weights[shifts_[i].reference] -= strengths[i];",
-        "weights[shifts_[i].reference] = -strengths[i];",
+        "weights[*shifts_[i].reference] -= strengths[i];",
+        "weights[*shifts_[i].reference] = -strengths[i];",
     ),
     Mutant(
         "a reference whose weights cancel has no veto",
@@ -203,8 +205,8 @@ MUTANTS = (
     Mutant(
         "a shift of strength 0 asked all the same",
         PANEL,
-        "if (strengths[i] != 0.0) asked[shifts_[i].draft]",
-        "asked[shifts_[i].draft]",
+        "    if (strengths[i] == 0.0) continue;\n",
+        "",
     ),
     Mutant(
         "a default strength for all",
@@ -579,6 +581,49 @@ MUTANTS = (
         CANONICAL,
         "    spell(text.substr(0, broken), tokens);\n",
         "",
+    ),
+    # heads
+    Mutant(
+        "the last of a head's hidden values left out",
+        BOTTLENECK,
+        "for (; k < weights_.rank; ++k)",
+        "for (; k + 1 < weights_.rank; ++k)",
+    ),
+    Mutant(
+        "a head's bias left out",
+        BOTTLENECK,
+        "std::tanh(sum + static_cast<double>(weights_.bias[k]))",
+        "std::tanh(sum)",
+    ),
+    Mutant(
+        "a head's rows are those of the first feature",
+        HEADS,
+        "rows_.push_back(values_.data() + i * head_->vocab_size());",
+        "rows_.push_back(values_.data());",
+    ),
+    Mutant(
+        "heads are asked before the target",
+        PANEL,
+        "for (const bool heads : {false, true}) {",
+        "for (const bool heads : {true, false}) {",
+    ),
+    Mutant(
+        "heads take part in proposals",
+        PANEL,
+        "    if (is_head(reader)) continue;\n",
+        "",
+    ),
+    Mutant(
+        "what a head says is told as it is",
+        JUDGE,
+        "  normalise_heads(request, judged, wants_z ? request.params.temperature : 1.0);\n",
+        "",
+    ),
+    Mutant(
+        "a head's law at another temperature",
+        JUDGE,
+        "(is_at_one ? at_one : at(temperature)) - alone.tempered",
+        "at_one - alone.tempered",
     ),
     # the schedule
     Mutant(
