@@ -48,6 +48,7 @@ void register_head(nb::module_& m) {
 
   nb::class_<HeadFile>(m, "HeadFile", "A head, and what its file says of it.")
       .def_ro("head", &HeadFile::head)
+      .def_ro("strength", &HeadFile::strength, "Where a request names none.")
       .def_prop_ro("target", [](const HeadFile& file) { return to_str(file.target); });
   m.def("read_head", &llama::read_head, "path"_a,
         "Reads a GGUF file with a head. Raises ModelLoadError.");

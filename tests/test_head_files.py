@@ -118,6 +118,24 @@ def test_a_head_beside_a_pair_of_the_same_target(files: Files, tmp_path: Path) -
     assert set(score.shifts) == {"ours", "theirs"}
 
 
+def test_a_head_has_a_strength_of_its_own(files: Files, tmp_path: Path) -> None:
+    model = files.model()
+    head = head_for(model)
+    usual, silent = head.write(tmp_path / "a", strength=2.5), head.write(tmp_path / "b")
+    for file, given, expected in (
+        (usual, {}, 2.5),
+        (usual, {"strength": 0.5}, 0.5),
+        (silent, {}, 1),
+    ):
+        shift = Shift(head=file, **given)
+        with Decoder(model.path, shift=shift, progress=False, **EXACT) as decoder:
+            assert decoder.shifts["shift"].strength == expected
+            tokens = tokens_of(9, 4)
+            score = decoder.score(tokens[:4], tokens[4:])
+            wanted = decoder.score(tokens[:4], tokens[4:], strength=expected)
+            np.testing.assert_array_equal(score.goal_logprobs, wanted.goal_logprobs)
+
+
 def without(name: str) -> dict[str, object]:
     return {name: None}
 
@@ -133,6 +151,7 @@ def without(name: str) -> dict[str, object]:
         ({"up.weight": np.zeros((3, 12), np.float32)}, "no tensor up.weight of type i8"),
         ({"up.scale": np.full(12, np.nan, np.float32)}, "not all finite"),
         ({"vocab_size": 2**31}, "no tensor up.weight"),
+        ({"strength": float("inf")}, "strength is not finite"),
     ],
 )
 def test_a_damaged_head_is_refused(

@@ -43,7 +43,8 @@ class Shift:
         draft_system: The system message that the draft sees in ``chat``, in place of any other.
         head: GGUF file of a head on the target's features, made for this very target: no second
             model decodes (PALC, ICLR 2026).
-        strength: The exponent s of (q/r)^s where a request names none.
+        strength: The exponent s of (q/r)^s where a request names none; 1 unless given, and of a
+            head what its file says.
         foreign_strength: The same for a target of another vocabulary than the reference's; None is
             ``strength``.
 
@@ -63,17 +64,20 @@ class Shift:
     lora_scale: float = 1.0
     draft_system: str | None = None
     head: StrPath | _core.LanguageModel | None = None
-    strength: float = 1.0
+    strength: float | None = None
     foreign_strength: float | None = None
 
     def __post_init__(self) -> None:
         """Checks that it is a pair, or a head."""
         require_files(draft=self.draft, reference=self.reference, lora=self.lora, head=self.head)
-        require_number(lora_scale=self.lora_scale, strength=self.strength)
-        if self.foreign_strength is not None:
-            require_number(foreign_strength=self.foreign_strength)
+        require_number(lora_scale=self.lora_scale)
+        if self.strength is None and self.head is None:
+            object.__setattr__(self, "strength", 1.0)
         for name in ("strength", "foreign_strength"):
-            if not math.isfinite(value := getattr(self, name) or 0.0):
+            if (value := getattr(self, name)) is None:
+                continue
+            require_number(**{name: value})
+            if not math.isfinite(value):
                 raise ValueError(f"{name} must be finite, not {value!r}")
         if self.draft_system is not None:
             require_text(draft_system=self.draft_system)
@@ -94,7 +98,7 @@ class Shift:
         """Where a request names none, by whether the target has another vocabulary."""
         if is_foreign and self.foreign_strength is not None:
             return self.foreign_strength
-        return self.strength
+        return 1.0 if self.strength is None else self.strength
 
     @property
     def _given(self) -> str:

@@ -50,6 +50,8 @@ class Head:
         writer = GGUFWriter(path, "rewardshift-head")
         writer.add_string("rewardshift-head.kind", kind)
         writer.add_string("rewardshift-head.target", "a tiny model")
+        if isinstance(strength := changed.get("strength"), float):
+            writer.add_float32("rewardshift-head.strength", strength)
         sizes = {
             "rank": self.down.shape[0],
             "feature_length": self.down.shape[1],

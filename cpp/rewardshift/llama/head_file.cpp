@@ -1,5 +1,6 @@
 #include "rewardshift/llama/head_file.h"
 
+#include <cmath>
 #include <fstream>
 #include <ios>
 #include <stdexcept>
@@ -68,8 +69,10 @@ HeadFile read_head(const std::string& path) {
   read(weights.bias, "down.bias", GGML_TYPE_F32, weights.rank, 1);
   read(weights.up, "up.weight", GGML_TYPE_I8, weights.vocab_size, weights.rank);
   read(weights.scale, "up.scale", GGML_TYPE_F32, weights.vocab_size, 1);
+  const float strength = file.real(file.key("strength")).value_or(1.0F);
+  if (!std::isfinite(strength)) file.refuse("is no head: its usual strength is not finite");
   try {
-    return {std::make_shared<const Bottleneck>(std::move(weights)),
+    return {std::make_shared<const Bottleneck>(std::move(weights)), strength,
             std::string(file.text(file.key("target")).value_or(""))};
   } catch (const std::invalid_argument& error) {
     file.refuse(std::string("is damaged: ") + error.what());

@@ -13,6 +13,7 @@ inline constexpr const char* kHeadArchitecture = "rewardshift-head";  ///< gener
 /// What a file says of a head beside its weights.
 struct HeadFile {
   std::shared_ptr<const Bottleneck> head;
+  float strength;      ///< where a request names none
   std::string target;  ///< what it was trained for, for people; may be empty
 };
 

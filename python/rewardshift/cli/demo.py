@@ -171,7 +171,9 @@ class Demo:
         """With nothing answered yet."""
         exchanges = []
         for dial, prompts in self.asked.items():
-            strength = self.strengths.get(dial, decoder.shifts[dial].strength)
+            strength = self.strengths.get(
+                dial, decoder.shifts[dial].usual_strength(is_foreign=False)
+            )
             measure = measure_of(dial)
             exchanges += [Exchange(p, dial, strength, measure) for p in prompts]
         drafts = not any(map(decoder.has_own_vocabulary, decoder.work))

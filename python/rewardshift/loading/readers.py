@@ -53,19 +53,21 @@ def load_panel(
             raise TypeError(f"{what} must be a file, or its name on the hub, not {shown(file)}")
         return cache.get(file)
 
-    def head_of(file: object) -> _core.Head:
+    def head_of(file: object) -> _core.HeadFile:
         if not isinstance(file, (str, PathLike)):
             raise TypeError(f"a head must be a file, or its name on the hub, not {shown(file)}")
-        return _core.read_head(name_for_core(local_path(file, progress=progress))).head
+        return _core.read_head(name_for_core(local_path(file, progress=progress)))
 
     def pair_of(shift: Shift) -> Pair[_core.Model]:
         if shift.head is not None:
-            return Pair(sampled, None, shift.strength, head=head_of(shift.head))
+            file = head_of(shift.head)
+            strength = file.strength if shift.strength is None else shift.strength
+            return Pair(sampled, None, strength, head=file.head)
         lora = None if shift.lora is None else local_path(shift.lora, progress=progress)
         return Pair(
             load("draft", shift.reference if shift.draft is None else shift.draft),
             load("reference", shift.draft if shift.reference is None else shift.reference),
-            shift.strength,
+            shift.usual_strength(is_foreign=False),
             None if lora is None else Lora(name_for_core(lora), shift.lora_scale),
         )
 
@@ -83,9 +85,9 @@ def load_panel(
     panel = with_vocabularies(panel)
     panel = panel.at_strengths(
         {
-            name: shift.usual_strength(
-                is_foreign=panel.readers[panel.shifts[name].draft].vocabulary is not None
-            )
+            name: shift.usual_strength(is_foreign=True)
+            if panel.readers[panel.shifts[name].draft].vocabulary is not None
+            else panel.shifts[name].strength
             for name, shift in shifts.items()
         }
     )
