@@ -1,0 +1,133 @@
+"""What a head keeps of the dial that it was made from, and what it costs, on its target.
+
+    rewardshift align --head -m a.gguf --from-shift positive a.positive.head.gguf
+    python benchmarks/heads.py measure -m a.gguf --dial positive --head a.positive.head.gguf
+    python benchmarks/heads.py speed -m a.gguf --dial positive --head a.positive.head.gguf
+
+- measure: answers to held-out prompts of the target, of Best-of-8, and of dial and head at several
+  strengths, nothing drafted; goes on where it was stopped (--out). Intervals are 95 % bootstrap
+  intervals over prompts, perplexities the target's.
+- speed: tokens/s of the target alone, with the head, and with the dial, in turns, nothing drafted.
+  Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dial_recipes import RECIPES
+from dials import BEST_OF, TARGET, complete, named_target, report
+
+from rewardshift import Decoder, Shift
+from rewardshift.bench import PROMPTS, Range, Task, endless, interleave, one_by_one, ratios, table
+from rewardshift.cli.render import stdout
+from rewardshift.cli.reward_names import reward_named
+from rewardshift.dials.catalogue import ready_made_shift
+from rewardshift.evaluate import EvaluateOptions, Judges, evaluate, evaluation_prompts
+from rewardshift.methods import BestOfN, TargetOnly, ThreeModel
+
+if TYPE_CHECKING:
+    from rewardshift.methods import Method
+    from rewardshift.options import SamplingOptions
+
+STRENGTHS = (1.0, 1.5, 2.0, 2.5, 4.0)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Prints the table of what was sampled."""
+    recipe = next(recipe for recipe in RECIPES if recipe.name == args.dial)
+    name, target = named_target(args.target)
+    shifts = {"dial": ready_made_shift(args.dial), "head": Shift(head=args.head)}
+    methods: dict[str, Method] = {
+        TARGET: TargetOnly(),
+        f"best-of-n:n={BEST_OF}": BestOfN(
+            reward_named(recipe.reward, None, flag="reward"), n=BEST_OF
+        ),
+        **{
+            f"{shift}:strength={s:g}": ThreeModel({shift: s})
+            for s in args.strengths
+            for shift in shifts
+        },
+    }
+    gold = recipe.golds[0]
+    judges = Judges(
+        gold=reward_named(gold, None, flag="gold"),
+        training=reward_named(recipe.reward, None, flag="reward"),
+        gold_name=gold,
+        training_name=recipe.reward,
+    )
+    max_tokens = recipe.max_tokens
+    requests = 2 * BEST_OF
+    roles = {
+        "target": target,
+        "shifts": shifts,
+        "n_ctx": requests * (max_tokens + 128),
+        "n_seq_max": requests,
+    }
+    asked = [prompt.prompt for prompt in evaluation_prompts("held_out")][: args.num_prompts]
+    samples = evaluate(
+        roles,
+        methods,
+        asked,
+        args.out / name / args.dial,
+        judges,
+        EvaluateOptions(max_tokens, 0.8, 1),
+        at_once=BEST_OF,
+    )
+    print(report(recipe, name, complete(samples)))
+
+
+def speed(args: argparse.Namespace) -> None:
+    """Prints tokens/s, and where the time went."""
+    target = named_target(args.target)[1]
+    ways = {
+        "target": Decoder(target, n_ctx=1024),
+        "head": Decoder(target, shift=Shift(head=args.head), n_ctx=1024),
+        "dial": Decoder(target, shift=args.dial, n_ctx=1024),
+    }
+    runs = {}
+    for name, decoder in ways.items():
+        prompts = (
+            decoder.chat_prompts_by_shift([{"role": "user", "content": text}])
+            for text in PROMPTS[: args.num_prompts]
+        )
+        options: SamplingOptions = {
+            "max_tokens": args.tokens,
+            "num_draft_tokens": 0,
+            "logit_bias": endless(decoder),
+        }
+        tasks = [Task(prompt, by_draft or None) for prompt, by_draft in prompts]
+        runs[name] = partial(one_by_one, decoder, tasks, options)
+    found = interleave(runs, repeat=args.repeat, what="speeds")
+    plain = [sample.speed for sample in found["target"]]
+    rows = []
+    for name, samples in found.items():
+        speeds = [sample.speed for sample in samples]
+        rows.append([name, f"{Range.of(speeds):.4g}", f"{Range.of(ratios(speeds, plain)):.3f}"])
+    note = "Median (range) after the first chunk; each decoder has loaded what it needs, no more."
+    stdout().print(table("nothing drafted", ["", "tokens/s", "÷ target"], rows, note=note))
+
+
+def main() -> None:
+    """Measures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("step", choices=("measure", "speed"))
+    parser.add_argument("-m", "--target", default="smollm2", help="a GGUF file")
+    parser.add_argument("--dial", default="positive")
+    parser.add_argument("--head", type=Path, required=True)
+    parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
+    parser.add_argument("--out", type=Path, default=Path("build/heads"))
+    parser.add_argument("--num-prompts", type=int, help="60 to measure, 2 for speed")
+    parser.add_argument("--tokens", type=int, default=128, help="per answer, for speed")
+    parser.add_argument("--repeat", type=int, default=7)
+    args = parser.parse_args()
+    if args.num_prompts is None:
+        args.num_prompts = 60 if args.step == "measure" else 2
+    {"measure": measure, "speed": speed}[args.step](args)
+
+
+if __name__ == "__main__":
+    main()
