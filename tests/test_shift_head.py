@@ -399,7 +399,8 @@ def test_decoded_with_a_head_says_what_its_pair_said_at_the_same_strength(
             np.array(pair.score(prompt, text, strength=s).goal_logprobs) for s in (None, 0)
         )
     with Decoder(target.path, shift=Shift(head=path), n_ctx=256) as decoder:
-        found = np.array(decoder.score(prompt, text, strength=1.5).goal_logprobs)
+        assert decoder.shifts["shift"].strength == 1.5
+        found = np.array(decoder.score(prompt, text).goal_logprobs)
     assert np.square(found - goal).mean() < 0.2 * np.square(plain - goal).mean()
 
 
