@@ -225,17 +225,38 @@ def test_a_cache_that_was_killed_goes_on_without_loss_or_repetition(
     assert found.bytes == sum(path.stat().st_size for path in folder.glob("*.npz"))
 
 
-def test_a_cache_does_not_go_on_with_other_texts_options_or_targets(
+def test_more_texts_are_added_to_a_cache_and_others_replace_those_that_are_there(
+    target: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, numbers = StatesReader.read, []
+
+    def noted(self: StatesReader, text: Text, number: int) -> States:
+        numbers.append(number)
+        return read(self, text, number)
+
+    monkeypatch.setattr(StatesReader, "read", noted)
+    cache_states(target.path, TEXTS[:3], tmp_path, FEW, progress=False)
+    longer = cache_states(target.path, TEXTS, tmp_path, FEW, progress=False)
+    assert numbers == [0, 1, 2, 2, 3, 4]  # the second shard had one text only
+    other = [TEXTS[1], *TEXTS[1:]]
+    changed = cache_states(target.path, other, tmp_path, FEW, progress=False)
+    assert numbers[6:] == [0, 1]
+    assert changed.states.following[0] == TEXTS[1].tokens[0]
+    monkeypatch.undo()
+    same(longer, cache_states(target.path, TEXTS, tmp_path / "anew", FEW, progress=False))
+    assert longer.states.digest() != changed.states.digest()
+
+
+def test_a_cache_does_not_go_on_with_other_options_or_targets(
     files: Files, target: TinyModel, tmp_path: Path
 ) -> None:
     cache_states(target.path, TEXTS, tmp_path, FEW, progress=False)
-    for texts, options, path, named in (
-        (TEXTS[:2], FEW, target.path, "texts"),
-        (TEXTS, replace(FEW, likely=41), target.path, "likely"),
-        (TEXTS, FEW, files.model(vocab=bpe_vocab(), seed=2).path, "target"),
+    for options, path, named in (
+        (replace(FEW, likely=41), target.path, "likely"),
+        (FEW, files.model(vocab=bpe_vocab(), seed=2).path, "target"),
     ):
         with pytest.raises(ValueError, match=f"begun with {named} = "):
-            cache_states(path, texts, tmp_path, options, progress=False)
+            cache_states(path, TEXTS, tmp_path, options, progress=False)
     with pytest.raises(ValueError, match="no texts"):
         cache_states(target.path, [], tmp_path / "none", FEW, progress=False)
 
@@ -291,6 +312,14 @@ def test_sampling_texts_goes_on_where_it_stopped(
     assert batches == 8
     with pytest.raises(ValueError, match="begun with max_tokens = 3, not 4"):
         sample_texts(target.path, pair, QUESTIONS, path, replace(options, max_tokens=4))
+    with pytest.raises(ValueError, match="begun with prompt = cd, not dd"):
+        sample_texts(target.path, pair, [QUESTIONS[0], "dd"], path, options)
+    more = replace(options, prompts=72)
+    longer = sample_texts(target.path, pair, QUESTIONS, path, more, progress=False)
+    assert longer[:140] == again
+    assert len(longer) == 144
+    fewer = replace(options, prompts=2)
+    assert sample_texts(target.path, pair, QUESTIONS, path, fewer, progress=False) == again[:4]
 
 
 def test_a_pair_of_another_vocabulary_reads_conversations_in_its_own_template(

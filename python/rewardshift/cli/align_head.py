@@ -146,8 +146,6 @@ class HeadToMake:
         return HeadOptions(lesson=lesson, seed=self._seed, **self._lengths)
 
     def _tell(self, report: "HeadReport", measured: str) -> None:
-        from rewardshift.train.head import TRAINING
-
         size = amount(self._path.stat().st_size, "B")
         say = partial(stdout().print, soft_wrap=True)
         say(
@@ -160,6 +158,6 @@ class HeadToMake:
                 "what was learned made the held-out part no better: this head shifts nothing. More "
                 "prompts, or more pairs, would help"
             )
-        say(f"curves and figures: {self._run / TRAINING}; texts and states: {self._run}")
+        say(f"curves and figures: {self._run}")
         words = ["rewardshift", "chat", "-m", str(self._target), "--shift", f"mine={self._path}"]
         say(f"decode with it: {shlex.join(words)}")

@@ -99,7 +99,7 @@ def sample_corpus(
         ChatTemplateError: If it has no chat template.
         ValueError: If the folder was begun with other options.
     """
-    begun_with = {**asdict(options), "prompts": None if prompts is None else digest_of(prompts)}
+    begun_with = {**asdict(options), "prompts": None if prompts is None else _digest(prompts)}
     keep_options(folder / "options.json", begun_with, may_change=("responses",))
     starts = range(0, options.responses, options.shard)
     missing = [start for start in starts if not shard_path(folder, start).exists()]
@@ -119,8 +119,7 @@ def sample_corpus(
             save(shard_path(folder, start), _responses(decoder, asked, options, rng))
 
 
-def digest_of(prompts: Sequence[str]) -> str:
-    """What tells prompts from others."""
+def _digest(prompts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(prompts).encode()).hexdigest()
 
 

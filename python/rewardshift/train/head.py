@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from .pairs import Pair
     from .target_states import Cache
 
-TRAINING = "training"
-"""In the folder of a run: apart from the texts and states, which other options can learn from."""
-
 LEAST_PAIRS = 10
 """Fewer are too few to learn from and to measure with."""
 
@@ -101,7 +98,7 @@ def head_of_shift(
         cache.states,
         asked,
         cache.strength,
-        run / TRAINING,
+        run,
         options or HeadOptions(),
         progress=progress,
     )
@@ -155,7 +152,7 @@ def head_of_preferences(
     )
     asked = _numbers([pair.prompt for pair in pairs])
     head, measured = learn_preferences(
-        cache.states, asked, run / TRAINING, options or HeadOptions(), progress=progress
+        cache.states, asked, run, options or HeadOptions(), progress=progress
     )
     write_head(head, path, name=name, target=target, vocab_size=cache.vocab_size, strength=1.0)
     return HeadReport.of(cache, measured)

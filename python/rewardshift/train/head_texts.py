@@ -15,7 +15,6 @@ from rewardshift.files.atomic import replacing
 from rewardshift.files.run_options import require_same
 from rewardshift.progress import bars, is_shown
 
-from .corpus import digest_of
 from .target_states import Text, described_file
 
 if TYPE_CHECKING:
@@ -67,22 +66,22 @@ def sample_texts(
         target: GGUF with a chat template.
         shift: A pair of any vocabulary, at its usual strength.
         prompts: Asked in turn; ``options.prompts`` of them.
-        path: JSON lines of what was sampled so far; sampling goes on from there.
+        path: JSON lines of what was sampled so far; sampling goes on from there, also where more
+            prompts are to be asked than before.
         options: How.
         progress: Whether to show progress; None shows it on a terminal.
 
     Raises:
         ChatTemplateError: If a model that reads the conversation in its own words has no template.
-        ValueError: If the file is of other options.
+        ValueError: If the file is of other options or prompts.
     """
     asked = [prompts[i % len(prompts)] for i in range(options.prompts)]
     begun_with = {
-        **asdict(options),
+        **{name: value for name, value in asdict(options).items() if name != "prompts"},
         "target": described_file(target),
         "shift": {name: str(value) for name, value in asdict(shift).items()},
-        "asked": digest_of(asked),
     }
-    texts = _read(path, begun_with)
+    texts = _read(path, begun_with, asked)
     done = len(texts) // 2
     if done == len(asked):
         return texts
@@ -98,7 +97,7 @@ def sample_texts(
             group = asked[done : done + _AT_ONCE]
             texts += _answers(decoder, group, options, seed=options.seed + done)
             done += len(group)
-            _write(path, begun_with, texts)
+            _write(path, begun_with, asked, texts)
             display.update(task, completed=done)
     return texts
 
@@ -159,16 +158,23 @@ def texts_of(pairs: Sequence[Pair], *, max_tokens: int) -> list[Text]:
 # --- the file -----------------------------------------------------------------------------------
 
 
-def _write(path: Path, begun_with: dict[str, object], texts: Sequence[Text]) -> None:
+def _write(
+    path: Path, begun_with: dict[str, object], asked: Sequence[str], texts: Sequence[Text]
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [{"options": begun_with}, *map(asdict, texts)]
+    said = [{"asked": asked[i // 2], **asdict(text)} for i, text in enumerate(texts)]
+    rows = [{"options": begun_with}, *said]
     with replacing(path) as fresh:
         fresh.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _read(path: Path, begun_with: dict[str, object]) -> list[Text]:
+def _read(path: Path, begun_with: dict[str, object], asked: Sequence[str]) -> list[Text]:
+    """The texts of a file, as far as these prompts go."""
     if not path.exists():
         return []
     head, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     require_same(begun_with, head["options"], path)
+    rows = rows[: 2 * len(asked)]
+    for i, row in enumerate(rows):
+        require_same({"prompt": asked[i // 2]}, {"prompt": row.pop("asked")}, path)
     return [Text(**row) for row in rows]

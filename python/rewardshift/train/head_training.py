@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from rewardshift.files.atomic import replacing
-from rewardshift.files.run_options import keep_options
 from rewardshift.progress import bars, is_shown
 
 from .curves import draw_head
@@ -20,6 +19,7 @@ from .head_lessons import Lesson, LessonOptions, PairLesson, PreferenceLesson
 from .shift_head import ShiftHead
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -69,7 +69,8 @@ def learn_pair(
     """
     head = _new_head(states, options)
     lesson = PairLesson(states, prompts, strength, head, options.lesson)
-    return head, train(head, lesson, run, options, progress=progress)
+    about = {"states": states.digest(), "strength": strength}
+    return head, train(head, lesson, run, options, about, progress=progress)
 
 
 def learn_preferences(
@@ -91,7 +92,7 @@ def learn_preferences(
     """
     head = _new_head(states, options)
     lesson = PreferenceLesson(states, prompts, head, options.lesson)
-    return head, train(head, lesson, run, options, progress=progress)
+    return head, train(head, lesson, run, options, {"states": states.digest()}, progress=progress)
 
 
 def _new_head(states: States, options: HeadOptions) -> ShiftHead:
@@ -104,10 +105,14 @@ def train(
     lesson: Lesson,
     run: Path,
     options: HeadOptions,
+    learned_from: Mapping[str, object],
     *,
     progress: bool | None = None,
 ) -> dict[str, float]:
     """Trains a head, to the weights of the least held-out loss; goes on from the last epoch.
+
+    What was trained in the folder with other options, or from other states, is not gone on with:
+    all that takes long is in the states, and they stay.
 
     Args:
         head: A new one.
@@ -115,15 +120,13 @@ def train(
         run: Folder for the checkpoint, ``head.json`` (the options) and ``head.jsonl`` (what was
             measured after each epoch, the first before any), with a picture of it.
         options: How.
+        learned_from: What tells the lesson from others.
         progress: Whether to show progress; None shows it on a terminal.
 
     Returns:
         What was measured then.
-
-    Raises:
-        ValueError: If the run was begun with other options.
     """
-    keep_options(run / "head.json", asdict(options), may_change=())
+    _drop_others(run, {**asdict(options), **learned_from})
     training = _Training(head, options, run)
     with bars(shown=is_shown(progress), with_time_left=True) as display:
         task = display.add_task("training", total=options.epochs, completed=training.epoch)
@@ -138,6 +141,17 @@ def train(
             training.note(lesson.measure(head))
     draw_head(run)
     return training.finish()
+
+
+def _drop_others(run: Path, about: Mapping[str, object]) -> None:
+    """Writes what a training is of, and drops the checkpoint of another one."""
+    path, now = run / "head.json", json.dumps(about, indent=2) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") == now:
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "head.pt").unlink(missing_ok=True)
+    with replacing(path) as fresh:
+        fresh.write_text(now, encoding="utf-8")
 
 
 class _Training:

@@ -102,6 +102,13 @@ class States:
     following: Ids
     texts: Ids
 
+    def digest(self) -> str:
+        """What tells them from others."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            digest.update(np.ascontiguousarray(getattr(self, field.name)))
+        return digest.hexdigest()
+
     @classmethod
     def joined(cls, parts: Sequence[States]) -> States:
         """One after another."""
@@ -287,7 +294,8 @@ def cache_states(
 
     Args:
         target: GGUF.
-        texts: To read.
+        texts: To read; those of shards that are there, and are of the same texts, are not read
+            again.
         folder: Made if it is not there.
         options: What is kept.
         shift: A pair whose log-ratios are kept, of any vocabulary.
@@ -295,18 +303,19 @@ def cache_states(
 
     Raises:
         ModelLoadError: If a file cannot be loaded.
-        ValueError: If there are no texts, or the folder was begun with other texts or options.
+        ValueError: If there are no texts, or the folder was begun with other options.
     """
     if not texts:
         raise ValueError("there are no texts to read")
-    begun_with = {**asdict(options), "target": described_file(target), "texts": _digest(texts)}
+    begun_with = {**asdict(options), "target": described_file(target)}
     keep_options(folder / "options.json", begun_with, may_change=())
     starts = range(0, len(texts), options.shard)
-    missing = [start for start in starts if not shard_path(folder, start).exists()]
+    digests = {start: _digest(texts[start : start + options.shard]) for start in starts}
+    missing = [start for start in starts if not _is_of(shard_path(folder, start), digests[start])]
     if missing:
         longest = max(len(p) + len(t.tokens) for t in texts for p in t.prompts.values())
         reader = StatesReader(target, shift, options, longest=longest, progress=progress)
-        about = {"vocab_size": reader.vocab_size, "strength": reader.strength}
+        about: dict[str, Any] = {"vocab_size": reader.vocab_size, "strength": reader.strength}
         total = sum(len(text.tokens) for text in texts)
         left = sum(len(t.tokens) for start in missing for t in texts[start : start + options.shard])
         with bars(shown=is_shown(progress), with_time_left=True) as display:
@@ -317,10 +326,8 @@ def cache_states(
                 for number in range(start, min(start + options.shard, len(texts))):
                     parts.append(reader.read(texts[number], number))
                     display.advance(task, len(texts[number].tokens))
-                seconds = time.monotonic() - begun
-                _save(
-                    shard_path(folder, start), States.joined(parts), {**about, "seconds": seconds}
-                )
+                about |= {"seconds": time.monotonic() - begun, "digest": digests[start]}
+                _save(shard_path(folder, start), States.joined(parts), about)
     return _load([shard_path(folder, start) for start in starts])
 
 
@@ -341,7 +348,15 @@ def _digest(texts: Sequence[Text]) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
-def _save(path: Path, states: States, about: Mapping[str, float]) -> None:
+def _is_of(path: Path, digest: str) -> bool:
+    """Whether a shard is there, and of the texts with that digest."""
+    if not path.exists():
+        return False
+    with np.load(path) as file:
+        return str(file["digest"]) == digest
+
+
+def _save(path: Path, states: States, about: Mapping[str, Any]) -> None:
     arrays: dict[str, Any] = {f.name: getattr(states, f.name) for f in fields(States)}
     with replacing(path) as fresh:
         np.savez(fresh, **arrays, **about)
