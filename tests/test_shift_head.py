@@ -178,14 +178,6 @@ def test_a_head_learns_a_pair_s_shift_that_it_can_represent(
     assert abs(rows[0]["explained"]) < 1e-6  # it begins with nothing
     assert min(row["kl"] for row in rows) == found["kl"]
     assert (tmp_path / "head.svg").read_text().count("<path") > 10
-    # Lambda itself is the pair's log-ratio, not one that is off by a number for each position.
-    assert rows[-1]["log_z_off"] < 0.1
-    with torch.no_grad():
-        places = torch.from_numpy(head.places(states.ids).astype(np.int64))
-        said = head(torch.from_numpy(states.states.astype(np.float32)), places).numpy()
-    p = np.exp(states.log_p.astype(np.float64))
-    off = (p * np.square(said - states.log_ratio)).sum(1).mean()
-    assert off < 0.1 * (p * np.square(states.log_ratio.astype(np.float64))).sum(1).mean()
 
 
 def test_what_a_pair_lesson_measures_is_the_divergence_of_the_whole_vocabulary(
@@ -216,8 +208,6 @@ def test_what_a_pair_lesson_measures_is_the_divergence_of_the_whole_vocabulary(
     for name, other in (("kl", law(log_p + 2 * said)), ("kl_without", law(log_p))):
         wanted = (np.exp(goal) * (goal - other)).sum(1).mean()
         assert found[name] == pytest.approx(wanted, rel=1e-4)
-    log_z = [np.log(np.exp(log_p + 2 * x).sum(1)) for x in (said, ratio)]
-    assert found["log_z_off"] == pytest.approx(np.abs(log_z[0] - log_z[1]).mean(), rel=1e-4)
 
 
 def test_rounding_costs_a_trained_head_next_to_nothing(
@@ -324,7 +314,7 @@ def test_the_implicit_reward_of_a_response_is_that_of_the_law_that_a_head_makes(
 
     every = np.arange(12)
     with torch.no_grad():
-        margins, _ = lesson._margins(head, every)
+        margins = lesson._margins(head, every)
     wanted = [
         reward(pair.prompt_ids, pair.chosen_ids) - reward(pair.prompt_ids, pair.rejected_ids)
         for pair in pairs
@@ -360,7 +350,6 @@ def test_a_head_prefers_what_is_preferred(target: TinyModel, tmp_path: Path) -> 
     assert rows[0]["accuracy"] == 0.5  # it begins without an opinion
     assert report.measured["accuracy"] > 0.9
     assert report.measured["loss"] < rows[0]["loss"] - 0.1
-    assert abs(report.measured["log_z"]) < 1
     assert report.positions == 60 * 24
     written = Written.of(path)
     assert written.keys["rewardshift-head.strength"] == 1.0

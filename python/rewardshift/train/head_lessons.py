@@ -1,10 +1,7 @@
 """What a head is to learn from cached states: a pair's shift, or what is preferred.
 
 Both are about the law that the head makes of the target, pi = softmax(z_p + s · lambda), and
-neither runs the target. Softmax leaves open what is added to all tokens of a position alike, so a
-small part of either loss settles it: log Z, the logarithm of sum_x p(x) exp(s · lambda(x)), is to
-be the pair's, or 0 where there is none. Then lambda is a log-ratio, whose sum over a text is its
-implicit reward.
+neither runs the target. What is added to all tokens of a position alike changes nothing of it.
 """
 
 from __future__ import annotations
@@ -36,7 +33,6 @@ class LessonOptions:
         positions: Of one step, where a pair's shift is learned.
         pairs: Of one step, where preferences are.
         beta: DPO's: how much a difference of implicit rewards counts; smaller shifts further.
-        settling: How much the square of what log Z is off counts.
         held_out: Share of the prompts whose texts only measure.
         seed: Of which those are, and of the order of the others.
     """
@@ -44,7 +40,6 @@ class LessonOptions:
     positions: int = 64
     pairs: int = 8
     beta: float = 0.1
-    settling: float = 0.03
     held_out: float = 0.1
     seed: int = 1
 
@@ -137,34 +132,31 @@ class PairLesson:
             yield order[start : start + self._options.positions]
 
     def loss(self, head: ShiftHead, batch: NDArray[np.intp]) -> Tensor:
-        """KL, and what settles lambda."""
-        _, left, off = self._divergence(head, batch)
-        return (left + self._options.settling * off.square()).mean()
+        """KL."""
+        return self._divergence(head, batch)[1].mean()
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def measure(self, head: ShiftHead) -> dict[str, float]:
         """KL without the head and with it, nats a position, and the share that it explains."""
-        sums = np.zeros(3)
+        sums = np.zeros(2)
         for start in range(0, len(self._held), _AT_ONCE):
             found = self._divergence(head, self._held[start : start + _AT_ONCE])
-            sums += [float(values.double().abs().sum()) for values in found]
-        without, left, off = (sums / len(self._held)).tolist()
+            sums += [float(values.double().sum()) for values in found]
+        without, left = (sums / len(self._held)).tolist()
         return {
             "loss": left,
             "kl_without": without,
             "kl": left,
             "explained": 1 - left / without if without > 0 else 0.0,
-            "log_z_off": off,
         }
 
-    def _divergence(self, head: ShiftHead, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
-        """KL from pi*_s to p and to pi, and by how much log Z is off, [n] each."""
+    def _divergence(self, head: ShiftHead, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """KL from pi*_s to p and to pi, [n] each."""
         log_p = self._at.log_p(rows)
         wanted = log_p + self._strength * self._at.log_ratio(rows)
         found = log_p + self._strength * head(self._at.state(rows), self._at.places(rows))
-        goal, law = wanted.log_softmax(1), found.log_softmax(1)
-        off = found.logsumexp(1) - wanted.logsumexp(1)
-        return _kl(goal, log_p), _kl(goal, law), off
+        goal = wanted.log_softmax(1)
+        return _kl(goal, log_p), _kl(goal, found.log_softmax(1))
 
 
 def _kl(goal: Tensor, law: Tensor) -> Tensor:
@@ -202,10 +194,8 @@ class PreferenceLesson:
             yield order[start : start + self._options.pairs]
 
     def loss(self, head: ShiftHead, batch: NDArray[np.intp]) -> Tensor:
-        """DPO's, and what settles lambda."""
-        margins, log_z = self._margins(head, batch)
-        dpo = -F.logsigmoid(self._options.beta * margins).mean()
-        return dpo + self._options.settling * log_z.square().mean()
+        """DPO's."""
+        return -F.logsigmoid(self._options.beta * self._margins(head, batch)).mean()
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def measure(self, head: ShiftHead) -> dict[str, float]:
@@ -213,16 +203,15 @@ class PreferenceLesson:
         size = self._options.pairs
         starts = range(0, len(self._held), size)
         found = [self._margins(head, self._held[start : start + size]) for start in starts]
-        margins = torch.cat([margin for margin, _ in found]).double()
+        margins = torch.cat(found).double()
         return {
             "loss": float(-F.logsigmoid(self._options.beta * margins).mean()),
             "accuracy": float((0.5 + 0.5 * margins.round(decimals=4).sign()).mean()),
             "margin": float(margins.mean()),
-            "log_z": float(torch.cat([log_z for _, log_z in found]).double().mean()),
         }
 
-    def _margins(self, head: ShiftHead, pairs: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """Log-ratio of the better response less that of the worse one, and log Z of positions."""
+    def _margins(self, head: ShiftHead, pairs: NDArray[np.intp]) -> Tensor:
+        """Log pi/p of the better response less that of the worse one, [n]."""
         texts = np.stack([2 * pairs, 2 * pairs + 1], 1).reshape(-1)
         lengths = self._begins[texts + 1] - self._begins[texts]
         rows = np.concatenate([np.arange(self._begins[t], self._begins[t + 1]) for t in texts])
@@ -231,4 +220,4 @@ class PreferenceLesson:
         log_z = (self._at.log_p(rows) + found[:, :-1]).logsumexp(1)
         whose = torch.from_numpy(np.repeat(np.arange(len(texts)), lengths))
         rewards = torch.zeros(len(texts)).index_add(0, whose, found[:, -1] - log_z)
-        return rewards[::2] - rewards[1::2], log_z
+        return rewards[::2] - rewards[1::2]
