@@ -171,7 +171,7 @@ def test_a_head_learns_a_pair_s_shift_that_it_can_represent(
     read: tuple[States, NDArray[np.int64]], tmp_path: Path
 ) -> None:
     states, prompts = read
-    head, found = learn_pair(states, prompts, 1.0, tmp_path, QUICK, progress=False)
+    _, found = learn_pair(states, prompts, 1.0, tmp_path, QUICK, progress=False)
     assert found["kl_without"] > 0.05
     assert found["explained"] > 0.9
     rows = [json.loads(line) for line in (tmp_path / "head.jsonl").read_text().splitlines()]

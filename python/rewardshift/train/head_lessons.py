@@ -38,7 +38,7 @@ class LessonOptions:
     """
 
     positions: int = 64
-    pairs: int = 8
+    pairs: int = 1
     beta: float = 0.1
     held_out: float = 0.1
     seed: int = 1
@@ -200,10 +200,7 @@ class PreferenceLesson:
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def measure(self, head: ShiftHead) -> dict[str, float]:
         """DPO's loss, and the share of pairs whose better response has more implicit reward."""
-        size = self._options.pairs
-        starts = range(0, len(self._held), size)
-        found = [self._margins(head, self._held[start : start + size]) for start in starts]
-        margins = torch.cat(found).double()
+        margins = torch.cat([self._margins(head, pair[None]) for pair in self._held]).double()
         return {
             "loss": float(-F.logsigmoid(self._options.beta * margins).mean()),
             "accuracy": float((0.5 + 0.5 * margins.round(decimals=4).sign()).mean()),

@@ -41,7 +41,7 @@ class HeadOptions:
     """
 
     rank: int = 32
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
     epochs: int = 8
     patience: int = 2
     lesson: LessonOptions = field(default_factory=LessonOptions)
