@@ -4,13 +4,13 @@ import shlex
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rewardshift.decoder import Decoder
 from rewardshift.hub import local_path
-from rewardshift.prompt_files import read_preferences, read_prompts
+from rewardshift.prompt_files import Preference, read_preferences, read_prompts
 from rewardshift.sources.hub import StrPath
 
 from .align_head import HeadFlags, HeadToMake
@@ -20,9 +20,6 @@ from .options import LogFlags, option
 from .program import importing
 from .render import amount, stdout
 from .reward_names import REWARDS, require_judge, reward_named
-
-if TYPE_CHECKING:
-    from rewardshift.train.pairs import Pair, PairOptions
 
 _SAMPLING = "Sampling preferences"
 _USUAL_REWARD = "vader"
@@ -112,6 +109,10 @@ class PairFlags:
         others = [n for n, value in vars(self).items() if value is not None and n not in of_texts]
         if others:
             raise ValueError(f"--from-shift compares no responses: leave out --{others[0]}")
+
+    def preferred(self) -> list[Preference] | None:
+        """The user's preferences."""
+        return None if self.preferences is None else read_preferences(self.preferences)
 
     def asked(self) -> list[str] | None:
         """The user's prompts; None are the built-in ones."""
@@ -267,8 +268,9 @@ def align(
         require_train()
         from rewardshift.train.align import AlignOptions
         from rewardshift.train.align import align as train
+        from rewardshift.train.corpus import everyday_prompts
         from rewardshift.train.dial import Facts, write_user_dial
-        from rewardshift.train.pairs import PairOptions
+        from rewardshift.train.pairs import PairOptions, as_tokens, sample_pairs
 
     places = _Places.of(reference, destination, run, about.dial, own)
     reward = flags.reward or _USUAL_REWARD
@@ -276,15 +278,22 @@ def align(
     shift = own.shift()
     if shift is not None:
         flags.require_texts_only()
+    preferred, asked = flags.preferred(), flags.asked()
     path = local_path(places.reference)
     places.adapter.parent.mkdir(parents=True, exist_ok=True)
     lengths = {n: v for n, v in {"rank": rank, "epochs": epochs}.items() if v is not None}
     head = HeadToMake(path, places.adapter, places.run, beta=beta, seed=seed, lengths=lengths)
     if shift is not None:
-        head.learn_shift(*shift, flags.asked(), **flags.sampling())
+        head.learn_shift(*shift, asked, **flags.sampling())
         return
     sampling = PairOptions(seed=seed, **flags.sampling())
-    pairs = _pairs(path, flags, places.run, sampling)
+    if preferred is not None:
+        with Decoder(path, n_ctx=256) as decoder:
+            pairs = as_tokens(preferred, decoder)
+    else:
+        scored_by = reward_named(reward, flags.question, flag="--reward")
+        asked = asked or everyday_prompts(sampling.prompts, seed)
+        pairs = sample_pairs(path, asked, scored_by, places.run / "pairs.jsonl", sampling)
     preferred_by = reward if flags.preferences is None else flags.preferences.name
     if own.head:
         head.learn_preferences(pairs, preferred_by)
@@ -315,19 +324,6 @@ def align(
         facts=facts,
     )
     stdout().print(f"the dial {dial.name}: --shift {dial.name}; its card: {card}", soft_wrap=True)
-
-
-def _pairs(path: Path, flags: PairFlags, run: Path, sampling: "PairOptions") -> "list[Pair]":
-    """The pairs that a user brings, or those of responses that a reward compares."""
-    from rewardshift.train.corpus import everyday_prompts
-    from rewardshift.train.pairs import as_tokens, sample_pairs
-
-    if flags.preferences is not None:
-        with Decoder(path, n_ctx=256) as decoder:
-            return as_tokens(read_preferences(flags.preferences), decoder)
-    scored_by = reward_named(flags.reward or _USUAL_REWARD, flags.question, flag="--reward")
-    asked = flags.asked() or everyday_prompts(sampling.prompts, sampling.seed)
-    return sample_pairs(path, asked, scored_by, run / "pairs.jsonl", sampling)
 
 
 def _command_of(flags: PairFlags, about: DialFlags, places: _Places, **options: float | int) -> str:
