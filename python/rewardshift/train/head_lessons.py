@@ -200,7 +200,8 @@ class PreferenceLesson:
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def measure(self, head: ShiftHead) -> dict[str, float]:
         """DPO's loss, and the share of pairs whose better response has more implicit reward."""
-        margins = torch.cat([self._margins(head, pair[None]) for pair in self._held]).double()
+        pairs = self._held[:, None]
+        margins = torch.cat([self._margins(head, pair) for pair in pairs]).double()
         return {
             "loss": float(-F.logsigmoid(self._options.beta * margins).mean()),
             "accuracy": float((0.5 + 0.5 * margins.round(decimals=4).sign()).mean()),

@@ -25,7 +25,7 @@ ARCHITECTURE = "rewardshift-head"
 _LEVELS = 127  # of the larger sign
 
 
-class ShiftHead(nn.Module):
+class ShiftHead(nn.Module):  # type: ignore[misc]
     """What a state says of tokens; of those that no position knows, nothing: 0."""
 
     def __init__(

@@ -106,7 +106,7 @@ class States:
         """What tells them from others."""
         digest = hashlib.sha256()
         for field in fields(self):
-            digest.update(np.ascontiguousarray(getattr(self, field.name)))
+            digest.update(getattr(self, field.name).tobytes())
         return digest.hexdigest()
 
     @classmethod
