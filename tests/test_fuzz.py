@@ -345,6 +345,14 @@ REFUSED: dict[str, tuple[str, Callable[[GgufFile], object], str]] = {
         *("bert", lambda f: f.entries.remove(f.find("tokenizer.ggml.seperator_token_id"))),
         "wants a token for the end",
     ),
+    "a delta net without projections": (
+        *("qwen35moe", lambda f: f.drop("attn_qkv")),
+        "has no blk.0.attn_qkv.weight, which its state is made of",
+    ),
+    "a delta net without a gate": (
+        *("qwen3next", lambda f: f.drop("attn_gate")),
+        "has no blk.0.attn_gate.weight, which its state is made of",
+    ),
     "an adapter's numbered type": (
         *("llama-lora", lambda f: PUT(f, "general.type", U32, 3)),
         "no text under general.type",

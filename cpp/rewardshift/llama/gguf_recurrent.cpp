@@ -66,6 +66,24 @@ class States {
             "ssm.state_size times ssm.time_step_rank (" + std::to_string(wanted) + ")");
     const std::string interval = "full_attention_interval";
     require(!has(interval) || value(interval) > 0, interval, "positive");
+    require_delta_projections();
+  }
+
+  /// llama.cpp loads a layer without them, and evaluates it all the same. A file that is a part of
+  /// a model may have the rest of a layer in another part.
+  void require_delta_projections() const {
+    constexpr std::string_view kOfEachLayer = "ssm_conv1d.weight";
+    if (file_.short_natural("split.count").value_or(0) > 1) return;
+    for (const GgufTensor& tensor : file_.tensors()) {
+      if (!tensor.name.ends_with(kOfEachLayer)) continue;
+      const std::string layer(tensor.name, 0, tensor.name.size() - kOfEachLayer.size());
+      const bool is_in_one =
+          architecture_ == "qwen3next" && file_.has_tensor(layer + "ssm_in.weight");
+      const bool has_qkv = file_.has_tensor(layer + "attn_qkv.weight");
+      if (has_qkv ? file_.has_tensor(layer + "attn_gate.weight") : is_in_one) continue;
+      file_.refuse("has no " + layer + (has_qkv ? "attn_gate" : "attn_qkv") +
+                   ".weight, which its state is made of");
+    }
   }
 
   void require_convolution() const {
