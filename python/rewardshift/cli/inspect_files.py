@@ -9,9 +9,9 @@ import typer
 
 from rewardshift import _core
 from rewardshift.errors import ModelLoadError, VocabularyMismatchError
-from rewardshift.loading.models import load_model, name_for_core
+from rewardshift.loading.models import load_model
 from rewardshift.loading.vocabularies import LEAST_SHARE, different, map_between, usual_share
-from rewardshift.sources.hub import StrPath, local_path
+from rewardshift.sources.hub import StrPath
 
 from .command import command
 from .encode import print_json
@@ -42,8 +42,8 @@ def inspect(
     Exits with 1 if several are given and one cannot be decoded with.
     """
     output.set_up_log()
-    paths = [local_path(file) for file in files]
-    heads = [InspectedHead.of(path) for path in paths if _core.is_head_file(name_for_core(path))]
+    paths = [Path(file) for file in files]
+    heads = [InspectedHead.of(path) for path in paths if InspectedHead.is_one(path)]
     models = [_Inspected.of(p) for p in paths if p not in {head.path for head in heads}]
     misfits = [f"{model.path}: {model.unusable}" for model in models if model.unusable is not None]
     misfits += filter(None, (head.misfit(models[0].model) for head in heads if models))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rewardshift import _core
 from rewardshift.loading.models import name_for_core
+from rewardshift.sources.hub import local_path
 
 from .render import amount
 
@@ -21,11 +22,18 @@ class InspectedHead:
 
     path: Path
     file: _core.HeadFile
+    bytes: int
+
+    @staticmethod
+    def is_one(path: Path) -> bool:
+        """Whether a file, or what a name on the hub stands for, is a head."""
+        return _core.is_head_file(name_for_core(local_path(path)))
 
     @classmethod
     def of(cls, path: Path) -> InspectedHead:
         """Reads it."""
-        return cls(path, _core.read_head(name_for_core(path)))
+        file = local_path(path)
+        return cls(path, _core.read_head(name_for_core(file)), file.stat().st_size)
 
     def misfit(self, target: _core.Model) -> str | None:
         """Why it is not for this target; None if it may be."""
@@ -57,4 +65,4 @@ class InspectedHead:
             yield "made for", self.file.target
         yield "features", f"{head.feature_size}, through {head.rank}"
         yield "vocabulary", f"{head.vocab_size} tokens"
-        yield "size", amount(self.path.stat().st_size, "B")
+        yield "size", amount(self.bytes, "B")
