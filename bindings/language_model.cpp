@@ -15,6 +15,7 @@
 #include "rewardshift/llama/context.h"
 #include "rewardshift/shift/cost_curve.h"
 #include "rewardshift/table_model.h"
+#include "rewardshift/told_features.h"
 
 namespace rewardshift::bindings {
 
@@ -62,17 +63,7 @@ Rows bound_features(LanguageModel& model, const Histories& histories) {
   for (const auto& [sequence, tokens, n_rows] : histories) {
     requests.push_back({sequence, tokens, n_rows});
   }
-  const auto is_told = [&](const LogitsRequest& request) {
-    return request.n_rows == 0 || !model.features(request).empty();
-  };
-  if (!std::ranges::all_of(requests, is_told)) {
-    run_interruptibly([&] { return model.logits(requests); });
-  }
-  std::vector<const float*> rows;
-  for (const LogitsRequest& request : requests) {
-    const auto told = model.features(request);
-    rows.insert(rows.end(), told.begin(), told.end());
-  }
+  const auto rows = run_interruptibly([&] { return features_of(model, requests); });
   return copy_rows(rows, static_cast<int>(model.feature_size()));
 }
 

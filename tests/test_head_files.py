@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rewardshift import Decoder, ModelLoadError, Shift, _core
+from rewardshift.rewards import ImplicitReward
 from tests.support import numpy_forward, precision
 from tests.support.engine import EXACT, tokens_of
 from tests.support.enumerate_law import goal
@@ -134,6 +135,20 @@ def test_a_head_has_a_strength_of_its_own(files: Files, tmp_path: Path) -> None:
             score = decoder.score(tokens[:4], tokens[4:])
             wanted = decoder.score(tokens[:4], tokens[4:], strength=expected)
             np.testing.assert_array_equal(score.goal_logprobs, wanted.goal_logprobs)
+
+
+def test_whose_reward_it_is_must_be_said_of_a_head_beside_a_pair(
+    files: Files, tmp_path: Path
+) -> None:
+    model, q, r = (files.model(seed=seed) for seed in (0, 1, 2))
+    ours = Shift(head=head_for(model).write(tmp_path / "head.gguf"))
+    shifts = {"ours": ours, "theirs": Shift(q.path, r.path)}
+    with Decoder(model.path, shifts=shifts, progress=False, **EXACT) as decoder:
+        with pytest.raises(ValueError, match="there is no 'draft' here"):
+            ImplicitReward(decoder)
+        both = [ImplicitReward(decoder, shift=name)([("a", "b a")]) for name in shifts]
+    with Decoder(model.path, shift=ours, progress=False, **EXACT) as alone:
+        assert ImplicitReward(alone)([("a", "b a")]) == pytest.approx(both[0], abs=1e-4)
 
 
 def without(name: str) -> dict[str, object]:

@@ -50,4 +50,21 @@ class ToldFeatures {
   std::vector<const float*> features_;
 };
 
+/// The features behind the rows of these requests, one pointer each. A model whose latest call was
+/// not about all of them is asked.
+inline std::vector<const float*> features_of(LanguageModel& model,
+                                             std::span<const LogitsRequest> requests) {
+  const auto is_told = [&model](const LogitsRequest& request) {
+    return request.n_rows == 0 || !model.features(request).empty();
+  };
+  if (!std::ranges::all_of(requests, is_told)) model.logits(requests);
+  std::vector<const float*> features;
+  for (const LogitsRequest& request : requests) {
+    if (request.n_rows == 0) continue;
+    const auto told = model.features(request);
+    features.insert(features.end(), told.begin(), told.end());
+  }
+  return features;
+}
+
 }  // namespace rewardshift

@@ -92,7 +92,7 @@ class ShiftReaders:
         return (self.draft,) if self.reference is None else (self.draft, self.reference)
 
     def log_ratio(self, by_reader: Sequence[Values]) -> Values:
-        """What it says of a token, of what readers say: log q - log r; of a head, lambda itself."""
+        """What it says of a token, of what readers say: log q - log r; a head says that itself."""
         if self.reference is None:
             return by_reader[self.draft]
         return by_reader[self.draft] - by_reader[self.reference]

@@ -15,8 +15,9 @@ void Judge::judge(Request& request, std::span<const Token> drafts, Rows rows, Ju
   if (request.params.rule == Rule::paper || request.params.paper_distance) {  // Z decides, or would
     out.normalisers.resize(terms_.size());
     out.goal = goal(terms_, shaping, workspace_, out.weights, out.normalisers);
-    normalise_heads(request, out, shaping.temperature);
-    out.goal.log_z = log_z(out.goal.log_normaliser, terms_, out.normalisers);
+    if (normalise_heads(request, out, shaping.temperature)) {
+      out.goal.log_z = log_z(out.goal.log_normaliser, terms_, out.normalisers);
+    }
   } else {
     const Shaped shaped = shape(terms_, shaping, workspace_, out.weights);
     out.goal.weights = {out.weights, shaped.sum};
@@ -41,12 +42,16 @@ void Judge::tell(const Request& request, Token token, Judged& judged, bool wants
   judged.goal.log_z = log_z(judged.goal.log_normaliser, terms_, judged.normalisers);
 }
 
-void Judge::normalise_heads(const Request& request, Judged& judged, double temperature) {
+/// Whether there are any.
+bool Judge::normalise_heads(const Request& request, Judged& judged, double temperature) {
+  bool has_heads = false;
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
     if (!panel_->is_head(request.goal[part].reader)) continue;
     judged.normalisers[part] =
         head_normalisers(judged.rows.front(), judged.rows[part], temperature);
+    has_heads = true;
   }
+  return has_heads;
 }
 
 LogNormalisers Judge::head_normalisers(std::span<const float> target, std::span<const float> head,

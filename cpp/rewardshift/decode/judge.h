@@ -42,7 +42,7 @@ class Judge {
   Weights ungreedy(Request& request, std::span<const Token> drafts, const Judged& judged);
 
  private:
-  void normalise_heads(const Request& request, Judged& judged, double temperature);
+  bool normalise_heads(const Request& request, Judged& judged, double temperature);
   void set_terms(const Request& request, const Judged& judged);
   [[noreturn]] void blame(const Request& request, std::size_t drafts, const Judged& judged) const;
 

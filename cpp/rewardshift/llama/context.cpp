@@ -240,14 +240,14 @@ void Context::answer(std::span<const LogitsRequest> requests) {
 /// None of the rows is wanted but of the last such call's. A batch that tells features makes logits
 /// of all its tokens: those of no row come before it.
 void Context::evaluate_all(std::span<const LogitsRequest> requests, std::span<Pending> rest) {
-  std::size_t rowless = 0;
+  std::size_t before = 0;
   if (feature_size_ > 0) {
     const auto wanted =
         std::ranges::stable_partition(rest, [](const Pending& p) { return !p.row.has_value(); });
-    rowless = rest.size() - wanted.size();
+    before = rest.size() - wanted.size();
   }
-  evaluate_in_batches(requests, rest.first(rowless));
-  evaluate_in_batches(requests, rest.subspan(rowless));
+  evaluate_in_batches(requests, rest.first(before));
+  evaluate_in_batches(requests, rest.subspan(before));
 }
 
 /// In as few batches as fit.

@@ -1,10 +1,10 @@
 #include "rewardshift/shift/head_model.h"
 
-#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
 #include "rewardshift/history.h"
+#include "rewardshift/told_features.h"
 
 namespace rewardshift {
 
@@ -24,16 +24,7 @@ HeadModel::HeadModel(LanguageModel& target, std::shared_ptr<const Bottleneck> he
 
 std::span<const float* const> HeadModel::logits(std::span<const LogitsRequest> requests) {
   check_requests(requests, *this);
-  const auto is_told = [this](const LogitsRequest& request) {
-    return request.n_rows == 0 || !target_->features(request).empty();
-  };
-  if (!std::ranges::all_of(requests, is_told)) target_->logits(requests);
-  std::vector<const float*> features;
-  for (const LogitsRequest& request : requests) {
-    if (request.n_rows == 0) continue;
-    const auto told = target_->features(request);
-    features.insert(features.end(), told.begin(), told.end());
-  }
+  const auto features = features_of(*target_, requests);
   head_->rows(features, values_);
   rows_.clear();
   for (std::size_t i = 0; i < features.size(); ++i) {

@@ -27,6 +27,10 @@ _LEAST_ACCURACY, _FEWEST_PAIRS = 0.65, 30
 _LEAST_KL = 0.01
 _FEWEST = 20
 """Of less, the 5th and the 95th percentile are made up beside the least and the greatest."""
+_COST_OF_A_HEAD = (
+    "A head needs no second model: aligned decoding takes as long as plain, and a little for the "
+    "head."
+)
 _FAR = 0.05
 """Total variation a position, from which on the paper's rule is another law."""
 
@@ -56,7 +60,7 @@ def verdict(report: PairReport, *, temperature: float) -> Verdict:
             _on_text(report),
             *_on_vocabulary(report),
             _on_alignment(report),
-            *(_on_head() if report.costs is None else _on_pair(report, report.costs, temperature)),
+            *_on_cost(report, temperature),
         ),
     )
 
@@ -149,13 +153,10 @@ def _on_vocabulary(report: PairReport) -> tuple[str, ...]:
     return (f"{said}; others are weighed by their pieces in it.",)
 
 
-def _on_head() -> tuple[str, ...]:
-    said = "A head needs no second model: aligned decoding takes as long as plain, and a little"
-    return (f"{said} for the head.",)
-
-
-def _on_pair(report: PairReport, costs: Costs, temperature: float) -> tuple[str, ...]:
-    return _on_paper(report), _on_speed(report, costs, temperature)
+def _on_cost(report: PairReport, temperature: float) -> tuple[str, ...]:
+    if report.costs is None:
+        return (_COST_OF_A_HEAD,)
+    return _on_paper(report), _on_speed(report, report.costs, temperature)
 
 
 def _on_paper(report: PairReport) -> str:

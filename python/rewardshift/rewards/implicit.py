@@ -48,8 +48,8 @@ class ImplicitReward:
         self._decoder = decoder
         self._draft_system = draft_system
         self._shift = shift
-        only = next(iter(decoder.shifts.values()), None)
-        is_head = only is not None and only.head is not None
+        shifts = list(decoder.shifts.values())
+        is_head = len(shifts) == 1 and shifts[0].head is not None
         if shift is None and (is_head or decoder.has_own_vocabulary("draft")):
             self._shift = next(iter(decoder.shifts))
         elif shift is None:
