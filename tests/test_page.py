@@ -103,6 +103,8 @@ def page(open_page: Opener) -> Page:
 
 
 def ask(page: Page, message: str) -> None:
+    """Asks as soon as one can: a page that has just been opened does not know its server yet."""
+    expect(page.locator("#send")).to_be_enabled()
     page.locator("#question").fill(message)
     page.keyboard.press("Enter")
 

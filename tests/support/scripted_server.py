@@ -154,6 +154,7 @@ class ScriptedServer:
         return error(401, "give a key")
 
     async def _props(self, request: Request) -> Response:
+        await asyncio.sleep(0.1)  # so that a test that asks before the page can fails everywhere
         return self._refused(request) or JSONResponse(self.props)
 
     async def _chat(self, request: Request) -> Response:
