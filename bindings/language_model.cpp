@@ -105,6 +105,8 @@ void register_language_model(nb::module_& m) {
       .def("logits", bound_logits, "histories"_a,
            "Logits of the last n positions of (sequence, tokens, n) histories: float32 of shape "
            "(sum of n, vocab_size).")
+      .def("drafted_logits", drafted_logits, "histories"_a, "drafts"_a,
+           "The same, where of each history so many last tokens may be taken back soon.")
       .def_prop_ro("feature_size", &LanguageModel::feature_size,
                    "Values of a feature; 0 where the model tells none.")
       .def("features", bound_features, "histories"_a,
@@ -169,14 +171,6 @@ void register_language_model(nb::module_& m) {
             new (self) Context(std::move(model), options, std::move(pool), &interrupted);
           },
           "model"_a, "options"_a, "pool"_a)
-      .def(
-          "logits",
-          [](Context& self, const Histories& histories, const std::vector<int>& drafts) {
-            return drafted_logits(self, histories, drafts);
-          },
-          "histories"_a, "drafts"_a = std::vector<int>{},
-          "As LanguageModel's. `drafts` says of each history how many of its last tokens may be "
-          "taken back soon.")
       .def(
           "apply",
           [](Context& self, std::shared_ptr<Adapter> adapter, float scale) {

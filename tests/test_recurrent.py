@@ -61,7 +61,7 @@ def compare(
 def evaluated(context: _core.Context, *asked: History, drafts: Sequence[int] = ()) -> int:
     """How many tokens it took to answer."""
     before = context.evaluated_tokens
-    context.logits([(s, [int(t) for t in tokens], n) for s, tokens, n in asked], drafts)
+    context.drafted_logits([(s, [int(t) for t in tokens], n) for s, tokens, n in asked], drafts)
     return context.evaluated_tokens - before
 
 
@@ -114,7 +114,7 @@ def test_any_walk_through_histories_is_answered_right(
     context = open_context(model, n_ctx=120, n_seq_max=3, n_batch=n_batch)
     for call in calls:
         asked = [history for history, _ in call]
-        got = context.logits(asked, [drafts for _, drafts in call])
+        got = context.drafted_logits(asked, [drafts for _, drafts in call])
         compare(got, model, oracles, *asked)
 
 
@@ -189,6 +189,36 @@ def test_going_back_into_a_block_reads_again_from_where_it_began(
         if arch in SNAPSHOTS:
             to_read_again = 0
     check(context, model, oracles, (0, history, 3))
+
+
+@pytest.mark.parametrize("arch", SNAPSHOTS)
+def test_a_sequence_that_ends_before_others_of_its_batch_goes_back_right(
+    files: Files, oracles: Oracles, arch: str
+) -> None:
+    """llama.cpp reads such a batch in parts, and the later ones may move the state that the first
+    left, away from its snapshots."""
+    model = files.recurrent(arch)
+    context = open_context(model, n_ctx=120, n_seq_max=3)
+    rows(context, (0, [10, 8], 0))
+    rows(context, (1, [3, 4], 0))
+    rows(context, (2, [10, 3, 3, 3], 0), (0, [10, 8, 7, 3], 0), (1, [3, 3, 3, 3, 3], 0))
+    check(context, model, oracles, (0, [10, 8, 7, 3], 1))
+
+
+@pytest.mark.parametrize("arch", SNAPSHOTS)
+@pytest.mark.parametrize("sequences", [(0, 1, 2), (0, 2, 4), (3,)])
+def test_sequences_of_equal_blocks_all_go_back_at_no_cost(
+    files: Files, oracles: Oracles, arch: str, sequences: tuple[int, ...]
+) -> None:
+    model = files.recurrent(arch)
+    context = open_context(model)
+    histories = {s: tokens_of(20, s) for s in sequences}
+    rows(context, *((s, h[:-1], 0) for s, h in histories.items()))
+    for step in range(4):
+        asked = [(s, [*h, *tokens_of(4, step)], 5) for s, h in histories.items()]
+        assert evaluated(context, *asked, drafts=[4] * len(asked)) == 5 * len(asked)
+        check(context, model, oracles, *asked)
+        histories = {s: [*h, tokens_of(4, step)[0], 11] for s, h in histories.items()}
 
 
 @pytest.mark.parametrize("arch", SNAPSHOTS)
