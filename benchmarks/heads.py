@@ -132,18 +132,18 @@ def rows(args: argparse.Namespace) -> None:
     stdout().print(table("a row of a head", ["tokens", "rank", "ms"], lines, note=note))
 
 
-def random_head(tokens: int, width: int, rank: int) -> _core.HeadModel:
+def random_head(tokens: int, width: int, rank: int) -> _core.ShiftHeadModel:
     """A head on a target of one state."""
     draw = np.random.default_rng(rank)
     features = draw.normal(size=(1, width)).astype(np.float32)
     target = TableModel(np.zeros((1, tokens), np.float32), features=features)
-    head = _core.Head(
+    head = _core.ShiftHead(
         draw.normal(size=(rank, width)).astype(np.float32),
         np.zeros(rank, np.float32),
         draw.integers(-127, 128, size=(rank, tokens)).astype(np.int8),
         np.full(tokens, 1e-3, np.float32),
     )
-    return _core.HeadModel(target, head)
+    return _core.ShiftHeadModel(target, head)
 
 
 def seconds(work: Callable[[], object]) -> float:

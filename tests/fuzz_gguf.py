@@ -78,7 +78,9 @@ def roles_of(path: Path, seed: Seed) -> dict[str, object]:
     """Arguments of a Decoder with a file in every role that it can have."""
     if seed.base is None:
         return {"target": path, "draft": path, "reference": path}
-    if seed.is_head:
+    if seed.head == "base":
+        return {"target": seed.base, "base": path}
+    if seed.head == "shift":
         return {"target": seed.base, "shift": rewardshift.Shift(head=path), "base": seed.base}
     return {"target": seed.base, "reference": seed.base, "draft_lora": path}
 

@@ -27,7 +27,7 @@ from rewardshift.cli.app import app
 from rewardshift.cli.file_types import file_type
 from rewardshift.cli.origins import OriginTracker, pieces
 from rewardshift.results import TokenInfo
-from tests.support.heads import Head
+from tests.support.heads import BaseHead, Head
 from tests.support.mutate_gguf import GgufFile
 from tests.support.precision import DOUBLE
 from tests.support.tiny_encoder import EncoderSpec, write_encoder
@@ -729,6 +729,20 @@ def test_inspect_tells_what_a_head_is_and_whose(
     told = json.loads(misfit.out)
     assert [file["architecture"] for file in told["files"]] == ["llama", "head"]
     assert "is a head for a target of 7 tokens" in told["problems"][0]
+    base = BaseHead.random(facts.embedding_size, facts.vocab_size, known=9)
+    drafts = run("inspect", base.write(tmp_path / "base.gguf"))
+    assert "drafts for its target: --base FILE" in drafts.out
+    assert "of which it drafts 9" in drafts.out
+
+
+def test_a_head_drafts_where_it_is_the_base(
+    run: Callable[..., Outcome], trio: Trio, tmp_path: Path
+) -> None:
+    facts = Decoder(trio.target, n_ctx=64, progress=False)._models["target"].facts
+    base = BaseHead.random(facts.embedding_size, facts.vocab_size).write(tmp_path / "base.gguf")
+    asked = ("generate", "--json", "-n", "12", "-K", "3", "--seed", "1", "ab cd")
+    told = json.loads(run(*asked, "--target", trio.target, "--base", base).out)
+    assert told["statistics"]["drafted"] > 0
 
 
 def test_inspect_of_what_is_no_gguf_fails(

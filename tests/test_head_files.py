@@ -158,13 +158,13 @@ def without(name: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"kind": "base"}, "a head of a kind that is not known here: 'base'"),
+        ({"kind": "mood"}, "a head of a kind that is not known here: 'mood'"),
         (without("rank"), "no rewardshift-head.rank of at least 1"),
         ({"rank": 0}, "no rewardshift-head.rank of at least 1"),
         ({"rank": 7}, "no tensor down.weight of type f32"),
         (without("up.weight"), "no tensor up.weight of type i8"),
         ({"up.weight": np.zeros((3, 12), np.float32)}, "no tensor up.weight of type i8"),
-        ({"up.scale": np.full(12, np.nan, np.float32)}, "not all finite"),
+        ({"up.scale": np.full(12, np.nan, np.float32)}, "up is not finite everywhere"),
         ({"vocab_size": 2**31}, "no tensor up.weight"),
         ({"strength": float("inf")}, "strength is not finite"),
     ],

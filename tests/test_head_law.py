@@ -131,7 +131,7 @@ def test_tokens_and_scores_tell_what_the_head_says(temperature: float) -> None:
     target = TableModel(logits, order=1, features=features)
     head = Head.random(4, 5)
     with Decoder.from_models(
-        target, shifts={"ours": _core.HeadModel(target, head.core())}
+        target, shifts={"ours": _core.ShiftHeadModel(target, head.core())}
     ) as decoder:
         completion = decoder.generate(
             [1], max_tokens=6, seed=1, strength=1.5, temperature=temperature
@@ -169,6 +169,6 @@ def test_tokens_and_scores_tell_what_the_head_says(temperature: float) -> None:
 def test_a_head_for_another_target_is_refused() -> None:
     target = TableModel(np.zeros((3, 3), "f4"), order=1, features=np.zeros((3, 2), "f4"))
     with pytest.raises(ValueError, match="features of 4 values, and this one's have 2"):
-        _core.HeadModel(target, Head.random(4, 3).core())
+        _core.ShiftHeadModel(target, Head.random(4, 3).core())
     with pytest.raises(ValueError, match="a target of 5 tokens, and this one has 3"):
-        _core.HeadModel(target, Head.random(2, 5).core())
+        _core.ShiftHeadModel(target, Head.random(2, 5).core())

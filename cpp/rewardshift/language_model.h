@@ -107,7 +107,8 @@ class LanguageModel {
   virtual std::size_t feature_size() const { return 0; }
 
   /// The features behind the rows of a request, one pointer each, where the latest call of logits()
-  /// was asked for these rows of this history; else none. They live as long as its rows.
+  /// about its sequence, or another, was asked for these rows of this history or of one that goes
+  /// on from it; else none. They live until the sequence's next call.
   virtual std::span<const float* const> features(const LogitsRequest& request) const {
     static_cast<void>(request);
     return {};

@@ -58,7 +58,7 @@ std::span<const float* const> TableModel::logits(std::span<const LogitsRequest> 
       features.push_back(facts_.features.data() + state * feature_size_);
     }
   }
-  if (feature_size_ > 0) told_.tell(requests, features);
+  if (feature_size_ > 0) told_.tell(requests, features, feature_size_);
   evaluated_ += rows_.size();
   batches_ += rows_.empty() ? 0 : 1;
   return rows_;

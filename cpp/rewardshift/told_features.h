@@ -1,4 +1,4 @@
-// The features that one call of LanguageModel::logits() told, found by whose they are.
+// The features that calls of LanguageModel::logits() told, found by whose they are.
 #pragma once
 
 #include <algorithm>
@@ -10,30 +10,45 @@
 
 namespace rewardshift {
 
+/// What the latest call about each sequence told.
 class ToldFeatures {
  public:
-  /// Those of a call: a pointer for each row of its requests, in their order.
-  void tell(std::span<const LogitsRequest> requests, std::span<const float* const> features) {
-    clear();
-    features_.assign(features.begin(), features.end());
-    std::size_t end = 0;
+  /// Of sequences that are asked about anew.
+  void forget(std::span<const LogitsRequest> requests) {
+    std::erase_if(told_, [requests](const Told& told) {
+      return std::ranges::count(requests, told.sequence, &LogitsRequest::sequence) > 0;
+    });
+  }
+
+  void forget() { told_.clear(); }
+
+  /// Copies those of a call: a pointer to `size` values for each row of its requests, in their
+  /// order.
+  void tell(std::span<const LogitsRequest> requests, std::span<const float* const> features,
+            std::size_t size) {
+    forget(requests);
     for (const LogitsRequest& request : requests) {
       const auto n_rows = static_cast<std::size_t>(request.n_rows);
-      end += n_rows;
-      told_.push_back(
-          {request.sequence, {request.tokens.begin(), request.tokens.end()}, end, n_rows});
+      if (n_rows == 0) continue;
+      Told& told = told_.emplace_back(request.sequence);
+      told.tokens.assign(request.tokens.begin(), request.tokens.end());
+      told.values.reserve(n_rows * size);
+      for (const float* feature : features.first(n_rows)) {
+        told.values.insert(told.values.end(), feature, feature + size);
+      }
+      for (std::size_t i = 0; i < n_rows; ++i) told.rows.push_back(told.values.data() + i * size);
+      features = features.subspan(n_rows);
     }
   }
 
-  void clear() { told_.clear(); }
-
-  /// As LanguageModel::features().
+  /// As LanguageModel::features(); a branch of a history may lie in another sequence.
   std::span<const float* const> of(const LogitsRequest& request) const {
-    const auto wanted = static_cast<std::size_t>(request.n_rows);
-    for (const Told& told : told_) {
-      if (told.sequence != request.sequence || told.n_rows < wanted) continue;
-      if (!std::ranges::equal(told.tokens, request.tokens)) continue;
-      return std::span(features_).subspan(told.end - wanted, wanted);
+    for (const bool is_own : {true, false}) {
+      for (const Told& told : told_) {
+        if ((told.sequence == request.sequence) == is_own && told.knows(request)) {
+          return told.rows_of(request);
+        }
+      }
     }
     return {};
   }
@@ -41,23 +56,41 @@ class ToldFeatures {
  private:
   struct Told {
     int sequence;
-    std::vector<Token> tokens;
-    std::size_t end;  ///< in features_
-    std::size_t n_rows;
+    std::vector<Token> tokens = {};
+    std::vector<float> values = {};
+    std::vector<const float*> rows = {};  ///< the last one is after all tokens
+
+    std::size_t rowless() const { return tokens.size() - rows.size(); }
+
+    bool knows(const LogitsRequest& request) const {
+      const std::size_t size = request.tokens.size();
+      return size <= tokens.size() &&
+             size - static_cast<std::size_t>(request.n_rows) >= rowless() &&
+             std::ranges::equal(std::span(tokens).first(size), request.tokens);
+    }
+
+    std::span<const float* const> rows_of(const LogitsRequest& request) const {
+      const auto n_rows = static_cast<std::size_t>(request.n_rows);
+      return std::span(rows).subspan(request.tokens.size() - n_rows - rowless(), n_rows);
+    }
   };
 
   std::vector<Told> told_;
-  std::vector<const float*> features_;
 };
 
-/// The features behind the rows of these requests, one pointer each. A model whose latest call was
-/// not about all of them is asked.
+/// The features behind the rows of these requests, one pointer each. A model is asked about those
+/// that it has not told lately.
 inline std::vector<const float*> features_of(LanguageModel& model,
                                              std::span<const LogitsRequest> requests) {
-  const auto is_told = [&model](const LogitsRequest& request) {
-    return request.n_rows == 0 || !model.features(request).empty();
+  const auto untold = [&] {
+    std::vector<LogitsRequest> found;
+    for (const LogitsRequest& request : requests) {
+      if (request.n_rows > 0 && model.features(request).empty()) found.push_back(request);
+    }
+    return found;
   };
-  if (!std::ranges::all_of(requests, is_told)) model.logits(requests);
+  if (const auto missing = untold(); !missing.empty()) model.logits(missing);
+  if (!untold().empty()) model.logits(requests);  // what another sequence had told was overwritten
   std::vector<const float*> features;
   for (const LogitsRequest& request : requests) {
     if (request.n_rows == 0) continue;

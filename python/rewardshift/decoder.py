@@ -95,7 +95,8 @@ class Decoder(Conversing):
                 (``rewardshift shifts`` lists them); a ``Shift``, which is named "shift"; or
                 several of these.
             shifts: Likewise, ``Shift`` by name.
-            base: GGUF file of a small model like the target, which drafts and shifts nothing.
+            base: GGUF file of a small model like the target, or of a head on it, which drafts and
+                shifts nothing.
             refined_tokens: How many of the target's most probable tokens models of other
                 vocabularies weigh by all of their pieces there, as far as each has a share of 0.003
                 of the target's mass; other tokens that they lack count by their first piece. Part
@@ -236,7 +237,7 @@ class Decoder(Conversing):
             ValueError: If there is no such reader.
         """
         _ = self._engine.core  # closed?
-        alone = [r.name for r in self._engine.panel.readers if r.role != "head"]
+        alone = [r.name for r in self._engine.panel.readers if r.head is None and r.role != "head"]
         if role not in alone:
             raise ValueError(f"there is no {shown(role)} here, only {', '.join(alone)}")
         return self._of_reader(self, role)

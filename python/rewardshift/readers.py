@@ -47,7 +47,7 @@ class Pair(Generic[Source]):
     reference: Source | None
     strength: float = 1.0
     lora: Lora | None = None
-    head: _core.Head | None = None
+    head: _core.ShiftHead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Reader(Generic[Source]):
         role: What it is to the shifts; a base only drafts.
         source: What evaluates; readers of one source share its weights.
         lora: What is added to them.
-        head: What reads the source's features in place of its logits.
+        head: What reads the source's features in place of its logits: a shift's, or a base.
         vocabulary: What the target's tokens are in its own vocabulary; None where that is the
             target's.
     """
@@ -68,7 +68,7 @@ class Reader(Generic[Source]):
     role: ReaderRole
     source: Source
     lora: Lora | None = None
-    head: _core.Head | None = None
+    head: _core.ShiftHead | _core.BaseHead | None = None
     vocabulary: _core.VocabularyMap | None = None
 
 
@@ -127,9 +127,10 @@ class Panel(Generic[Source]):
 
     @property
     def draft(self) -> int | None:
-        """Whom "the draft" means: that of the only shift, or what drafts where nothing shifts."""
+        """Whom "the draft" means: that of the only shift, or the model that drafts without one."""
         if not self.shifts:
-            return self.base
+            is_model = self.base is not None and self.readers[self.base].head is None
+            return self.base if is_model else None
         only = self.only_shift
         return None if only is None or only.reference is None else only.draft
 
@@ -189,7 +190,7 @@ AnyPanel = Panel[Any]
 
 
 def panel_of(
-    target: Source, pairs: Mapping[str, Pair[Source]], base: Source | None, *, base_name: str
+    target: Source, pairs: Mapping[str, Pair[Source]], base: Reader[Source] | None
 ) -> Panel[Source]:
     """The readers that a target, its shifts and a base need.
 
@@ -198,8 +199,7 @@ def panel_of(
     Args:
         target: What is sampled from.
         pairs: The shifts, by name.
-        base: What drafts apart from them.
-        base_name: What that is called, if it is a reader of its own.
+        base: What drafts apart from them, as it would be a reader of its own.
     """
     readers: list[Reader[Source]] = [Reader("target", "target", target)]
     is_one = len(pairs) == 1
@@ -224,8 +224,8 @@ def panel_of(
     for number, (name, pair) in enumerate(pairs.items(), start=1):
         reference_number = None if pair.reference is None else number_of(pair.reference)
         shifts[name] = ShiftReaders(number, reference_number, pair.strength)
-    base_number = None if base is None else number_of(base)
+    base_number = None if base is None or base.head is not None else number_of(base.source)
     if base is not None and base_number is None:
         base_number = len(readers)
-        readers.append(Reader(base_name, "base", base))
+        readers.append(base)
     return Panel(tuple(readers), shifts, base_number)

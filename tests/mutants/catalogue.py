@@ -17,7 +17,9 @@ REQUEST = "decode/request.h"
 ROUND = "decode/round.cpp"
 JUDGE = "decode/judge.cpp"
 BOTTLENECK = "math/bottleneck.cpp"
-HEADS = "shift/head_model.cpp"
+BYTE_MATRIX = "math/byte_matrix.cpp"
+BASE_HEAD = "shift/base_head_model.cpp"
+HEADS = "shift/shift_head_model.cpp"
 SHAPER = "decode/shaper.cpp"
 VERIFIER = "decode/verifier.cpp"
 READERS = "decode/reader_proposer.cpp"
@@ -584,10 +586,10 @@ MUTANTS = (
     ),
     # heads
     Mutant(
-        "the last of a head's hidden values left out",
-        BOTTLENECK,
-        "for (; k < weights_.rank; ++k)",
-        "for (; k + 1 < weights_.rank; ++k)",
+        "the last inputs of a matrix left out",
+        BYTE_MATRIX,
+        "for (; k < in_; ++k) {",
+        "for (; k + 1 < in_; ++k) {",
     ),
     Mutant(
         "a head's bias left out",
@@ -610,7 +612,7 @@ MUTANTS = (
     Mutant(
         "heads take part in proposals",
         PANEL,
-        "    if (is_head(reader)) continue;\n",
+        "    if (shifts_by_head(reader)) continue;\n",
         "",
     ),
     Mutant(
@@ -624,6 +626,42 @@ MUTANTS = (
         JUDGE,
         "(is_at_one ? at_one : at(temperature)) - alone.tempered",
         "at_one - alone.tempered",
+    ),
+    Mutant(
+        "a head that drafts begins at the feature before",
+        BASE_HEAD,
+        "const std::size_t end = first_draft(request) - 1;",
+        "const std::size_t end = std::max<std::size_t>(first_draft(request), 2) - 2;",
+    ),
+    Mutant(
+        "a head that drafts leaves out its first token",
+        BASE_HEAD,
+        "request.tokens.subspan(drafts - 1), silent, row",
+        "request.tokens.subspan(drafts), silent, row",
+    ),
+    Mutant(
+        "tokens that a head does not know look like the first that it knows",
+        "math/base_head.cpp",
+        "if (found == weights_.tokens.end() || *found != token) {",
+        "if (found == weights_.tokens.end()) {",
+    ),
+    Mutant(
+        "what a sequence told of another history counts",
+        "told_features.h",
+        "             std::ranges::equal(std::span(tokens).first(size), request.tokens);\n",
+        "             size > 0;\n",
+    ),
+    Mutant(
+        "features that another sequence told are lost with it",
+        "told_features.h",
+        "  if (!untold().empty()) model.logits(requests);",
+        "  if (false) model.logits(requests);",
+    ),
+    Mutant(
+        "snapshots count of a state that a later part of the batch moved",
+        "llama/snapshot_cache.cpp",
+        "return is_last && is_in_one_graph(begin, end) ? found->tokens : 0;",
+        "return found->tokens;",
     ),
     # the schedule
     Mutant(

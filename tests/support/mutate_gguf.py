@@ -16,7 +16,7 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType
 
-from .heads import Head
+from .heads import BaseHead, Head
 from .tiny_encoder import ENCODERS, EncoderSpec, write_encoder
 from .tiny_gguf import CHATML_TEMPLATE, TinySpec, bpe_vocab, spm_vocab, write_lora, write_model
 from .tiny_recurrent import ARCHITECTURES as RECURRENT
@@ -314,7 +314,7 @@ class Seed:
     name: str
     content: bytes
     base: Path | None = None
-    is_head: bool = False
+    head: str | None = None  # its kind
     is_reward: bool = False
 
 
@@ -338,8 +338,9 @@ def write_seeds(folder: Path) -> list[Seed]:
         if name in ("llama", "qwen2-bpe"):
             lora = write_lora(folder / f"{name}-lora.gguf", model)
             seeds.append(Seed(f"{name}-lora", lora.path.read_bytes(), base=path))
-            head = Head.random(spec.n_embd, spec.n_vocab).write(folder / f"{name}-head.gguf")
-            seeds.append(Seed(f"{name}-head", head.read_bytes(), base=path, is_head=True))
+            for kind, made in (("shift", Head), ("base", BaseHead)):
+                head = made.random(spec.n_embd, spec.n_vocab).write(folder / f"{name}-{kind}.gguf")
+                seeds.append(Seed(f"{name}-{kind}", head.read_bytes(), base=path, head=kind))
     for arch in RECURRENT:
         model = write_recurrent(
             folder / f"{arch}.gguf", RecurrentSpec(arch=arch, vocab=spm_vocab(24))

@@ -13,7 +13,7 @@ import numpy as np
 from rewardshift import TableModel, _core
 
 from . import enumerate_law as oracle
-from .heads import Head
+from .heads import BaseHead, Head
 from .worlds import AT_ONCE, SEQUENCES, Ask
 
 if TYPE_CHECKING:
@@ -88,12 +88,14 @@ class Readers:
     """Random tables by reader, the target first, and who shifts: name, draft, reference, default.
 
     What ``of_one`` maps to another reader reads with that one's model. A shift without a reference
-    is a head on the target's features, which are random, too.
+    is a head on the target's features, which are random, too; so is a base that is a head. That
+    one knows all tokens but one.
     """
 
     names: tuple[str, ...]
     shifts: tuple[tuple[str, str, str | None, float], ...] = ()
     base: str | None = None
+    base_is_head: bool = False
     vocab: int = 4
     order: int = 1
     eog: frozenset[int] = frozenset({0})
@@ -132,16 +134,26 @@ class Readers:
             if reference is None
         }
 
+    @cached_property
+    def base_head(self) -> BaseHead:
+        """Of the base, where that is one."""
+        width = self.features.shape[1]
+        return BaseHead.random(width, self.vocab, known=self.vocab - 1, seed=self.seed)
+
     def models(self, *, sequences: int = SEQUENCES, **facts: Any) -> dict[str, _core.LanguageModel]:
         """A model for each reader; some facts may be told by reader."""
         made: dict[str, _core.LanguageModel] = {}
         shared = dict(self.of_one)
+        has_heads = bool(self.heads) or self.base_is_head
         for name in self.names:
             if name in shared:
                 made[name] = made[shared[name]]
                 continue
             if name in self.heads:
-                made[name] = _core.HeadModel(made[self.names[0]], self.heads[name].core())
+                made[name] = _core.ShiftHeadModel(made[self.names[0]], self.heads[name].core())
+                continue
+            if name == self.base and self.base_is_head:
+                made[name] = _core.BaseHeadModel(made[self.names[0]], self.base_head.core())
                 continue
             sharers = 1 + list(shared.values()).count(name)
             made[name] = TableModel(
@@ -150,7 +162,7 @@ class Readers:
                 end_of_generation=set(self.eog),
                 max_sequences=sequences * sharers,
                 context_size=10**6,
-                features=self.features if self.heads and name == self.names[0] else None,
+                features=self.features if has_heads and name == self.names[0] else None,
                 **{k: v.get(name, 0) if isinstance(v, dict) else v for k, v in facts.items()},
             )
         return made

@@ -46,7 +46,7 @@ void Judge::tell(const Request& request, Token token, Judged& judged, bool wants
 bool Judge::normalise_heads(const Request& request, Judged& judged, double temperature) {
   bool has_heads = false;
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
-    if (!panel_->is_head(request.goal[part].reader)) continue;
+    if (!panel_->shifts_by_head(request.goal[part].reader)) continue;
     judged.normalisers[part] =
         head_normalisers(judged.rows.front(), judged.rows[part], temperature);
     has_heads = true;

@@ -112,7 +112,7 @@ double Scorer::normaliser_of(const Request& request, std::size_t reader, std::sp
   for (std::size_t part = 0; part < request.goal.size(); ++part) {
     if (request.goal[part].reader == reader) return judged_.normalisers[part].at_one;
   }
-  if (panel_->is_head(reader)) {
+  if (panel_->shifts_by_head(reader)) {
     return judge_.head_normalisers(rows_[Panel::kTarget][i], row, 1.0).at_one;
   }
   return panel_->require_normaliser(row, reader,

@@ -206,13 +206,13 @@ std::span<const float* const> Context::logits(std::span<const LogitsRequest> req
   evaluator_.require_home();
   check_requests(requests, *this);
   const bool is_used = cache_->may_pass_on_nan();
-  told_.clear();
+  told_.forget(requests);
   answer(requests);
   if (is_used && has_nan()) {
     forget();
     answer(requests);
   }
-  if (feature_size_ > 0) told_.tell(requests, features_);
+  if (feature_size_ > 0) told_.tell(requests, features_, feature_size_);
   return rows_;
 }
 

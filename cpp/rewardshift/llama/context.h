@@ -88,7 +88,10 @@ class Context final : public LanguageModel {
   std::uint64_t evaluated_batches() const override { return batches_; }
   std::size_t takes_back() const override { return cache_->takes_back(); }
   void put_aside(std::span<const int> sequences) override;
-  void forget() override { cache_->clear(); }
+  void forget() override {
+    cache_->clear();
+    told_.forget();
+  }
 
   /// Drops everything but what sequence 0 holds of the beginning `tokens`; returns how many tokens
   /// of it that is. Nothing else being left, they lie in the cache's first cells, in order, as they

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <vector>
+
+#include "rewardshift/math/byte_matrix.h"
 
 namespace rewardshift {
 
@@ -17,20 +18,17 @@ class Bottleneck {
  public:
   struct Weights {
     std::size_t feature_size = 0;
-    std::size_t rank = 0;
-    std::size_t vocab_size = 0;
-    std::vector<float> down = {};      ///< rank rows of feature_size
-    std::vector<float> bias = {};      ///< rank
-    std::vector<std::int8_t> up = {};  ///< rank rows of vocab_size
-    std::vector<float> scale = {};     ///< vocab_size
+    std::vector<float> down = {};  ///< a row of feature_size for each hidden value
+    std::vector<float> bias = {};  ///< of each hidden value
+    ByteMatrix up = {};            ///< from hidden values to tokens
   };
 
   /// Throws std::invalid_argument unless sizes go together and all values are finite.
   explicit Bottleneck(Weights weights);
 
   std::size_t feature_size() const { return weights_.feature_size; }
-  std::size_t rank() const { return weights_.rank; }
-  std::size_t vocab_size() const { return weights_.vocab_size; }
+  std::size_t rank() const { return weights_.up.in(); }
+  std::size_t vocab_size() const { return weights_.up.out(); }
 
   /// A row of vocab_size() values for each feature, one after another.
   void rows(std::span<const float* const> features, std::vector<float>& out) const;

@@ -41,7 +41,8 @@ std::vector<Cost> measure_costs(LanguageModel& model, const CostMeasurement& how
   std::size_t variant = 0;
   const auto run = [&](std::size_t rows) {
     const auto tokens = history(prefix + rows, ++variant, model);
-    const LogitsRequest request{0, tokens, static_cast<int>(rows)};
+    const auto wanted = static_cast<int>(rows);
+    const LogitsRequest request{0, tokens, wanted, wanted - 1};  // as a block is scored
     const double start = clock();
     model.logits({&request, 1});
     return clock() - start;

@@ -46,12 +46,13 @@ void Panel::assign_models(Clock clock) {
   for (const bool heads : {false, true}) {
     for (std::size_t model = models_.size(); model-- > 0;) {
       const auto reader = std::ranges::find(model_of_, model) - model_of_.begin();
-      if (is_head(static_cast<std::size_t>(reader)) == heads) scoring_order_.push_back(model);
+      if (shifts_by_head(static_cast<std::size_t>(reader)) == heads)
+        scoring_order_.push_back(model);
     }
   }
 }
 
-bool Panel::is_head(std::size_t reader) const {
+bool Panel::shifts_by_head(std::size_t reader) const {
   return std::ranges::any_of(
       shifts_, [reader](const Shift& shift) { return shift.is_head() && shift.draft == reader; });
 }
@@ -95,7 +96,7 @@ Combination Panel::shifted(std::size_t base, std::span<const double> strengths) 
   add_shifts(weights, strengths);
   Combination proposal;
   for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
-    if (is_head(reader)) continue;
+    if (shifts_by_head(reader)) continue;
     if (weights[reader] != 0.0) proposal.push_back({reader, weights[reader]});
   }
   return proposal;
@@ -193,7 +194,8 @@ std::optional<std::size_t> Panel::rereader() const {
 
 void Panel::calibrate(const CostMeasurement& how) {
   for (std::size_t reader = 0; reader < readers_.size(); ++reader) {
-    if (range_of_[reader] == 0 && !is_head(reader)) models_[model_of_[reader]].calibrate(how);
+    if (range_of_[reader] == 0 && !shifts_by_head(reader))
+      models_[model_of_[reader]].calibrate(how);
   }
 }
 

@@ -104,8 +104,8 @@ class Panel {
   /// Nobody goes on with what these places hold for now; see LanguageModel.
   void put_aside(std::span<const int> places);
 
-  /// Whether a reader is a head: what it says is no law, but a ratio up to a constant.
-  bool is_head(std::size_t reader) const;
+  /// Whether a reader is a head that shifts: what it says is no law, but a ratio up to a constant.
+  bool shifts_by_head(std::size_t reader) const;
 
   /// Whether a reader's rows are rough until it is asked to refine them; see LanguageModel.
   bool is_rough(std::size_t reader) const { return readers_[reader].model->is_rough(); }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rewardshift import _core
 from rewardshift.boundary import require_number, shown
-from rewardshift.readers import Pair, panel_of
+from rewardshift.readers import Pair, Reader, panel_of
 from rewardshift.shifts import (
     CLASSIC,
     Shift,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ModelPair = tuple[_core.LanguageModel, _core.LanguageModel]
 """Draft and reference."""
 
-ModelShift = ModelPair | _core.HeadModel
+ModelShift = ModelPair | _core.ShiftHeadModel
 """A pair, or a head on the target."""
 
 
@@ -110,8 +110,7 @@ def given_models(
     panel = panel_of(
         target,
         {name: Pair(*models, float(defaults[name])) for name, models in pairs.items()},
-        base,
-        base_name=base_name,
+        None if base is None else Reader(base_name, "base", base),
     )
     for reader in panel.readers:
         if not isinstance(reader.source, _core.LanguageModel):
@@ -136,7 +135,7 @@ def _checked_pairs(shifts: object) -> dict[str, _Models]:
         raise TypeError(f"shifts must map names to pairs of models, not be {shown(shifts)}")
     for name, pair in shifts.items():
         require_shift_name(name)
-        if isinstance(pair, _core.HeadModel):
+        if isinstance(pair, _core.ShiftHeadModel):
             found[name] = (pair, None)
         elif isinstance(pair, (tuple, list)) and len(pair) == 2:
             found[name] = (pair[0], pair[1])

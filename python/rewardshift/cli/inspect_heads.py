@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InspectedHead:
-    """A file of a head, which shifts the one target that it was trained for."""
+    """A file of a head, which shifts the one target that it was trained for, or drafts for it."""
 
     path: Path
     file: _core.HeadFile
@@ -51,18 +51,33 @@ class InspectedHead:
         return {
             "path": str(self.path),
             "architecture": "head",
+            "kind": "base" if isinstance(head, _core.BaseHead) else "shift",
             "target": self.file.target or None,
-            "rank": head.rank,
             "feature_size": head.feature_size,
             "vocab_size": head.vocab_size,
+            **(
+                {"hidden_size": head.hidden_size, "known_tokens": head.known}
+                if isinstance(head, _core.BaseHead)
+                else {"rank": head.rank}
+            ),
         }
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """What a person wants to know."""
         head = self.file.head
-        yield "what it is", "a head, which shifts its target: --shift NAME=FILE"
+        drafts = isinstance(head, _core.BaseHead)
+        does = (
+            "drafts for its target: --base FILE"
+            if drafts
+            else "shifts its target: --shift NAME=FILE"
+        )
+        yield "what it is", f"a head, which {does}"
         if self.file.target:
             yield "made for", self.file.target
-        yield "features", f"{head.feature_size}, through {head.rank}"
-        yield "vocabulary", f"{head.vocab_size} tokens"
+        if isinstance(head, _core.BaseHead):
+            yield "features", f"{head.feature_size}, through {head.hidden_size}"
+            yield "vocabulary", f"{head.vocab_size} tokens, of which it drafts {head.known}"
+        else:
+            yield "features", f"{head.feature_size}, through {head.rank}"
+            yield "vocabulary", f"{head.vocab_size} tokens"
         yield "size", amount(self.bytes, "B")

@@ -118,7 +118,10 @@ class LoadFlags:
     ] = None
     base: Annotated[
         StrPath | None,
-        _file("--base", text="A small model like the target: it drafts, and shifts nothing."),
+        _file(
+            "--base",
+            text="A small model like the target, or a head of it: drafts, and shifts nothing.",
+        ),
     ] = None
     n_ctx: Annotated[
         int | None, _core_option(_core.ContextOptions, "n_ctx", "-c", "--n-ctx", panel=_LOADING)

@@ -55,7 +55,7 @@ class Contexts:
         models: dict[str, _core.LanguageModel] = {}
         for reader in self._readers.values():
             if reader.head is not None:
-                models[reader.name] = _core.HeadModel(models["target"], reader.head)
+                models[reader.name] = _head_model(models["target"], reader.head)
                 continue
             sharers = self._sharers(reader)
             if sharers[0] is reader:
@@ -109,7 +109,8 @@ class Contexts:
         return [
             other
             for other in self._readers.values()
-            if other.role not in ("target", "head")
+            if other.role != "target"
+            and other.head is None
             and other.lora is None
             and other.source is reader.source
         ]
@@ -132,7 +133,7 @@ class Contexts:
             if reader.head is None:
                 models[name] = self._seen(name, self.own_apart(name, n_batch=n_batch))
             else:
-                models[name] = _core.HeadModel(models["target"], reader.head)
+                models[name] = _head_model(models["target"], reader.head)
         return models
 
     def own_apart(self, name: str, *, n_batch: int) -> _core.Context:
@@ -163,6 +164,14 @@ class Contexts:
         if reader.lora is not None:
             context.apply(self._adapters[name], reader.lora.scale)
         return context
+
+
+def _head_model(
+    target: _core.LanguageModel, head: _core.ShiftHead | _core.BaseHead
+) -> _core.LanguageModel:
+    if isinstance(head, _core.BaseHead):
+        return _core.BaseHeadModel(target, head)
+    return _core.ShiftHeadModel(target, head)
 
 
 _SPARE = 16

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rewardshift import _core
 from rewardshift.boundary import shown, warn
-from rewardshift.errors import LengthWarning
-from rewardshift.readers import Lora, Pair, panel_of
+from rewardshift.errors import LengthWarning, ModelLoadError
+from rewardshift.readers import Lora, Pair, Reader, panel_of
 from rewardshift.sources.hub import StrPath, local_path
 
 from .models import ModelCache, name_for_core
@@ -35,7 +35,7 @@ def load_panel(
     Args:
         target: What to sample from.
         shifts: By name.
-        base: What drafts apart from them.
+        base: What drafts apart from them: a model, or a head of the target.
         base_name: What that is called.
         options: Of files and of contexts.
         progress: Whether to show progress bars; None shows them on a terminal.
@@ -45,36 +45,11 @@ def load_panel(
         TypeError: For what is no file.
         VocabularyMismatchError: If those of a shift's draft and its reference differ.
     """
-    model_options, context_options = options
-    cache = ModelCache(model_options, progress=progress)
-
-    def load(what: str, file: object) -> _core.Model:
-        if not isinstance(file, (str, PathLike)):
-            raise TypeError(f"{what} must be a file, or its name on the hub, not {shown(file)}")
-        return cache.get(file)
-
-    def head_of(file: object) -> _core.HeadFile:
-        if not isinstance(file, (str, PathLike)):
-            raise TypeError(f"a head must be a file, or its name on the hub, not {shown(file)}")
-        return _core.read_head(name_for_core(local_path(file, progress=progress)))
-
-    def pair_of(shift: Shift) -> Pair[_core.Model]:
-        if shift.head is not None:
-            file = head_of(shift.head)
-            strength = file.strength if shift.strength is None else shift.strength
-            return Pair(sampled, None, strength, head=file.head)
-        lora = None if shift.lora is None else local_path(shift.lora, progress=progress)
-        return Pair(
-            load("draft", shift.reference if shift.draft is None else shift.draft),
-            load("reference", shift.draft if shift.reference is None else shift.reference),
-            shift.usual_strength(is_foreign=False),
-            None if lora is None else Lora(name_for_core(lora), shift.lora_scale),
-        )
-
-    sampled = load("target", target)
-    pairs = {name: pair_of(shift) for name, shift in shifts.items()}
-    drafting = None if base is None else load(base_name, base)
-    panel = panel_of(sampled, pairs, drafting, base_name=base_name)
+    files = _Files(ModelCache(options[0], progress=progress), progress=progress)
+    sampled = files.model("target", target)
+    pairs = {name: files.pair_of(shift, sampled) for name, shift in shifts.items()}
+    drafting = None if base is None else files.base_of(base, sampled, name=base_name)
+    panel = panel_of(sampled, pairs, drafting)
     for reader in panel.readers:
         reader.source.require_decodable()
     for shift in panel.shifts.values():
@@ -91,8 +66,63 @@ def load_panel(
             for name, shift in shifts.items()
         }
     )
-    _warn_of_size(panel, context_options)
+    _warn_of_size(panel, options[1])
     return panel
+
+
+class _Files:
+    """Loads files, each once."""
+
+    def __init__(self, models: ModelCache, *, progress: bool | None) -> None:
+        self._models = models
+        self._progress = progress
+
+    def model(self, what: str, file: object) -> _core.Model:
+        """A model by its file."""
+        return self._models.get(_named(what, file))
+
+    def head(self, file: object) -> _core.HeadFile:
+        """A head of either kind."""
+        return _core.read_head(self._path("a head", file))
+
+    def pair_of(self, shift: Shift, target: _core.Model) -> Pair[_core.Model]:
+        """What a shift is made of."""
+        if shift.head is not None:
+            found = self.head(shift.head)
+            if isinstance(found.head, _core.BaseHead):
+                raise ModelLoadError(
+                    f"{shift.head} is a head that drafts, and no shift: give it as a base"
+                )
+            strength = found.strength if shift.strength is None else shift.strength
+            return Pair(target, None, strength, head=found.head)
+        lora = None if shift.lora is None else self._path("lora", shift.lora)
+        return Pair(
+            self.model("draft", shift.reference if shift.draft is None else shift.draft),
+            self.model("reference", shift.draft if shift.reference is None else shift.reference),
+            shift.usual_strength(is_foreign=False),
+            None if lora is None else Lora(lora, shift.lora_scale),
+        )
+
+    def base_of(self, file: object, target: _core.Model, *, name: str) -> Reader[_core.Model]:
+        """A base: a model, or a head of the target."""
+        if not _core.is_head_file(self._path(name, file)):
+            return Reader(name, "base", self.model(name, file))
+        found = self.head(file).head
+        if isinstance(found, _core.BaseHead):
+            return Reader(name, "base", target, head=found)
+        raise ModelLoadError(
+            f"{file} is a head that shifts, and drafts nothing: give it as a shift"
+        )
+
+    def _path(self, what: str, file: object) -> str:
+        return name_for_core(local_path(_named(what, file), progress=self._progress))
+
+
+def _named(what: str, file: object) -> StrPath:
+    """Raises TypeError for what is no file's name."""
+    if isinstance(file, (str, PathLike)):
+        return file
+    raise TypeError(f"{what} must be a file, or its name on the hub, not {shown(file)}")
 
 
 def _warn_of_size(panel: Panel[_core.Model], options: _core.ContextOptions) -> None:
