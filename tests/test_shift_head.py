@@ -261,13 +261,14 @@ def test_training_that_was_stopped_goes_on_to_the_same_head(
 def test_training_ends_with_the_weights_of_the_least_held_out_loss(tmp_path: Path) -> None:
     head, _ = some_head()
     losses = iter([3.0, 2.0, 1.0, 1.5, 4.0, 0.5])
-    seen = []
+    seen, shares = [], []
 
     class Lesson:
         def batches(self, epoch: int) -> Any:
             yield np.array([epoch])
 
-        def loss(self, head: ShiftHead, batch: Any) -> Any:
+        def loss(self, head: ShiftHead, batch: Any, *, done: float) -> Any:
+            shares.append(done)
             return head.up.sum() * len(batch)
 
         def measure(self, head: ShiftHead) -> dict[str, float]:
@@ -278,6 +279,7 @@ def test_training_ends_with_the_weights_of_the_least_held_out_loss(tmp_path: Pat
     found = head_training.train(head, Lesson(), tmp_path, options, {}, progress=False)
     assert found["loss"] == 1.0
     assert len(seen) == 5  # two epochs were no better
+    assert shares == [0.0, 0.1, 0.2, 0.3]
     assert torch.equal(head.up, seen[2])
     assert not torch.equal(head.up, seen[4])
 

@@ -146,12 +146,8 @@ class HeadToMake:
         return HeadOptions(lesson=lesson, seed=self._seed, **self._lengths)
 
     def _tell(self, report: "HeadReport", measured: str) -> None:
-        size = amount(self._path.stat().st_size, "B")
         say = partial(stdout().print, soft_wrap=True)
-        say(
-            f"{self._path}: {size}, from {report.positions} positions, which the target took "
-            f"{report.seconds:.0f} s to read and which take {amount(report.bytes, 'B')} on disk"
-        )
+        say(told_of_head(self._path, report))
         say(measured)
         if report.measured["epoch"] == 0:
             say(
@@ -161,3 +157,12 @@ class HeadToMake:
         say(f"curves and figures: {self._run}")
         words = ["rewardshift", "chat", "-m", str(self._target), "--shift", f"mine={self._path}"]
         say(f"decode with it: {shlex.join(words)}")
+
+
+def told_of_head(path: Path, report: "HeadReport") -> str:
+    """Of what a head was made, and what that took."""
+    size = amount(path.stat().st_size, "B")
+    return (
+        f"{path}: {size}, from {report.positions} positions, which the target took "
+        f"{report.seconds:.0f} s to read and which take {amount(report.bytes, 'B')} on disk"
+    )

@@ -11,6 +11,7 @@ from rewardshift.prompt_files import read_prompts
 from rewardshift.sources.hub import StrPath
 
 from .command import command
+from .distill_head import DraftHeadFlags, distill_head
 from .extras import require_train
 from .options import LogFlags, option
 from .program import importing
@@ -23,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 _SAMPLING, _TRAINING = "Sampling the target", "Training"
+_USUAL_TYPE = "Q4_0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class CorpusFlags:
         int | None,
         option(
             "--responses",
-            text="How many; 8000 unless given.",
+            text="How many; 8000 unless given, 2000 with --head.",
             metavar="N",
             panel=_SAMPLING,
             least=2,
@@ -59,6 +61,10 @@ class CorpusFlags:
             least=1,
         ),
     ] = None
+
+    def lengths(self) -> dict[str, Any]:
+        """What the user gave of ``CorpusOptions``."""
+        return _set({"responses": self.responses, "max_tokens": self.max_tokens})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,7 @@ class ShapeFlags:
         int | None,
         option(
             "--width",
-            text="Of the student; 256 unless given.",
+            text="Of the student, 256 unless given; of a head, twice the target's.",
             metavar="N",
             panel=_TRAINING,
             least=1,
@@ -108,7 +114,8 @@ class ShapeFlags:
         int | None,
         option(
             "--vocabulary",
-            text="Tokens of the student: the target's commonest, such as 16384; all unless given.",
+            text="Tokens of the student: the target's commonest, such as 16384; all unless given, "
+            "8192 with --head.",
             metavar="N",
             panel=_TRAINING,
             least=1,
@@ -118,7 +125,8 @@ class ShapeFlags:
         int | None,
         option(
             "--self-fed-steps",
-            text="Length of the drafts that are trained for; 1 turns that off, 4 unless given.",
+            text="Length of the drafts that are trained for; 1 turns that off, 4 unless given, 3 "
+            "with --head.",
             metavar="N",
             panel=_TRAINING,
             least=1,
@@ -132,6 +140,19 @@ class ShapeFlags:
                 "--from is a student that has its --width and --layers: leave them out"
             )
 
+    def of_students(self) -> dict[str, object]:
+        """What no head has, by flag."""
+        return {"--tokens": self.tokens, "--from": self.start, "--layers": self.layers}
+
+    def of_a_head(self) -> dict[str, Any]:
+        """What the user gave of ``BaseHeadOptions``."""
+        given = {
+            "width": self.width,
+            "vocabulary": self.vocabulary,
+            "self_fed_steps": self.self_fed_steps,
+        }
+        return _set(given)
+
 
 @command
 def distill(
@@ -139,10 +160,17 @@ def distill(
     destination: Annotated[Path, typer.Argument(help="GGUF to write.", metavar="REFERENCE")],
     corpus: CorpusFlags,
     shape: ShapeFlags,
+    own: DraftHeadFlags,
     log: LogFlags,
     kind: Annotated[
-        str, typer.Option("--type", help="Of the weights written.", metavar="T")
-    ] = "Q4_0",
+        str | None,
+        typer.Option(
+            "--type",
+            help=f"Of the weights written; {_USUAL_TYPE} unless given.",
+            metavar="T",
+            show_default=False,
+        ),
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(
@@ -153,15 +181,17 @@ def distill(
     ] = None,
     seed: Annotated[int, typer.Option("-s", "--seed", help="Of everything.", metavar="N")] = 1,
 ) -> None:
-    """Make a small reference model that speaks like a target, for drafting.
+    """Make a small reference model that speaks like a target, for drafting; or a head that drafts.
 
     The target answers prompts, and a student with its vocabulary learns from the answers. With
-    --vocabulary it has part of that only, which is smaller and faster. The same command again goes
-    on where it was stopped. Needs the extra train.
+    --vocabulary it has part of that only, which is smaller and faster. With --head what learns is
+    no model of its own, but reads the target's states. The same command again goes on where it was
+    stopped. Needs the extra train.
 
     Example: rewardshift distill big.gguf small.gguf
     """
     log.set_up_log()
+    own.require({**shape.of_students(), "--type": kind})
     with importing():
         require_train()
         from rewardshift.train.corpus import CorpusOptions, sample_corpus
@@ -169,13 +199,23 @@ def distill(
         from rewardshift.train.export import WEIGHT_TYPES
         from rewardshift.train.student import Shape
 
-    kind = kind.upper()
+    folder = run or destination.with_name(f"{destination.stem}-run")
+    asked = None if corpus.prompts is None else read_prompts(corpus.prompts)
+    if own.head:
+        distill_head(
+            local_path(target),
+            destination,
+            folder,
+            asked,
+            sampling=corpus.lengths(),
+            training=shape.of_a_head() | _set({"epochs": own.epochs}),
+            seed=seed,
+        )
+        return
+    kind = (kind or _USUAL_TYPE).upper()
     if kind not in WEIGHT_TYPES:
         raise ValueError(f"there is no type {kind!r}; choose one of {', '.join(WEIGHT_TYPES)}")
-    sampling = replace(
-        CorpusOptions(seed=seed),
-        **_set({"responses": corpus.responses, "max_tokens": corpus.max_tokens}),
-    )
+    sampling = replace(CorpusOptions(seed=seed), **corpus.lengths())
     options = replace(
         DistillOptions(
             shape=replace(Shape(), **_set({"width": shape.width, "layers": shape.layers})),
@@ -190,8 +230,6 @@ def distill(
             }
         ),
     )
-    asked = None if corpus.prompts is None else read_prompts(corpus.prompts)
-    folder = run or destination.with_name(f"{destination.stem}-run")
     path = local_path(target)
     require_vocabulary(path, shape.vocabulary, shape.start)
     sample_corpus(path, folder / "corpus", sampling, prompts=asked)

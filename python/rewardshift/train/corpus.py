@@ -241,6 +241,11 @@ def save(path: Path, responses: Iterable[Response]) -> None:
         )
 
 
+def load_all(folder: Path) -> list[Response]:
+    """Reads all that ``sample_corpus`` wrote."""
+    return [response for path in sorted(folder.glob("*.npz")) for response in load(path)]
+
+
 def load(path: Path) -> list[Response]:
     """Reads what ``save`` wrote."""
     with np.load(path) as file:

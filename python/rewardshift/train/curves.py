@@ -47,7 +47,15 @@ def draw_head(run: Path) -> Path:
     rows = _read(run / "head.jsonl")
     figure, (left, right) = _panels()
     epochs = [row["epoch"] for row in rows]
-    name, title = next(item for item in _OF_HEADS.items() if item[0] in rows[0])
+    if "tokens_a_round" in rows[0]:
+        for name in (name for name in rows[0] if name.startswith("acceptance_")):
+            position = name.rsplit("_", 1)[1]
+            left.plot(epochs, [row[name] for row in rows], "o-", label=f"draft {position}")
+        _label(left, "held-out acceptance, 1 − TV", "epoch")
+        right.plot(epochs, [row["tokens_a_round"] for row in rows], "o-", label="held out")
+        _label(right, "tokens a round of three drafts", "epoch")
+        return _save(figure, run / "head.svg")
+    name, title = next(item for item in _OF_SHIFTS.items() if item[0] in rows[0])
     left.plot(epochs, [row[name] for row in rows], "o-", label="held out")
     _label(left, title, "epoch")
     right.plot(epochs, [row["loss"] for row in rows], "o-", label="held out")
@@ -55,7 +63,7 @@ def draw_head(run: Path) -> Path:
     return _save(figure, run / "head.svg")
 
 
-_OF_HEADS = {"explained": "share of KL that is explained", "accuracy": "preference accuracy"}
+_OF_SHIFTS = {"explained": "share of KL that is explained", "accuracy": "preference accuracy"}
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

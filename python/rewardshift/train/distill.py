@@ -15,7 +15,7 @@ from rewardshift.files.run_options import keep_options
 from rewardshift.progress import bars, is_shown
 
 from . import loss
-from .corpus import load
+from .corpus import load_all
 from .curves import draw_distillation
 from .export import write_student
 from .lesson import PartReader, Reader
@@ -420,7 +420,7 @@ def distill(
     """
     now = {**asdict(options), "start": None if start is None else str(start)}
     keep_options(run / "distill.json", now, may_change=("tokens",))
-    everything = [r for path in sorted(corpus.glob("*.npz")) for r in load(path)]
+    everything = load_all(corpus)
     if len(everything) < 2:
         raise ValueError(f"{corpus} has {len(everything)} responses: too few to train on")
     student, reader = begin(target, everything, run, options, start)

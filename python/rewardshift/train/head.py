@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .base_head import output_rows, write_base_head
+from .base_training import BaseHeadOptions, known_tokens, learn_base
+from .corpus import CorpusOptions, load_all, sample_corpus
 from .head_texts import TextOptions, sample_texts, texts_of
 from .head_training import HeadOptions, learn_pair, learn_preferences
 from .shift_head import write_head
-from .target_states import StateOptions, cache_states
+from .target_states import StateOptions, Text, cache_states
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
 LEAST_PAIRS = 10
 """Fewer are too few to learn from and to measure with."""
 
+BASE_CORPUS = CorpusOptions(responses=2000, temperatures=(0.8,), shard=128)
+"""What a head that drafts learns from, unless other options are given."""
+
+BASE_STATES = StateOptions(likely=64, others=8)
+"""What is kept for it: little more than the state. Drafts are mostly likely tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeadReport:
@@ -33,7 +42,8 @@ class HeadReport:
 
     Attributes:
         measured: On what was held out; of a pair the share of KL that is ``explained``, of
-            preferences the ``accuracy``.
+            preferences the ``accuracy``, of a head that drafts ``tokens_a_round`` and the
+            acceptance by position (``acceptance_1`` and so on).
         positions: That it learned from, and measured with.
         bytes: Of the cached states on disk.
         seconds: That the target took to read them.
@@ -158,7 +168,105 @@ def head_of_preferences(
     return HeadReport.of(cache, measured)
 
 
-def _numbers(prompts: Sequence[str]) -> NDArray[np.int64]:
+def base_head_of(
+    target: Path,
+    prompts: Sequence[str] | None,
+    run: Path,
+    path: Path,
+    *,
+    name: str,
+    sampling: CorpusOptions = BASE_CORPUS,
+    keeping: StateOptions = BASE_STATES,
+    options: BaseHeadOptions | None = None,
+    progress: bool | None = None,
+) -> HeadReport:
+    """Makes a head that drafts for a target.
+
+    The target answers prompts and reads its answers once more; the head learns from what was kept
+    of that, without the target. Goes on where it was stopped.
+
+    Args:
+        target: GGUF with a chat template.
+        prompts: What is asked, in turn; None asks the built-in prompts.
+        run: Folder for responses, states and training.
+        path: GGUF to write.
+        name: That is written into it.
+        sampling: How responses are sampled.
+        keeping: What is kept of each position; by itself 64 likely tokens and 8 others.
+        options: How the head is trained.
+        progress: Whether to show progress; None shows it on a terminal.
+
+    Raises:
+        ModelLoadError: If the file cannot be loaded, or a head cannot begin with its output.
+        ChatTemplateError: If it has no chat template.
+        ValueError: If there is too little to learn from, or the run was begun with other options.
+    """
+    options = options or BaseHeadOptions()
+    output_rows(target, np.zeros(1, np.int32))  # or say at once that there is none
+    sample_corpus(target, run / "corpus", sampling, prompts=prompts, progress=progress)
+    read = read_responses(target, run, keeping, vocabulary=options.vocabulary, progress=progress)
+    head, measured = learn_base(
+        target,
+        read.cache,
+        read.prompts,
+        read.tokens,
+        run,
+        options,
+        likely=keeping.likely,
+        progress=progress,
+    )
+    write_base_head(head, path, name=name, target=target)
+    return HeadReport.of(read.cache, measured)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResponses:
+    """What a head that drafts learns from.
+
+    Attributes:
+        cache: What the target says in its responses.
+        prompts: The number of each response's prompt.
+        tokens: Ids that the head is to know, ascending.
+    """
+
+    cache: Cache
+    prompts: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+
+
+def read_responses(
+    target: Path,
+    run: Path,
+    keeping: StateOptions = BASE_STATES,
+    *,
+    vocabulary: int,
+    progress: bool | None = None,
+) -> ReadResponses:
+    """Has a target read the responses in the folder of a run, as far as they are not read yet.
+
+    Args:
+        target: GGUF.
+        run: Folder with responses, and with what was read.
+        keeping: What is kept of each position.
+        vocabulary: How many tokens the head is to know.
+        progress: Whether to show progress; None shows it on a terminal.
+
+    Raises:
+        ModelLoadError: If the file cannot be loaded.
+        ValueError: If there are no responses, or they were read with other options.
+    """
+    responses = load_all(run / "corpus")
+    parts = [np.split(r.tokens, [r.prompt_length]) for r in responses]
+    texts = [Text({"target": asked.tolist()}, said.tolist()) for asked, said in parts]
+    cache = cache_states(target, texts, run / "states", keeping, progress=progress)
+    return ReadResponses(
+        cache,
+        _numbers([tuple(text.prompts["target"]) for text in texts]),
+        known_tokens(target, responses, cache.vocab_size, vocabulary),
+    )
+
+
+def _numbers(prompts: Sequence[Hashable]) -> NDArray[np.int64]:
     """A number for each prompt, the same for the same."""
-    known: dict[str, int] = {}
+    known: dict[Hashable, int] = {}
     return np.array([known.setdefault(prompt, len(known)) for prompt in prompts])

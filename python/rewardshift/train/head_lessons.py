@@ -7,12 +7,12 @@ neither runs the target. What is added to all tokens of a position alike changes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - everyone's name for it
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,31 +44,40 @@ class LessonOptions:
     seed: int = 1
 
 
-class Lesson(Protocol):
+H_contra = TypeVar("H_contra", bound=nn.Module, contravariant=True)
+
+
+class Lesson(Protocol[H_contra]):
     """What the training asks of it."""
 
     def batches(self, epoch: int) -> Iterator[NDArray[np.intp]]:
         """What is learned from, once each, in an order of chance."""
 
-    def loss(self, head: ShiftHead, batch: NDArray[np.intp]) -> Tensor:
-        """What a step makes smaller."""
+    def loss(self, head: H_contra, batch: NDArray[np.intp], *, done: float) -> Tensor:
+        """What a step makes smaller, before which the share ``done`` of the training came."""
 
-    def measure(self, head: ShiftHead) -> dict[str, float]:
+    def measure(self, head: H_contra) -> dict[str, float]:
         """On what is held out; "loss" is the smaller the better."""
 
 
-def held_out_prompts(count: int, options: LessonOptions) -> NDArray[np.bool_]:
-    """Whether each of the prompts only measures.
+def held_out(prompts: NDArray[np.integer], *, share: float, seed: int) -> NDArray[np.bool_]:
+    """Whether each of these only measures: all of a prompt do, or none.
+
+    Args:
+        prompts: The number of each one's prompt.
+        share: Of the prompts that only measure; at least one does.
+        seed: Of which those are.
 
     Raises:
         ValueError: If there is none to learn from.
     """
+    count = int(prompts.max()) + 1
     if count < 2:
         raise ValueError("there is one prompt: too few to learn from and to measure with")
-    held = max(1, round(options.held_out * count))
+    held = max(1, round(share * count))
     chosen = np.zeros(count, bool)
-    chosen[np.random.default_rng(options.seed).permutation(count)[:held]] = True
-    return chosen
+    chosen[np.random.default_rng(seed).permutation(count)[:held]] = True
+    return chosen[prompts]
 
 
 class _Positions:
@@ -119,7 +128,7 @@ class PairLesson:
             head: That is to learn.
             options: How.
         """
-        held = held_out_prompts(int(prompts.max()) + 1, options)[prompts][states.texts]
+        held = held_out(prompts, share=options.held_out, seed=options.seed)[states.texts]
         self._learned, self._held = np.flatnonzero(~held), np.flatnonzero(held)
         self._at = _Positions(states, head)
         self._strength = strength
@@ -131,7 +140,7 @@ class PairLesson:
         for start in range(0, len(order), self._options.positions):
             yield order[start : start + self._options.positions]
 
-    def loss(self, head: ShiftHead, batch: NDArray[np.intp]) -> Tensor:
+    def loss(self, head: ShiftHead, batch: NDArray[np.intp], *, done: float) -> Tensor:  # noqa: ARG002
         """KL."""
         return self._divergence(head, batch)[1].mean()
 
@@ -181,7 +190,7 @@ class PreferenceLesson:
             head: That is to learn.
             options: How.
         """
-        held = held_out_prompts(int(prompts.max()) + 1, options)[prompts]
+        held = held_out(prompts, share=options.held_out, seed=options.seed)
         self._learned, self._held = np.flatnonzero(~held), np.flatnonzero(held)
         self._begins = np.searchsorted(states.texts, np.arange(2 * len(prompts) + 1))
         self._at = _Positions(states, head)
@@ -193,7 +202,7 @@ class PreferenceLesson:
         for start in range(0, len(order), self._options.pairs):
             yield order[start : start + self._options.pairs]
 
-    def loss(self, head: ShiftHead, batch: NDArray[np.intp]) -> Tensor:
+    def loss(self, head: ShiftHead, batch: NDArray[np.intp], *, done: float) -> Tensor:  # noqa: ARG002
         """DPO's."""
         return -F.logsigmoid(self._options.beta * self._margins(head, batch)).mean()
 

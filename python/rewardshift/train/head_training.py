@@ -1,4 +1,4 @@
-"""Training a head on cached states."""
+"""Training a head, of any kind, on cached states."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from rewardshift.files.atomic import replacing
 from rewardshift.progress import bars, is_shown
@@ -20,11 +21,32 @@ from .shift_head import ShiftHead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from dataclasses import Field
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from .target_states import States
+
+H = TypeVar("H", bound=nn.Module)
+
+
+class Pace(Protocol):
+    """What the training asks of the options of a head, a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def learning_rate(self) -> float:
+        """Highest; it falls like a cosine."""
+
+    @property
+    def epochs(self) -> int:
+        """At most."""
+
+    @property
+    def patience(self) -> int:
+        """Epochs without a smaller held-out loss before the training ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +123,10 @@ def _new_head(states: States, options: HeadOptions) -> ShiftHead:
 
 
 def train(
-    head: ShiftHead,
-    lesson: Lesson,
+    head: H,
+    lesson: Lesson[H],
     run: Path,
-    options: HeadOptions,
+    options: Pace,
     learned_from: Mapping[str, object],
     *,
     progress: bool | None = None,
@@ -135,7 +157,8 @@ def train(
         while training.epoch < options.epochs and not training.is_over:
             batches = list(lesson.batches(training.epoch))
             for number, batch in enumerate(batches):
-                training.step(lesson.loss(head, batch), done=number / len(batches))
+                done = (training.epoch + number / len(batches)) / options.epochs
+                training.step(lesson.loss(head, batch, done=done), done=done)
                 display.advance(task, 1 / len(batches))
             training.epoch += 1
             training.note(lesson.measure(head))
@@ -157,7 +180,7 @@ def _drop_others(run: Path, about: Mapping[str, object]) -> None:
 class _Training:
     """A head, its optimiser, and how far they are."""
 
-    def __init__(self, head: ShiftHead, options: HeadOptions, run: Path) -> None:
+    def __init__(self, head: nn.Module, options: Pace, run: Path) -> None:
         self._head = head
         self._options = options
         self._run = run
@@ -167,7 +190,7 @@ class _Training:
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         if (checkpoint := run / "head.pt").exists():
-            self._restore(torch.load(checkpoint, weights_only=True))
+            self._restore(torch.load(checkpoint, weights_only=True, map_location="cpu"))
 
     @property
     def is_over(self) -> bool:
@@ -180,10 +203,9 @@ class _Training:
         return losses.index(min(losses))
 
     def step(self, loss: torch.Tensor, *, done: float) -> None:
-        """Learns from a batch, of which the share ``done`` of the epoch came before."""
-        share = (self.epoch + done) / self._options.epochs
+        """Learns from a batch, before which the share ``done`` of the training came."""
         for group in self._optimiser.param_groups:
-            group["lr"] = self._options.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+            group["lr"] = self._options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         self._optimiser.zero_grad()
         loss.backward()
         self._optimiser.step()

@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from gguf import GGUFReader, GGUFWriter
 from torch import Tensor, nn
 
-from rewardshift.files.atomic import replacing
+from .head_file import rounded, whole_numbers, write_head_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-ARCHITECTURE = "rewardshift-head"
-_LEVELS = 127  # of the larger sign
 
 
 class ShiftHead(nn.Module):  # type: ignore[misc]
@@ -64,19 +60,6 @@ class ShiftHead(nn.Module):  # type: ignore[misc]
         return np.searchsorted(self.tokens.numpy(), ids).astype(np.int32)
 
 
-def rounded(up: Tensor) -> Tensor:
-    """Rows of a matrix as they are written: whole numbers times the row's scale."""
-    numbers, scale = whole_numbers(up.detach())
-    return numbers * scale[:, None]
-
-
-def whole_numbers(up: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in whole numbers from −127 to 127, and the scale of each, which may be 0."""
-    scale = up.abs().amax(1) / _LEVELS
-    inverse = torch.where(scale > 0, 1 / scale, 0.0)
-    return (up * inverse[:, None]).round().clamp(-_LEVELS, _LEVELS), scale
-
-
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def write_head(
     head: ShiftHead, path: Path, *, name: str, target: Path, vocab_size: int, strength: float
@@ -95,31 +78,21 @@ def write_head(
     bias = head.down.bias.double().numpy() - weight @ head.mean.double().numpy()
     rank, width = weight.shape
     known = head.tokens.numpy()
-    numbers, scale = whole_numbers(head.up)
+    whole, scale = whole_numbers(head.up)
     up = np.zeros((rank, vocab_size), np.int8)
-    up[:, known] = numbers.numpy().T.astype(np.int8)
+    up[:, known] = whole.numpy().T.astype(np.int8)
     scales = np.zeros(vocab_size, np.float32)
     scales[known] = scale.numpy()
-    with replacing(path) as fresh:
-        writer = GGUFWriter(fresh, ARCHITECTURE)
-        writer.add_name(name)
-        writer.add_string(f"{ARCHITECTURE}.kind", "shift")
-        writer.add_uint32(f"{ARCHITECTURE}.rank", rank)
-        writer.add_uint32(f"{ARCHITECTURE}.feature_length", width)
-        writer.add_uint32(f"{ARCHITECTURE}.vocab_size", vocab_size)
-        writer.add_float32(f"{ARCHITECTURE}.strength", strength)
-        writer.add_string(f"{ARCHITECTURE}.target", _name_of(target))
-        writer.add_tensor("down.weight", weight.astype(np.float32))
-        writer.add_tensor("down.bias", bias.astype(np.float32))
-        writer.add_tensor("up.weight", up)
-        writer.add_tensor("up.scale", scales)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-
-
-def _name_of(target: Path) -> str:
-    """What a GGUF calls its model; else the file's name."""
-    field = GGUFReader(target).fields.get("general.name")
-    return target.name if field is None else str(field.contents())
+    tensors = {
+        "down.weight": weight.astype(np.float32),
+        "down.bias": bias.astype(np.float32),
+        "up.weight": up,
+        "up.scale": scales,
+    }
+    numbers = {
+        "rank": rank,
+        "feature_length": width,
+        "vocab_size": vocab_size,
+        "strength": float(strength),
+    }
+    write_head_file(path, kind="shift", name=name, target=target, numbers=numbers, tensors=tensors)

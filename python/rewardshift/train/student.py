@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from rewardshift.errors import ModelLoadError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -138,10 +139,28 @@ def target_embedding(target: Path) -> NDArray[np.float32]:
     Raises:
         ModelLoadError: If the file has none.
     """
-    for tensor in GGUFReader(target).tensors:
-        if tensor.name == "token_embd.weight":
-            return np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
-    raise ModelLoadError(f"{target} has no token_embd.weight: it cannot be projected")
+    embedding = target_matrix(target, ("token_embd.weight",))
+    if embedding is None:
+        raise ModelLoadError(f"{target} has no token_embd.weight: it cannot be projected")
+    return embedding
+
+
+def target_matrix(
+    target: Path, names: Sequence[str], rows: NDArray[np.int32] | None = None
+) -> NDArray[np.float32] | None:
+    """A matrix of a GGUF, in float32.
+
+    Args:
+        target: GGUF.
+        names: Of the matrix; the first that the file has.
+        rows: Which of its rows, in that order; None: all.
+    """
+    tensors = {tensor.name: tensor for tensor in GGUFReader(target).tensors}
+    found = next((tensors[name] for name in names if name in tensors), None)
+    if found is None:
+        return None
+    data = found.data if rows is None else found.data[rows]
+    return np.asarray(dequantize(data, found.tensor_type), np.float32)
 
 
 def projection(embedding: NDArray[np.float32], width: int) -> NDArray[np.float32]:

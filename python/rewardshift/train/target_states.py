@@ -106,7 +106,8 @@ class States:
         """What tells them from others."""
         digest = hashlib.sha256()
         for field in fields(self):
-            digest.update(getattr(self, field.name).tobytes())
+            values = np.ascontiguousarray(getattr(self, field.name))
+            digest.update(values.reshape(-1).view(np.uint8))  # no copy: these may be gigabytes
         return digest.hexdigest()
 
     @classmethod
@@ -242,8 +243,10 @@ def _sample(
     log_p: Numbers, goal: Numbers, options: StateOptions, draws: np.random.Generator
 ) -> tuple[Ids, Numbers]:
     """Tokens that stand for each row's vocabulary, and the logarithms of their shares."""
-    first = goal.copy()
-    np.put_along_axis(first, _most_probable(log_p, options.likely // 2), np.inf, axis=1)
+    first = goal
+    if goal is not log_p:
+        first = goal.copy()
+        np.put_along_axis(first, _most_probable(log_p, options.likely // 2), np.inf, axis=1)
     likely = _most_probable(first, options.likely)
     shares = np.take_along_axis(log_p, likely, 1)
     if likely.shape[1] == log_p.shape[1] or options.others == 0:
@@ -363,12 +366,29 @@ def _save(path: Path, states: States, about: Mapping[str, Any]) -> None:
 
 
 def _load(paths: Sequence[Path]) -> Cache:
-    parts, seconds = [], 0.0
+    counts, seconds = [], 0.0
     about: dict[str, Any] = {}
     for path in paths:
         with np.load(path) as file:
-            parts.append(States(*(file[f.name] for f in fields(States))))
+            counts.append(len(file["texts"]))
             about = {name: file[name].item() for name in ("vocab_size", "strength")}
             seconds += float(file["seconds"])
     size = sum(path.stat().st_size for path in paths)
-    return Cache(States.joined(parts), seconds=seconds, bytes=size, **about)
+    states = States(*(_one_array(paths, f.name, sum(counts)) for f in fields(States)))
+    return Cache(states, seconds=seconds, bytes=size, **about)
+
+
+def _one_array(paths: Sequence[Path], name: str, count: int) -> NDArray[Any]:
+    """What the files have of that name, one behind the other: in memory once, and not twice."""
+    whole: NDArray[Any] | None = None
+    filled = 0
+    for path in paths:
+        with np.load(path) as file:
+            part = file[name]
+        if whole is None:
+            whole = np.empty((count, *part.shape[1:]), part.dtype)
+        whole[filled : filled + len(part)] = part
+        filled += len(part)
+    if whole is None:
+        raise ValueError("there are no files to read")
+    return whole

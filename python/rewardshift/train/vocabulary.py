@@ -63,6 +63,11 @@ class GgufVocabulary:
         """As the file spells them, by id."""
         return list(self._value(_TOKENS))
 
+    @property
+    def special(self) -> set[int]:
+        """Ids that begin and end texts and turns, and others that the file names."""
+        return {int(self._value(key)) for key in self.keys if key.endswith(_SPECIAL)}
+
     # --- parts ----------------------------------------------------------------------------------
 
     def require_part_of(self, size: int) -> None:
@@ -144,8 +149,7 @@ class GgufVocabulary:
         return np.array([ids[text] for text in part.tokens], np.int32)
 
     def _necessary(self) -> set[int]:
-        special = {int(self._value(key)) for key in self.keys if key.endswith(_SPECIAL)}
-        return special | {
+        return self.special | {
             token
             for token, text in enumerate(self.tokens)
             if (kind := self._type_of(token)) != TokenType.UNUSED
