@@ -87,6 +87,17 @@ def test_rows_are_a_function_of_the_history_and_its_drafts(data: st.DataObject) 
         np.testing.assert_allclose(got, by_numpy(head, features, requests), rtol=0, atol=1e-5)
 
 
+@pytest.mark.numeric
+def test_what_another_sequence_told_may_be_asked_for_again() -> None:
+    """The one is answered by what the other told, which is lost when the other is asked anew."""
+    target, features, head = table_and_head()
+    model = _core.BaseHeadModel(target, head.core())
+    target.logits([(1, [1, 2, 3], 2)])
+    requests: list[Asked] = [(0, [1, 2, 3, 5], 1, 1), (1, [4, 5], 1, 0)]
+    got = asked(model, requests)
+    np.testing.assert_allclose(got, by_numpy(head, features, requests), rtol=0, atol=1e-5)
+
+
 @pytest.mark.statistical
 @pytest.mark.parametrize("panel", PANELS)
 def test_responses_follow_the_goal_however_they_are_drafted(panel: str) -> None:

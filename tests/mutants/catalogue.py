@@ -661,7 +661,7 @@ MUTANTS = (
         "snapshots count of a state that a later part of the batch moved",
         "llama/snapshot_cache.cpp",
         "return is_last && is_in_one_graph(begin, end) ? found->tokens : 0;",
-        "return found->tokens;",
+        "return is_last || is_in_one_graph(begin, end) ? found->tokens : 0;",
     ),
     # the schedule
     Mutant(

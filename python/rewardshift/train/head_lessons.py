@@ -77,7 +77,8 @@ def held_out(prompts: NDArray[np.integer], *, share: float, seed: int) -> NDArra
     held = max(1, round(share * count))
     chosen = np.zeros(count, bool)
     chosen[np.random.default_rng(seed).permutation(count)[:held]] = True
-    return chosen[prompts]
+    held_prompts: NDArray[np.bool_] = chosen[prompts]
+    return held_prompts
 
 
 class _Positions:

@@ -107,7 +107,7 @@ class States:
         digest = hashlib.sha256()
         for field in fields(self):
             values = np.ascontiguousarray(getattr(self, field.name))
-            digest.update(values.reshape(-1).view(np.uint8))  # no copy: these may be gigabytes
+            digest.update(values.data)  # no copy: these may be gigabytes
         return digest.hexdigest()
 
     @classmethod
