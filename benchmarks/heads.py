@@ -10,8 +10,8 @@
   intervals over prompts, perplexities the target's.
 - speed: tokens/s of the target alone, with the head, and with the dial, in turns, nothing drafted.
   Nothing else should run meanwhile.
-- rows: what a row costs heads of several ranks and vocabularies, with nothing between rows that
-  would drive their weights out of the caches.
+- rows: what a row costs heads of several ranks and vocabularies, and heads that draft, with nothing
+  between rows that would drive their weights out of the caches.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from rewardshift.methods import BestOfN, TargetOnly, ThreeModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from rewardshift.methods import Method
     from rewardshift.options import SamplingOptions
@@ -130,6 +132,18 @@ def rows(args: argparse.Namespace) -> None:
             lines.append([f"{tokens:,}", str(rank), f"{min(taken):.2f}"])
     note = "The fastest, with a copy of the row for Python."
     stdout().print(table("a row of a head", ["tokens", "rank", "ms"], lines, note=note))
+    drafting = []
+    for tokens, width, known, hidden in (
+        (49_152, 576, 4096, 576),
+        (49_152, 576, 8192, 1152),
+        (151_936, 1536, 4096, 1536),
+        (151_936, 1536, 8192, 3072),
+    ):
+        model = random_base_head(tokens, width, known, hidden)
+        ((_, taken),) = _core.measure_costs(model, [1], 50 * args.repeat)
+        drafting.append([f"{tokens:,}", f"{known:,}", f"{hidden:,}", f"{1e3 * taken:.2f}"])
+    columns = ["tokens", "known", "width", "ms"]
+    stdout().print(table("a row of a head that drafts", columns, drafting, note="The fastest."))
 
 
 def random_head(tokens: int, width: int, rank: int) -> _core.ShiftHeadModel:
@@ -144,6 +158,31 @@ def random_head(tokens: int, width: int, rank: int) -> _core.ShiftHeadModel:
         np.full(tokens, 1e-3, np.float32),
     )
     return _core.ShiftHeadModel(target, head)
+
+
+def random_base_head(tokens: int, width: int, known: int, hidden: int) -> _core.BaseHeadModel:
+    """A head that drafts, on a target of one state."""
+    draw = np.random.default_rng(known)
+
+    def matrix(rows: int, columns: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        numbers = draw.integers(-127, 128, size=(rows, columns)).astype(np.int8)
+        return numbers, np.full(columns, 1e-3, np.float32)
+
+    head = _core.BaseHead(
+        tokens,
+        np.arange(known, dtype=np.int32),
+        output=matrix(width, known),
+        input_scale=np.ones(2 * width, np.float32),
+        mix=matrix(2 * width, hidden),
+        mix_bias=np.zeros(hidden, np.float32),
+        out=matrix(hidden, width),
+        out_bias=np.zeros(width, np.float32),
+        keep=np.full(width, 0.5, np.float32),
+    )
+    features = draw.normal(size=(1, width)).astype(np.float32)
+    return _core.BaseHeadModel(
+        TableModel(np.zeros((1, tokens), np.float32), features=features), head
+    )
 
 
 def seconds(work: Callable[[], object]) -> float:
