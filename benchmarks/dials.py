@@ -422,7 +422,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="*", default=["smollm2"], help="GGUF files")
     parser.add_argument("--only", nargs="+", choices=[recipe.name for recipe in RECIPES])
     parser.add_argument("--licence", default="Apache-2.0", help="of the dials, for their cards")
-    parser.add_argument("--num-prompts", type=int, default=How.prompts)
+    parser.add_argument("--num-prompts", type=int, default=How().prompts)
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=16, help="answers sampled together")
