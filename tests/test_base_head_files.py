@@ -9,7 +9,7 @@ import pytest
 
 from rewardshift import Decoder, ModelLoadError, Shift, _core
 from tests.support import numpy_forward, precision
-from tests.support.engine import EXACT, open_context, tokens_of
+from tests.support.engine import EXACT, alone_and_together, open_context, tokens_of
 from tests.support.heads import BaseHead, Head
 from tests.support.tiny_gguf import TinySpec
 
@@ -82,14 +82,9 @@ def test_greedy_text_is_the_targets_own(
 
 def test_a_seed_gives_its_text_whoever_is_beside_it(files: Files, tmp_path: Path) -> None:
     file = head_for(files.model()).write(tmp_path / "head.gguf")
-    prompts = [tokens_of(8, seed) for seed in range(5)]
     with open_drafted(files.model(), file, n_ctx=1024) as decoder:
-        alone = [decoder.generate(p, max_tokens=9, seed=i).tokens for i, p in enumerate(prompts)]
-        requests = [decoder.submit(p, max_tokens=9, seed=i) for i, p in enumerate(prompts)]
-        done = {}
-        while decoder.has_work:
-            done |= {c.id: c.completion for c in decoder.step() if c.completion is not None}
-        assert [done[request].tokens for request in requests] == alone
+        alone, together = alone_and_together(decoder, [tokens_of(8, seed) for seed in range(5)])
+        assert together == alone
 
 
 def test_both_kinds_of_head_serve_one_target(files: Files, tmp_path: Path) -> None:

@@ -60,6 +60,18 @@ def tokens_of(length: int, seed: int = 0) -> list[int]:
     return [int(t) for t in np.random.default_rng(seed).integers(3, 12, length)]
 
 
+def alone_and_together(
+    decoder: rewardshift.Decoder, prompts: Sequence[list[int]]
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """The answers to prompts, each with a seed: one after another, and all under way at once."""
+    alone = [decoder.generate(p, max_tokens=9, seed=i).tokens for i, p in enumerate(prompts)]
+    requests = [decoder.submit(p, max_tokens=9, seed=i) for i, p in enumerate(prompts)]
+    done = {}
+    while decoder.has_work:
+        done |= {c.id: c.completion for c in decoder.step() if c.completion is not None}
+    return alone, [done[request].tokens for request in requests]
+
+
 def run_python(
     code: str, *, timeout: float = 120, pass_fds: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[str]:
